@@ -1,0 +1,3 @@
+//! The node agent: formats, starts, stops and observes targets.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The modules of the Ansible collection chandelier.lustre, one multi-call binary.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Types that the programs exchange, and the endpoints of each server.

@@ -1,0 +1,1 @@
+//! Desired and observed state in, ordered changes out.

@@ -1,0 +1,1 @@
+//! Lustre's names and numbers, parsed once at the border.

@@ -1,0 +1,1 @@
+//! Sans-IO codecs of Lustre's bytes on the wire and on disk.

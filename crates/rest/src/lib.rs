@@ -1,0 +1,1 @@
+//! Endpoint -> axum route, OpenAPI document, reqwest client.

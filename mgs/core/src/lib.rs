@@ -1,0 +1,1 @@
+//! The deterministic MGS: state, decide, apply.

@@ -1,0 +1,3 @@
+//! The userspace Lustre MGS.
+
+fn main() {}

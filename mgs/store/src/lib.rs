@@ -1,0 +1,1 @@
+//! Revisioned key space under the MGS: memory, redb.

@@ -1,0 +1,3 @@
+//! Terraform provider chandelier/lustre.
+
+fn main() {}
