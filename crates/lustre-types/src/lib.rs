@@ -1,1 +1,38 @@
 //! Lustre's names and numbers, parsed once at the border.
+//!
+//! Past the border no `String` is "maybe a file system name": a program holds an [`FsName`], a [`SvName`], a [`Nid`]. Each
+//! type parses with [`FromStr`](core::str::FromStr), prints in Lustre's own spelling, is a string in JSON, and says in its
+//! error which part was wrong and what is allowed.
+//!
+//! ```
+//! use lustre_types::{FsName, SvName, TargetKind};
+//! let svname: SvName = "scratch-OST001f".parse()?;
+//! assert_eq!(svname.fsname(), Some(&"scratch".parse::<FsName>()?));
+//! assert_eq!((svname.kind(), svname.index().unwrap().get()), (TargetKind::Ost, 0x1f));
+//! assert!("scratch/OST1".parse::<SvName>().is_err());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! No I/O, no clock, no dependency but serde, schemars and thiserror.
+
+mod text;
+
+mod fsname;
+mod nid;
+mod node;
+mod nodelist;
+mod pool;
+mod size;
+mod svname;
+mod target;
+mod version;
+
+pub use fsname::{FsName, FsNameError};
+pub use nid::{LnetNet, Nid, NidError, NidList, mount_source};
+pub use node::{NodeName, NodeNameError};
+pub use nodelist::{NODELIST_MAX, NodelistError, expand_nodelist};
+pub use pool::{PoolName, PoolNameError};
+pub use size::{ByteSize, SizeError};
+pub use svname::{SvName, SvNameError};
+pub use target::{TargetIndex, TargetIndexError, TargetKind, TargetKindError};
+pub use version::{LustreVersion, VersionError};
