@@ -1,0 +1,5 @@
+//! The real terraform against the provider in `examples/tiny.rs`.
+
+mod lifecycle;
+mod process;
+mod workspace;
