@@ -1,0 +1,102 @@
+//! The contract of [`Store`], run by every backend.
+
+mod contract {
+    pub(crate) mod claims;
+    pub(crate) mod model;
+}
+
+use lustre_mgs_store::{MemoryStore, RedbStore, Store};
+
+/// An empty store of one backend, and a way to close and open it again.
+pub(crate) trait Backend {
+    /// The store.
+    fn store(&self) -> &dyn Store;
+    /// Closes and opens the store; does nothing where nothing survives that.
+    fn reopen(&mut self);
+}
+
+struct Memory(MemoryStore);
+
+impl Backend for Memory {
+    fn store(&self) -> &dyn Store {
+        &self.0
+    }
+    fn reopen(&mut self) {}
+}
+
+struct Redb {
+    store: Option<RedbStore>,
+    directory: tempfile::TempDir,
+}
+
+impl Backend for Redb {
+    fn store(&self) -> &dyn Store {
+        self.store.as_ref().unwrap()
+    }
+    fn reopen(&mut self) {
+        self.store = None;
+        self.store = Some(RedbStore::open(self.directory.path().join("mgs.redb")).unwrap());
+    }
+}
+
+fn memory() -> Memory {
+    Memory(MemoryStore::new())
+}
+
+fn redb() -> Redb {
+    let mut backend = Redb { store: None, directory: tempfile::tempdir().unwrap() };
+    backend.reopen();
+    backend
+}
+
+/// One test per claim and backend, so that a failure names both.
+macro_rules! contract {
+    ($($claim:ident)*) => {
+        mod memory_store { $( #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $claim() { crate::contract::claims::$claim(crate::memory()).await } )* }
+        mod redb_store { $( #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $claim() { crate::contract::claims::$claim(crate::redb()).await } )* }
+    };
+}
+
+contract! {
+    an_empty_store_is_at_revision_0
+    revisions_count_commits_without_gaps
+    a_commit_carries_who_when_and_why
+    a_conflict_changes_nothing_and_names_the_key
+    a_key_that_was_made_again_has_a_new_create_revision
+    deleting_an_absent_key_changes_no_key
+    a_bad_transaction_is_refused_and_changes_nothing
+    a_range_is_paged_at_one_revision
+    reading_the_future_or_the_compacted_past_is_refused
+    watch_from_old_revision_sees_every_change
+    watch_from_a_future_revision_delivers_nothing_older
+    a_watch_that_compaction_overtook_is_told
+    key_history_shows_every_step_of_one_key
+    compaction_keeps_what_is_visible_at_its_revision
+    of_64_racing_creators_one_wins
+    an_expired_lease_takes_its_keys_along
+    a_lease_that_is_kept_alive_lives_on
+    a_revoked_lease_takes_its_keys_along_and_is_gone
+    a_key_written_again_without_lease_outlives_it
+    what_was_committed_is_there_after_opening_again
+}
+
+mod model_equality {
+    use crate::contract::model;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_history_in_memory_reads_like_the_model(steps in model::steps(60)) {
+            model::run(crate::memory(), steps)?;
+        }
+
+        #[test]
+        fn any_history_in_redb_reads_like_the_model(steps in model::steps(40)) {
+            model::run(crate::redb(), steps)?;
+        }
+    }
+}
