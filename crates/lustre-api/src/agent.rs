@@ -1,0 +1,240 @@
+//! The node agent's API.
+
+use crate::device::{Device, FormattedAs};
+use crate::endpoint::endpoints;
+use crate::job::{FormatResult, JobId, JobPath, JobState, Progress, WaitQuery};
+use crate::{Page, PageQuery, Time};
+use lustre_types::{FsName, LustreVersion, Nid, NidList, NodeName, SvName, TargetIndex, TargetKind};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What a node is and can do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NodeInfo {
+    /// The node's name.
+    pub node: NodeName,
+    /// Version of the agent.
+    pub agent_version: String,
+    /// Changes with every boot of the node.
+    pub boot_id: String,
+    /// `uname -r`.
+    pub kernel: String,
+    /// Version of Lustre, where it is installed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lustre: Option<LustreVersion>,
+    /// Version of e2fsprogs, where it is installed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub e2fsprogs: Option<String>,
+    /// Features that Lustre wants and this e2fsprogs lacks, as in `dirdata`.
+    #[serde(default)]
+    pub missing_features: Vec<String>,
+    /// How targets are started here.
+    pub start_driver: StartDriver,
+    /// The node's NIDs.
+    pub nids: Vec<Nid>,
+}
+
+/// How a node starts targets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StartDriver {
+    /// `mount -t lustre`.
+    Kernel,
+    /// Not at all: the node has no Lustre; targets exist on disk only and are registered through the API.
+    None,
+}
+
+/// What a node is and what is in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Inventory {
+    /// What the node is.
+    #[serde(flatten)]
+    pub info: NodeInfo,
+    /// Its block devices.
+    pub devices: Vec<Device>,
+    /// When they were looked at.
+    pub at: Time,
+}
+
+/// A device and the target on it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FormattedDevice {
+    /// The device's canonical path.
+    pub device: String,
+    /// The target on it.
+    #[serde(flatten)]
+    pub formatted_as: FormattedAs,
+    /// Where it is mounted, when it is started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mountpoint: Option<String>,
+}
+
+/// The targets on a node's devices.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FormattedDevices {
+    /// One entry per device that holds a target, finished or not.
+    pub targets: Vec<FormattedDevice>,
+}
+
+/// What to do on a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum AgentOp {
+    /// Make a target on a device.
+    Format(FormatOp),
+    /// Mount a target.
+    Start(StartOp),
+    /// Unmount a target.
+    Stop(StopOp),
+}
+
+/// Makes a target on a device: mke2fs and `CONFIGS/mountdata`. Asking again for the same target changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FormatOp {
+    /// The target's name, with its index.
+    pub svname: SvName,
+    /// The file system; optional on an MGT.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fsname: Option<FsName>,
+    /// The device's path.
+    pub device: String,
+    /// The MGS to register with; missing only on an MGT.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mgs_nids: Option<NidList>,
+    /// NIDs of each partner node.
+    #[serde(default)]
+    pub failover_nodes: Vec<NidList>,
+    /// More options for mke2fs, as `mkfs.lustre --mkfsoptions` takes them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mkfs_options: Option<String>,
+    /// Mount options stored on the target, instead of the usual ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mount_options: Option<String>,
+    /// Parameters stored on the target.
+    #[serde(default)]
+    pub params: BTreeMap<String, String>,
+    /// A comment stored on the target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    /// What the plan saw on the device ([`Device::content`]); anything else there now is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect_content: Option<String>,
+    /// The size in bytes that the plan saw; another size is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect_size_bytes: Option<u64>,
+    /// Format over data of others or over a registered target. A device in use is refused all the same.
+    #[serde(default)]
+    pub allow_reformat: bool,
+}
+
+impl FormatOp {
+    /// What the target serves.
+    pub fn kind(&self) -> TargetKind {
+        self.svname.kind()
+    }
+
+    /// The target's index; none on an MGT.
+    pub fn index(&self) -> Option<TargetIndex> {
+        self.svname.index()
+    }
+}
+
+/// Mounts a target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StartOp {
+    /// The target.
+    pub svname: SvName,
+    /// The device's path.
+    pub device: String,
+    /// Where to mount it; `/mnt/lustre/<svname>` when missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mountpoint: Option<String>,
+}
+
+/// Unmounts a target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StopOp {
+    /// The target.
+    pub svname: SvName,
+    /// The device's path.
+    pub device: String,
+    /// Give up after so many seconds; 300 when missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_s: Option<u32>,
+}
+
+/// A job of an agent: one operation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AgentJob {
+    /// Its name, given by who started it.
+    pub id: JobId,
+    /// What it does.
+    pub op: AgentOp,
+    /// How far it has come.
+    pub state: JobState,
+    /// How much is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+    /// Why it failed, or what it found, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Whether trying the same again may help.
+    #[serde(default)]
+    pub retryable: bool,
+    /// The last lines that its program printed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub output: Vec<String>,
+    /// The command that was run, for the log.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// What a finished format achieved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub formatted: Option<FormatResult>,
+    /// Who started it.
+    pub who: String,
+    /// When it was accepted.
+    pub created: Time,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Time>,
+    /// Grows with every change; give it as `seen` to wait for the next.
+    pub version: u64,
+}
+
+/// What a format would do, without doing it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FormatCheck {
+    /// The device as it is now.
+    pub device: Device,
+    /// Whether the very same target is there already: then nothing would be done.
+    pub is_same: bool,
+    /// Why it would be refused; empty where it would be done.
+    pub refusals: Vec<crate::device::Refusal>,
+    /// The command that would be run.
+    pub command: Vec<String>,
+    /// Features that the installed e2fsprogs lacks.
+    pub missing_features: Vec<String>,
+}
+
+endpoints! {
+    /// What the node is and can do.
+    GetNodeInfo = "get_node_info" Get "/v1/node" { reply: NodeInfo }
+    /// What the node is and what block devices it has, looked at now.
+    GetInventory = "get_inventory" Get "/v1/inventory" { reply: Inventory }
+    /// What each device is formatted as, read from the devices now.
+    GetFormatted = "get_formatted" Get "/v1/targets" { reply: FormattedDevices }
+    /// Says what a format would do, and does nothing.
+    CheckFormat = "check_format" Post "/v1/check" { body: FormatOp, reply: FormatCheck }
+    /// Starts a job under the caller's name for it. The same name and operation again: the same job, not a second one; the same name and another operation: conflict.
+    PutAgentJob = "put_agent_job" Put "/v1/jobs/{id}" { path: JobPath, body: AgentOp, reply: AgentJob, status: 202 }
+    /// Lists the agent's jobs, newest last.
+    ListAgentJobs = "list_agent_jobs" Get "/v1/jobs" { query: PageQuery, reply: Page<AgentJob> }
+    /// Reads a job; with `wait_s` waits for news of it.
+    GetAgentJob = "get_agent_job" Get "/v1/jobs/{id}" { path: JobPath, query: WaitQuery, reply: AgentJob }
+    /// Asks a job to stop: its programs are terminated, its device is left marked unfinished.
+    CancelAgentJob = "cancel_agent_job" Post "/v1/jobs/{id}/cancel" { path: JobPath, reply: AgentJob, status: 202 }
+}

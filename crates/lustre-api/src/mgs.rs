@@ -1,0 +1,67 @@
+//! The MGS itself, and the whole of what it knows in one answer.
+
+use crate::endpoint::endpoints;
+use crate::filesystem::Filesystem;
+use crate::node::LiveNode;
+use crate::param::Param;
+use crate::pool::Pool;
+use crate::target::Target;
+use lustre_types::{FsName, NidList};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What an MGS is and can do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MgsInfo {
+    /// Names everything below it: `<uuid>/<fsname>/<svname>`. Made once, kept with the store.
+    pub uuid: String,
+    /// Version of the program.
+    pub version: String,
+    /// The NIDs that targets and clients use; missing when none is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nids: Option<NidList>,
+    /// What this MGS can do, as in `api`, `jobs`, `lnet`.
+    pub capabilities: Vec<String>,
+    /// What holds its state: `redb`, `memory`, `etcd`.
+    pub store: String,
+    /// The store's current revision.
+    pub revision: u64,
+}
+
+/// Everything at one revision: what plans are computed against.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Snapshot {
+    /// The revision.
+    pub revision: u64,
+    /// The MGS.
+    pub mgs: MgsInfo,
+    /// File systems, by name.
+    pub filesystems: Vec<Filesystem>,
+    /// Targets, by name.
+    pub targets: Vec<Target>,
+    /// Tunables that are set, by file system, scope and name.
+    pub params: Vec<Param>,
+    /// Pools, by file system and name.
+    pub pools: Vec<Pool>,
+    /// Nodes, by name; with their devices where the query asked for them.
+    pub nodes: Vec<LiveNode>,
+}
+
+/// Query of a snapshot.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SnapshotQuery {
+    /// Only this file system (nodes are always all).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fsname: Option<FsName>,
+    /// Ask every agent for its devices now, all at once, at most 5 seconds each.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub devices: bool,
+}
+
+endpoints! {
+    /// What this MGS is and can do.
+    GetMgs = "get_mgs" Get "/v1/mgs" { reply: MgsInfo }
+    /// Everything at one revision.
+    GetSnapshot = "get_snapshot" Get "/v1/snapshot" { query: SnapshotQuery, reply: Snapshot }
+}

@@ -1,0 +1,209 @@
+//! Plans: what would have to change, in which order, and why.
+
+use crate::endpoint::endpoints;
+use crate::filesystem::FilesystemSpec;
+use crate::param::ParamSpec;
+use crate::pool::PoolSpec;
+use crate::target::TargetSpec;
+use lustre_types::{FsName, ParamName, ParamScope, PoolName, SvName};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What a person wants. What is not named here is left alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Desired {
+    /// File systems to be as described.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filesystems: Vec<FilesystemSpec>,
+    /// Targets to be as described.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<DesiredTarget>,
+    /// Tunables to be set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub params: Vec<ParamSpec>,
+    /// Pools to be as described.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pools: Vec<PoolSpec>,
+    /// Objects to be absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub absent: Vec<ObjectKey>,
+}
+
+/// A target to be as described, and what its format may overwrite.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DesiredTarget {
+    /// The target.
+    pub target: TargetSpec,
+    /// Format over data of others or over another target.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_reformat: bool,
+}
+
+/// Names an object of any kind.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ObjectKey {
+    /// A file system.
+    Filesystem {
+        /// Its name.
+        name: FsName,
+    },
+    /// A target that has a name.
+    Target {
+        /// Its name.
+        svname: SvName,
+    },
+    /// A target that has no index yet.
+    NewTarget {
+        /// The node that will serve it.
+        node: lustre_types::NodeName,
+        /// The device's path there.
+        device: String,
+    },
+    /// A tunable.
+    Param {
+        /// The file system; every one when missing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        filesystem: Option<FsName>,
+        /// Whom it concerns.
+        #[serde(default)]
+        scope: ParamScope,
+        /// Its name.
+        name: ParamName,
+    },
+    /// A pool.
+    Pool {
+        /// The file system.
+        filesystem: FsName,
+        /// Its name.
+        name: PoolName,
+    },
+}
+
+impl std::fmt::Display for ObjectKey {
+    /// `target scratch-OST0001`, `pool scratch.flash`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Filesystem { name } => write!(f, "filesystem {name}"),
+            Self::Target { svname } => write!(f, "target {svname}"),
+            Self::NewTarget { node, device } => write!(f, "target on {node}:{device}"),
+            Self::Param { filesystem, scope, name } => {
+                write!(f, "param {}/{scope}/{name}", filesystem.as_ref().map_or("*", FsName::as_str))
+            }
+            Self::Pool { filesystem, name } => write!(f, "pool {filesystem}.{name}"),
+        }
+    }
+}
+
+/// What has to change. Empty `changes` and no error: everything is as wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Plan {
+    /// The revision that it was made against; give it as `if_revision` when applying.
+    pub revision: u64,
+    /// The changes, in the order in which to make them.
+    pub changes: Vec<Change>,
+    /// What stands against it (errors) and what one should know (warnings).
+    pub findings: Vec<Finding>,
+}
+
+impl Plan {
+    /// Whether something stands against it.
+    pub fn has_errors(&self) -> bool {
+        self.findings.iter().any(|finding| finding.severity == Severity::Error)
+    }
+}
+
+/// One object's change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Change {
+    /// The object.
+    pub object: ObjectKey,
+    /// What happens to it.
+    pub action: Action,
+    /// Its attributes that change, sorted by path.
+    pub fields: Vec<FieldChange>,
+    /// Why it has to.
+    pub reason: String,
+    /// Whether data is lost.
+    pub destroys_data: bool,
+    /// Who notices, as in `clients of scratch see 1 more OST`.
+    pub blast_radius: String,
+}
+
+/// What happens to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// It is made; a target's device is formatted.
+    Create,
+    /// It exists on its device already and is taken into the configuration without a format.
+    Adopt,
+    /// It is changed in place.
+    Update,
+    /// It is removed; a target's device is left as it is.
+    Delete,
+}
+
+/// One attribute's change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FieldChange {
+    /// The attribute, as a dotted path.
+    pub path: String,
+    /// Its value now; null where there is none.
+    pub before: Value,
+    /// Its value afterwards; null where there is none, `(known after apply)` where only the apply can tell.
+    pub after: Value,
+    /// What the change takes.
+    pub effect: Effect,
+}
+
+/// What an attribute's change takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// Nobody is interrupted.
+    InPlace,
+    /// The target has to be restarted.
+    Restart,
+    /// The device is formatted.
+    Reformat,
+    /// It can't be changed.
+    Immutable,
+}
+
+/// Something that a plan found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Finding {
+    /// Whether it stands against the plan.
+    pub severity: Severity,
+    /// The object.
+    pub object: ObjectKey,
+    /// The attribute, as a dotted path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attribute: Option<String>,
+    /// Which finding it is, as in `device_mounted`.
+    pub code: String,
+    /// What was found, naming the object.
+    pub message: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+/// How much a finding weighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// The plan can't be applied.
+    Error,
+    /// It can, but a person should know.
+    Warning,
+}
+
+endpoints! {
+    /// Computes what would have to change, against what is there now. Changes nothing.
+    PostPlan = "plan" Post "/v1/plan" { body: Desired, reply: Plan }
+}

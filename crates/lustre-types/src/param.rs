@@ -1,0 +1,165 @@
+//! Names of tunables and whom they concern.
+
+use crate::text::{excerpt, string_face};
+use crate::{FsName, SvName, TargetKind};
+use std::{fmt, str::FromStr};
+
+/// Name of a tunable as `lctl set_param` writes it, with `*` where a device stands: `osc.*.max_dirty_mb`, `timeout`.
+///
+/// 1 to 63 characters (the MGS stores the name in a marker of that length), parts of `a-z A-Z 0-9 _ - *` separated by dots,
+/// none empty; `/` as separator is taken and printed as `.`. Source: tunables specification, sections 1 and 1.2.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ParamName(String);
+
+/// Why a text is not a [`ParamName`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParamNameError {
+    /// Empty or more than 63 characters.
+    #[error("tunable name \"{0}\" must have 1 to 63 characters")]
+    Length(String),
+    /// Two dots in a row, or one at an end.
+    #[error("tunable name \"{0}\" has an empty part; write it like \"osc.*.max_dirty_mb\"")]
+    Empty(String),
+    /// A character that no tunable has; `=` usually means that the value was given too.
+    #[error(
+        "tunable name \"{name}\" has the character {bad:?}; write it like \"osc.*.max_dirty_mb\", without the value"
+    )]
+    Character {
+        /// The name as given, shortened.
+        name: String,
+        /// The first character that is not allowed.
+        bad: char,
+    },
+}
+
+impl ParamName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ParamName {
+    type Err = ParamNameError;
+    fn from_str(text: &str) -> Result<Self, ParamNameError> {
+        if let Some(bad) = text.chars().find(|c| !(c.is_ascii_alphanumeric() || "_-*./".contains(*c))) {
+            return Err(ParamNameError::Character { name: excerpt(text), bad });
+        }
+        if text.is_empty() || text.len() > 63 {
+            return Err(ParamNameError::Length(excerpt(text)));
+        }
+        let dotted = text.replace('/', ".");
+        if dotted.split('.').any(str::is_empty) {
+            return Err(ParamNameError::Empty(excerpt(text)));
+        }
+        Ok(Self(dotted))
+    }
+}
+
+impl fmt::Display for ParamName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+string_face!(
+    ParamName,
+    "ParamName",
+    "Name of a tunable as `lctl set_param` writes it, with `*` for the device.",
+    "^[A-Za-z0-9_*./-]{1,63}$"
+);
+
+/// Whom a tunable concerns within its file system: `filesystem` (all its nodes), `mdts`, `osts`, `clients`, or one target (`scratch-OST0001`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ParamScope {
+    /// Every node of the file system.
+    #[default]
+    Filesystem,
+    /// All its metadata targets.
+    Mdts,
+    /// All its object storage targets.
+    Osts,
+    /// All its clients.
+    Clients,
+    /// One target.
+    Target(SvName),
+}
+
+/// A text that is no [`ParamScope`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "\"{0}\" is not a scope; use \"filesystem\", \"mdts\", \"osts\", \"clients\" or a target name like \"scratch-OST0001\""
+)]
+pub struct ParamScopeError(String);
+
+impl ParamScope {
+    /// The device pattern that the scope puts where a tunable's name has `*`, as in `scratch-OST*`; `*` without file system.
+    pub fn device_pattern(&self, fsname: Option<&FsName>) -> String {
+        let fs = fsname.map_or("*", FsName::as_str);
+        match self {
+            ParamScope::Filesystem | ParamScope::Clients => match fsname {
+                Some(fsname) => format!("{fsname}-*"),
+                None => "*".to_owned(),
+            },
+            ParamScope::Mdts => format!("{fs}-{}*", TargetKind::Mdt.letters()),
+            ParamScope::Osts => format!("{fs}-{}*", TargetKind::Ost.letters()),
+            ParamScope::Target(svname) => svname.to_string(),
+        }
+    }
+}
+
+impl FromStr for ParamScope {
+    type Err = ParamScopeError;
+    fn from_str(text: &str) -> Result<Self, ParamScopeError> {
+        match text {
+            "filesystem" => Ok(Self::Filesystem),
+            "mdts" => Ok(Self::Mdts),
+            "osts" => Ok(Self::Osts),
+            "clients" => Ok(Self::Clients),
+            _ => text.parse().map(Self::Target).map_err(|_| ParamScopeError(excerpt(text))),
+        }
+    }
+}
+
+impl fmt::Display for ParamScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Filesystem => f.pad("filesystem"),
+            Self::Mdts => f.pad("mdts"),
+            Self::Osts => f.pad("osts"),
+            Self::Clients => f.pad("clients"),
+            Self::Target(svname) => svname.fmt(f),
+        }
+    }
+}
+
+string_face!(
+    ParamScope,
+    "ParamScope",
+    "Whom a tunable concerns: `filesystem`, `mdts`, `osts`, `clients`, or one target by name.",
+    "^[^ ]+$"
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_in_the_name_is_pointed_out() {
+        let error = "timeout=20".parse::<ParamName>().unwrap_err();
+        assert!(error.to_string().contains("without the value"), "{error}");
+        assert_eq!("osc/*/max_dirty_mb".parse::<ParamName>().unwrap().as_str(), "osc.*.max_dirty_mb");
+        assert!(matches!("osc..x".parse::<ParamName>(), Err(ParamNameError::Empty(_))));
+        assert!(matches!("x".repeat(64).parse::<ParamName>(), Err(ParamNameError::Length(_))));
+    }
+
+    #[test]
+    fn a_scope_names_the_devices() {
+        let fs = "scratch".parse().unwrap();
+        let pattern = |scope: &str| scope.parse::<ParamScope>().unwrap().device_pattern(Some(&fs));
+        assert_eq!(pattern("filesystem"), "scratch-*");
+        assert_eq!(pattern("osts"), "scratch-OST*");
+        assert_eq!(pattern("scratch-OST0001"), "scratch-OST0001");
+        assert!("everything".parse::<ParamScope>().is_err());
+    }
+}
