@@ -26,6 +26,7 @@
 //! `src/generated` from it.
 
 pub mod diagnostics;
+pub mod docs;
 pub mod framework;
 pub mod fuzz;
 pub mod goplugin;
