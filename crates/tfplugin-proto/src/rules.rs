@@ -80,7 +80,7 @@ fn check_attributes(
             }
         } else if let (crate::schema::Shape::Single(nested), false) = (&attribute.shape, planned.is_null()) {
             check_attributes(nested, config, prior, planned, &format!("{prefix}{name}."), faults);
-        } else if planned != prior {
+        } else if planned != prior || prior.is_null() {
             faults.push(format!(
                 "{prefix}{name}: planned {planned:?} is neither configured {config:?} nor prior {prior:?}"
             ));

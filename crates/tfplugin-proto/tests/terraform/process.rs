@@ -81,6 +81,24 @@ fn ctrl_c_stops_a_running_create_in_an_orderly_way() {
 }
 
 #[test]
+fn an_interrupt_of_the_provider_alone_does_not_end_it() {
+    let ws = Workspace::new();
+    let mut apply = slow_apply(&ws);
+    let running = providers_of(&ws);
+    for pid in &running {
+        signal(&pid.to_string(), "INT");
+    }
+    // Five times as long as an orderly end takes.
+    let end = Instant::now() + Duration::from_millis(500);
+    while Instant::now() < end {
+        assert_eq!(providers_of(&ws), running);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    signal(&apply.id().to_string(), "INT");
+    assert_eq!(apply.wait().expect("an end").code(), Some(1));
+}
+
+#[test]
 fn a_person_is_told_what_this_is() {
     let output = Command::new(tiny()).env_remove("TF_PLUGIN_MAGIC_COOKIE").output().expect("tiny");
     assert_eq!(output.status.code(), Some(1));
