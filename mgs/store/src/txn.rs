@@ -29,12 +29,21 @@ pub enum Compare {
         /// 0: the key must be absent.
         revision: Revision,
     },
+    /// No key that starts with this was written after this revision. Deletions don't count (nor do they in etcd's range
+    /// compares, which this becomes there).
+    Prefix {
+        /// What the keys start with.
+        prefix: String,
+        /// The last revision that may have written one.
+        revision: Revision,
+    },
 }
 
 impl Compare {
     fn key(&self) -> &str {
         match self {
             Compare::ModRevision { key, .. } | Compare::CreateRevision { key, .. } => key,
+            Compare::Prefix { prefix, .. } => prefix,
         }
     }
 }
@@ -104,6 +113,13 @@ impl Txn {
         self
     }
 
+    /// Only if no key that starts with `prefix` was written after `revision`.
+    #[must_use]
+    pub fn if_prefix_unchanged(mut self, prefix: impl Into<String>, revision: Revision) -> Self {
+        self.compares.push(Compare::Prefix { prefix: prefix.into(), revision });
+        self
+    }
+
     /// Writes a key.
     #[must_use]
     pub fn put(self, key: impl Into<String>, value: impl AsRef<[u8]>) -> Self {
@@ -163,15 +179,21 @@ pub(crate) type Head = BTreeMap<String, Entry>;
 /// What `txn` changes if it commits as `revision` on top of `head`. Errors: [`StoreError::Conflict`].
 pub(crate) fn evaluate(head: &Head, txn: &Txn, revision: Revision) -> Result<Vec<Change>, StoreError> {
     for compare in &txn.compares {
-        let entry = head.get(compare.key());
-        let (expected, found) = match compare {
-            Compare::ModRevision { revision, .. } => (*revision, entry.map_or(0, |e| e.mod_revision)),
-            Compare::CreateRevision { revision, .. } => (*revision, entry.map_or(0, |e| e.create_revision)),
+        let of_key = |key: &String, field: fn(&Entry) -> Revision| head.get(key).map_or(0, field);
+        let (key, expected, found) = match compare {
+            Compare::ModRevision { key, revision } => (key, *revision, of_key(key, |entry| entry.mod_revision)),
+            Compare::CreateRevision { key, revision } => (key, *revision, of_key(key, |entry| entry.create_revision)),
+            Compare::Prefix { prefix, revision } => {
+                let below = head.range::<String, _>(prefix..).take_while(|(key, _)| key.starts_with(prefix));
+                match below.map(|(_, entry)| entry).find(|entry| entry.mod_revision > *revision) {
+                    Some(newer) => (&newer.key, *revision, newer.mod_revision),
+                    None => continue,
+                }
+            }
         };
         if expected != found {
             let say = |revision| if revision == 0 { "no such key".to_owned() } else { format!("revision {revision}") };
-            let key = compare.key().to_owned();
-            return Err(StoreError::Conflict { key, expected: say(expected), found: say(found) });
+            return Err(StoreError::Conflict { key: key.clone(), expected: say(expected), found: say(found) });
         }
     }
     Ok(txn.ops.iter().filter_map(|op| change(head, op, revision)).collect())

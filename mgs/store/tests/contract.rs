@@ -67,6 +67,7 @@ contract! {
     a_commit_carries_who_when_and_why
     a_conflict_changes_nothing_and_names_the_key
     a_key_that_was_made_again_has_a_new_create_revision
+    a_prefix_compare_sees_every_newer_write_below_it
     deleting_an_absent_key_changes_no_key
     a_bad_transaction_is_refused_and_changes_nothing
     a_range_is_paged_at_one_revision

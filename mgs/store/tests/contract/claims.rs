@@ -83,6 +83,24 @@ pub(crate) async fn a_key_that_was_made_again_has_a_new_create_revision(backend:
     assert!(matches!(fenced, Err(StoreError::Conflict { .. })), "{fenced:?}");
 }
 
+pub(crate) async fn a_prefix_compare_sees_every_newer_write_below_it(backend: impl Backend) {
+    let store = backend.store();
+    put(store, "fs/a", "1").await;
+    let seen = put(store, "target/a/1", "1").await;
+    put(store, "target/b/1", "1").await;
+    store.commit(txn().if_prefix_unchanged("target/a/", seen).delete("fs/a")).await.unwrap();
+    let newer = put(store, "target/a/2", "1").await;
+    let stale = store.commit(txn().if_prefix_unchanged("target/a/", seen).put("fs/a", "2")).await;
+    let found = StoreError::Conflict {
+        key: "target/a/2".into(),
+        expected: format!("revision {seen}"),
+        found: format!("revision {newer}"),
+    };
+    assert_eq!(stale, Err(found));
+    store.commit(txn().delete("target/a/2")).await.unwrap();
+    store.commit(txn().if_prefix_unchanged("target/a/", seen).put("fs/a", "2")).await.unwrap();
+}
+
 pub(crate) async fn deleting_an_absent_key_changes_no_key(backend: impl Backend) {
     let store = backend.store();
     assert_eq!(store.commit(txn().delete("nothing")).await.unwrap(), 1);
