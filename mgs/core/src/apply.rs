@@ -1,0 +1,71 @@
+//! The one function that changes the state.
+
+use std::collections::BTreeMap;
+
+use crate::key::Key;
+use crate::record::{Change, Record};
+use crate::state::{Object, State};
+
+impl State {
+    /// Takes in one committed change. The changes of a commit come together, commits in the order of their revisions.
+    ///
+    /// A record of another kind than its key does not exist: [`Change::decode`] reads what the key promises, and the
+    /// constructors of `decide` make no other.
+    pub fn apply(&mut self, revision: u64, change: Change) {
+        debug_assert!(revision >= self.revision, "commits are applied in order");
+        self.revision = revision;
+        match (change.key, change.record) {
+            (Key::Mgs, Some(Record::Mgs(value))) => {
+                let created = self.mgs.as_ref().map_or(revision, |mgs| mgs.created);
+                self.mgs = Some(Object { value, created, revision });
+            }
+            (Key::Filesystem(key), Some(Record::Filesystem(new))) => put(&mut self.filesystems, key, new, revision),
+            (Key::Retired(key), Some(Record::Retired(new))) => put(&mut self.retired, key, new, revision),
+            (Key::Target(key), Some(Record::Target(new))) => put(&mut self.targets, key, *new, revision),
+            (Key::Device(node, device), Some(Record::Device(new))) => {
+                put(&mut self.devices, (node, device), new, revision);
+            }
+            (Key::Param(key), Some(Record::Param(new))) => put(&mut self.params, key, new, revision),
+            (Key::Pool(fsname, pool), Some(Record::Pool(new))) => put(&mut self.pools, (fsname, pool), new, revision),
+            (Key::Node(key), Some(Record::Node(new))) => put(&mut self.nodes, key, *new, revision),
+            (Key::Job(key), Some(Record::Job(new))) => put(&mut self.jobs, key, *new, revision),
+            (key, _) => self.remove(&key),
+        }
+    }
+
+    /// Takes in an object as it is in the store now, with the revision that made it: for the first state of a process.
+    pub fn load(&mut self, created: u64, revision: u64, change: Change) {
+        let reached = self.revision;
+        // As if it had been made then and changed now: `apply` keeps what it finds as the first revision.
+        self.revision = 0;
+        if created != revision {
+            self.apply(created, change.clone());
+        }
+        self.apply(revision, change);
+        self.revision = reached.max(revision);
+    }
+
+    /// Takes in a commit that changed nothing that is known here.
+    pub fn advance(&mut self, revision: u64) {
+        self.revision = self.revision.max(revision);
+    }
+
+    fn remove(&mut self, key: &Key) {
+        match key {
+            Key::Mgs => self.mgs = None,
+            Key::Filesystem(key) => drop(self.filesystems.remove(key)),
+            Key::Retired(key) => drop(self.retired.remove(key)),
+            Key::Target(key) => drop(self.targets.remove(key)),
+            Key::Device(node, device) => drop(self.devices.remove(&(node.clone(), device.clone()))),
+            Key::Param(key) => drop(self.params.remove(key)),
+            Key::Pool(fsname, pool) => drop(self.pools.remove(&(fsname.clone(), pool.clone()))),
+            Key::Node(key) => drop(self.nodes.remove(key)),
+            Key::Job(key) => drop(self.jobs.remove(key)),
+        }
+    }
+}
+
+fn put<K: Ord, T>(map: &mut BTreeMap<K, Object<T>>, key: K, value: T, revision: u64) {
+    let created = map.get(&key).map_or(revision, |before| before.created);
+    map.insert(key, Object { value, created, revision });
+}

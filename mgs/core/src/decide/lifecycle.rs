@@ -1,0 +1,147 @@
+//! Start, stop and deregister of targets that exist.
+
+use lustre_api::agent::{AgentOp, StartDriver, StartOp, StopOp};
+use lustre_api::job::{JobKind, StepKind};
+use lustre_api::target::{Target, TargetState};
+use lustre_api::{Problem, Written};
+use lustre_types::{SvName, TargetKind};
+
+use crate::decide::job::{NewStep, new_job};
+use crate::decide::{Compare, Decision, Request, absent, as_read, node, put, remove, target};
+use crate::key::Key;
+use crate::record::{Change, Record, TargetRecord};
+use crate::state::{Object, State};
+use crate::view;
+
+/// Starts a target by a job. Errors: not registered, a node without Lustre, a job at work on it.
+pub fn start(state: &State, req: &Request<'_>, svname: &SvName) -> Result<Decision<Written<Target>>, Problem> {
+    let object = ready(state, req, svname)?;
+    if object.value.state == TargetState::Started {
+        return Ok(Decision::unchanged(view::target(state, svname, &object.value, object.revision), state.revision));
+    }
+    let spec = &object.value.spec;
+    let op = StartOp { svname: svname.clone(), device: spec.device.clone(), mountpoint: None };
+    let step = NewStep { kind: StepKind::Start, on: Some((spec.node.clone(), AgentOp::Start(op))) };
+    Ok(job_on(state, req, JobKind::StartTarget, svname, object, vec![step]))
+}
+
+/// Stops a target by a job. Errors: as [`start`].
+pub fn stop(state: &State, req: &Request<'_>, svname: &SvName) -> Result<Decision<Written<Target>>, Problem> {
+    let object = ready(state, req, svname)?;
+    if object.value.state == TargetState::Stopped {
+        return Ok(Decision::unchanged(view::target(state, svname, &object.value, object.revision), state.revision));
+    }
+    let step = stop_step(svname, &object.value);
+    Ok(job_on(state, req, JobKind::StopTarget, svname, object, vec![step]))
+}
+
+/// Takes a target out of the configuration; its device is left as it is.
+///
+/// What was never registered is removed at once, anything else by a job. Errors: a pool has it, a job is at work on it.
+pub fn deregister(state: &State, req: &Request<'_>, svname: &SvName) -> Result<Decision<Written<Target>>, Problem> {
+    let object = target::get(state, svname)?;
+    let record = &object.value;
+    req.check_revision(&format!("target {svname}"), object.revision)?;
+    if let Some(job) = state.active_job(record) {
+        return Err(target::busy_with(svname, &job.value.job));
+    }
+    if let Some((fsname, pool)) = pools_with(state, svname).next() {
+        let problem = Problem::refused(format!("{svname} is a member of pool {fsname}.{pool}"));
+        return Err(problem.remedy(format!("take it out of {fsname}.{pool} first; files keep their objects")));
+    }
+    if !record.was_registered {
+        let (compare, changes) = removal(state, svname, record, object.revision);
+        let view = view::target(state, svname, record, object.revision);
+        return Ok(Decision::changed(req, format!("delete {svname}"), view, compare, changes));
+    }
+    let has_lustre =
+        node::find(state, &record.spec.node).is_ok_and(|node| node.value.info.start_driver != StartDriver::None);
+    let mut steps = Vec::new();
+    if record.state == TargetState::Started && has_lustre {
+        steps.push(stop_step(svname, record));
+    }
+    steps.push(NewStep { kind: StepKind::Deregister, on: None });
+    Ok(job_on(state, req, JobKind::DeregisterTarget, svname, object, steps))
+}
+
+/// What removing a target from the state takes.
+pub(super) fn removal(
+    state: &State,
+    svname: &SvName,
+    record: &TargetRecord,
+    revision: u64,
+) -> (Vec<Compare>, Vec<Change>) {
+    let key = Key::Target(svname.clone());
+    let mut compare = vec![as_read(key.clone(), revision)];
+    let mut changes = vec![remove(key), remove(Key::Device(record.spec.node.clone(), record.device_key.clone()))];
+    let Some(fsname) = svname.fsname() else { return (compare, changes) };
+    // Written even when it does not change: whoever counts on the target being there compares it.
+    let before = state.retired.get(fsname);
+    let mut retired = before.map(|retired| retired.value.clone()).unwrap_or_default();
+    if record.was_registered {
+        retired.insert(svname.clone());
+    }
+    compare.push(as_read(Key::Retired(fsname.clone()), before.map_or(0, |retired| retired.revision)));
+    changes.push(put(Key::Retired(fsname.clone()), Record::Retired(retired)));
+    if svname.kind() == TargetKind::Ost {
+        compare.push(Compare::Prefix(Key::pools_of(fsname), state.revision));
+        for (owner, pool) in pools_with(state, svname) {
+            let mut members = state.pools[&(owner.clone(), pool.clone())].value.clone();
+            members.members.remove(svname);
+            changes.push(put(Key::Pool(owner.clone(), pool.clone()), Record::Pool(members)));
+        }
+    }
+    (compare, changes)
+}
+
+fn pools_with<'a>(
+    state: &'a State,
+    svname: &'a SvName,
+) -> impl Iterator<Item = &'a (lustre_types::FsName, lustre_types::PoolName)> {
+    state.pools.iter().filter(|(_, pool)| pool.value.members.contains(svname)).map(|(key, _)| key)
+}
+
+/// A registered target that no job is at work on, on a node with Lustre.
+fn ready<'a>(state: &'a State, req: &Request<'_>, svname: &SvName) -> Result<&'a Object<TargetRecord>, Problem> {
+    let object = target::get(state, svname)?;
+    req.check_revision(&format!("target {svname}"), object.revision)?;
+    if let Some(job) = state.active_job(&object.value) {
+        return Err(target::busy_with(svname, &job.value.job));
+    }
+    if !object.value.state.is_registered() {
+        let problem = Problem::refused(format!("{svname} is {}, not registered", object.value.state.as_str()));
+        return Err(problem.remedy("ensure it again; that formats, registers and starts it"));
+    }
+    let node = node::find(state, &object.value.spec.node)?;
+    if node.value.info.start_driver == StartDriver::None {
+        let problem = Problem::refused(format!("{} has no Lustre to start {svname} with", node.value.info.node));
+        return Err(problem.remedy("install the Lustre server modules there, or configure another start driver"));
+    }
+    Ok(object)
+}
+
+fn stop_step(svname: &SvName, record: &TargetRecord) -> NewStep {
+    let op = StopOp { svname: svname.clone(), device: record.spec.device.clone(), timeout_s: None };
+    NewStep { kind: StepKind::Stop, on: Some((record.spec.node.clone(), AgentOp::Stop(op))) }
+}
+
+fn job_on(
+    state: &State,
+    req: &Request<'_>,
+    kind: JobKind,
+    svname: &SvName,
+    object: &Object<TargetRecord>,
+    steps: Vec<NewStep>,
+) -> Decision<Written<Target>> {
+    let job = new_job(state, req, kind, svname, steps);
+    let id = job.job.id.clone();
+    let record = TargetRecord { job: Some(id.clone()), ..object.value.clone() };
+    let key = Key::Target(svname.clone());
+    let view = view::target(state, svname, &record, object.revision);
+    let compare = vec![as_read(key.clone(), object.revision), absent(Key::Job(id.clone()))];
+    let changes =
+        vec![put(key, Record::Target(Box::new(record))), put(Key::Job(id.clone()), Record::Job(Box::new(job)))];
+    let mut decision = Decision::changed(req, format!("job {id}"), view, compare, changes);
+    decision.reply.job = Some(id);
+    decision
+}

@@ -1,0 +1,68 @@
+//! Nodes: enrolment by announcement.
+
+use lustre_api::node::{Announcement, Node};
+use lustre_api::{Problem, Written};
+use lustre_types::NodeName;
+
+use crate::decide::{Compare, Decision, Request, absent, as_read, put, remove};
+use crate::key::Key;
+use crate::record::{NodeRecord, Record};
+use crate::state::{Object, State};
+use crate::view;
+
+/// Enrols a node or renews what is known of it. Errors: a path and a body that name two, an address that is none.
+pub fn announce(
+    state: &State,
+    req: &Request<'_>,
+    node: &NodeName,
+    announcement: Announcement,
+) -> Result<Decision<Written<Node>>, Problem> {
+    let Announcement { api_url, info } = announcement;
+    if info.node != *node {
+        let message = format!("the path names node {node}, the body {}", info.node);
+        return Err(Problem::invalid(message).attribute("info.node"));
+    }
+    if !["http://", "https://", "unix:///"].iter().any(|scheme| api_url.starts_with(scheme)) || api_url.len() > 512 {
+        let problem = Problem::invalid(format!("node {node} can't be reached at {api_url:?}"));
+        return Err(problem
+            .remedy("give a URL like http://10.0.0.5:7080 or unix:///run/lustre-agent.sock")
+            .attribute("api_url"));
+    }
+    let key = Key::Node(node.clone());
+    let before = state.nodes.get(node);
+    let record = NodeRecord { api_url, info, enrolled: before.map_or(req.now, |before| before.value.enrolled) };
+    if let Some(before) = before.filter(|before| before.value == record) {
+        let object = view::node(node, &record, before.revision, Some(req.now), true);
+        return Ok(Decision::unchanged(object, state.revision));
+    }
+    let object = view::node(node, &record, 0, Some(req.now), true);
+    let (what, compare) = match before {
+        Some(before) => ("update", as_read(key.clone(), before.revision)),
+        None => ("enrol", absent(key.clone())),
+    };
+    let changes = vec![put(key.clone(), Record::Node(Box::new(record)))];
+    Ok(Decision::changed(req, format!("{what} {}", key.object()), object, vec![compare], changes))
+}
+
+/// Forgets a node. Errors: while it has targets, naming one.
+pub fn delete(state: &State, req: &Request<'_>, node: &NodeName) -> Result<Decision<Written<Node>>, Problem> {
+    let before = find(state, node)?;
+    let key = Key::Node(node.clone());
+    req.check_revision(&key.object(), before.revision)?;
+    if let Some((svname, _)) = state.targets.iter().find(|(_, target)| target.value.spec.node == *node) {
+        let problem = Problem::refused(format!("node {node} still has target {svname}"));
+        return Err(problem.remedy("remove its targets, or move them to another node, first"));
+    }
+    let object = view::node(node, &before.value, before.revision, None, false);
+    let compare = vec![as_read(key.clone(), before.revision), Compare::Prefix(Key::TARGETS.into(), state.revision)];
+    Ok(Decision::changed(req, format!("forget {}", key.object()), object, compare, vec![remove(key)]))
+}
+
+/// The node. Errors: it never enrolled.
+pub fn find<'a>(state: &'a State, node: &NodeName) -> Result<&'a Object<NodeRecord>, Problem> {
+    state.nodes.get(node).ok_or_else(|| {
+        Problem::not_found(format!("there is no node {node}")).remedy(format!(
+            "start the agent on it with this MGS's address, or check the name; it announces itself as {node}"
+        ))
+    })
+}

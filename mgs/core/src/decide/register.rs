@@ -1,0 +1,89 @@
+//! Registration of a target that was formatted outside a job.
+
+use lustre_api::target::{Register, Target, TargetState};
+use lustre_api::{Problem, ProblemCode, Written};
+use lustre_types::SvName;
+
+use crate::decide::{Decision, Request, as_read, put, reserve, target};
+use crate::key::Key;
+use crate::record::{Record, TargetRecord};
+use crate::state::State;
+use crate::view;
+
+/// Registers a target under its reservation. The same registration again changes nothing.
+///
+/// Errors: no reservation, a wrong token, a reservation whose time is over, a label of another target, another device
+/// than the one that was registered first, a job at work on the target.
+pub fn register(
+    state: &State,
+    req: &Request<'_>,
+    svname: &SvName,
+    body: Register,
+) -> Result<Decision<Written<Target>>, Problem> {
+    let object = target::get(state, svname)?;
+    let before = &object.value;
+    if before.token_sha256.as_ref() != Some(&reserve::hash(&body.token)) {
+        let problem =
+            Problem::new(ProblemCode::Forbidden, format!("the token is not that of the reservation of {svname}"));
+        return Err(problem.remedy("use the token of the last reservation, or reserve again").attribute("token"));
+    }
+    if let Some(job) = state.active_job(before) {
+        return Err(target::busy_with(svname, &job.value.job));
+    }
+    check_label(svname, &body.label)?;
+    if before.state.is_registered() {
+        return registered_again(state, svname, before, object.revision, &body);
+    }
+    if let Some(until) = before.reserved_until.filter(|until| *until <= req.now) {
+        let problem = Problem::conflict(format!("the reservation of {svname} ended at {until}"));
+        return Err(problem.remedy("reserve again; format again if another index is assigned"));
+    }
+    req.check_revision(&format!("target {svname}"), object.revision)?;
+    let after = TargetRecord {
+        state: TargetState::Registered,
+        state_reason: "in the configuration; registered by its node, not started by a job".into(),
+        was_registered: true,
+        label: Some(body.label),
+        uuid: Some(body.uuid),
+        size_bytes: Some(body.size_bytes),
+        nids: body.nids,
+        reserved_until: None,
+        ..before.clone()
+    };
+    let key = Key::Target(svname.clone());
+    let view = view::target(state, svname, &after, 0);
+    let compare = vec![as_read(key.clone(), object.revision)];
+    let changes = vec![put(key, Record::Target(Box::new(after)))];
+    Ok(Decision::changed(req, format!("register {svname}"), view, compare, changes))
+}
+
+fn registered_again(
+    state: &State,
+    svname: &SvName,
+    before: &TargetRecord,
+    revision: u64,
+    body: &Register,
+) -> Result<Decision<Written<Target>>, Problem> {
+    if before.uuid.as_ref() != Some(&body.uuid) {
+        let was = before.uuid.as_deref().unwrap_or("unknown");
+        let problem = Problem::conflict(format!("{svname} is registered with file system {was}, not {}", body.uuid));
+        return Err(problem
+            .remedy("two devices have the same name; reserve another index for this one")
+            .attribute("uuid"));
+    }
+    Ok(Decision::unchanged(view::target(state, svname, before, revision), state.revision))
+}
+
+/// A label is the target's name, with `:` instead of the dash until a Lustre server has registered it, `=` for a writeconf.
+fn check_label(svname: &SvName, label: &str) -> Result<(), Problem> {
+    let dashed = match svname.fsname() {
+        Some(fsname) => label.strip_prefix(fsname.as_str()).map(|rest| rest.replacen([':', '='], "-", 1)),
+        None => Some(label.to_owned()),
+    };
+    let expected = svname.fsname().map_or_else(|| "MGS".to_owned(), |_| format!("-{}", svname.short()));
+    if dashed.as_deref() == Some(expected.as_str()) {
+        return Ok(());
+    }
+    let problem = Problem::invalid(format!("a device labelled {label:?} is not {svname}"));
+    Err(problem.remedy("format it with the index that was reserved").attribute("label"))
+}

@@ -1,0 +1,381 @@
+//! Ensuring a target: which index it gets, which device it may have, and the job that makes it.
+
+use std::collections::BTreeSet;
+
+use lustre_api::agent::{AgentOp, FormatCheck, FormatOp, StartDriver, StartOp};
+use lustre_api::device::Device;
+use lustre_api::job::{JobKind, StepKind};
+use lustre_api::target::{EnsureTarget, Target, TargetSpec, TargetState};
+use lustre_api::{Problem, Written};
+use lustre_types::{FsName, SvName, TargetKind};
+
+use crate::decide::job::{NewStep, new_job};
+use crate::decide::{Compare, Decision, Request, absent, as_read, filesystem, node, put, remove, rules};
+use crate::key::Key;
+use crate::record::{Change, Record, TargetRecord};
+use crate::state::{Object, State};
+use crate::view;
+
+/// What a request for a target refers to.
+pub(super) enum Found<'a> {
+    /// A target that exists, on the device that is asked for.
+    Here(&'a SvName, &'a Object<TargetRecord>),
+    /// A target that exists, with another node or device than asked for.
+    Elsewhere(&'a SvName, &'a Object<TargetRecord>),
+    /// None yet.
+    New,
+}
+
+/// Whether an ensure has to know what is on the device: not when the target stands as described already.
+pub fn needs_check(state: &State, spec: &TargetSpec) -> bool {
+    match find(state, spec, None) {
+        Ok(Found::Here(_, target)) => !target.value.state.is_registered() && state.active_job(&target.value).is_none(),
+        Err(_) => false,
+        _ => true,
+    }
+}
+
+/// The format that an ensure would ask for, for the agent to check. The index is what it would be by now.
+pub fn draft(
+    state: &State,
+    req: &Request<'_>,
+    body: &EnsureTarget,
+    busy: &BTreeSet<SvName>,
+) -> Result<FormatOp, Problem> {
+    let spec = &body.target;
+    preconditions(state, req, spec)?;
+    let svname = match find(state, spec, None)? {
+        Found::Here(svname, _) | Found::Elsewhere(svname, _) => svname.clone(),
+        Found::New => new_name(state, spec, None, busy)?,
+    };
+    Ok(format_op(req, &svname, body, None))
+}
+
+/// Ensures a target by a job: the same target again gives the same target, and no second format.
+///
+/// `seen` is what the node's agent found on the device; it may only be missing where [`needs_check`] says so.
+/// Errors: an unknown file system or node, an index or a device that another target has, a device that may not be
+/// formatted (saying what is on it), a change that only a new format could bring, a job that is at work on the target.
+pub fn ensure(
+    state: &State,
+    req: &Request<'_>,
+    body: EnsureTarget,
+    seen: Option<&FormatCheck>,
+    busy: &BTreeSet<SvName>,
+) -> Result<Decision<Written<Target>>, Problem> {
+    preconditions(state, req, &body.target)?;
+    let device = seen.map(|seen| &seen.device);
+    let mut decision = match find(state, &body.target, device)? {
+        Found::New => create(state, req, &body, device, busy)?,
+        Found::Here(svname, target) => again(state, req, &body, device, svname, target)?,
+        Found::Elsewhere(svname, target) => moved(state, req, &body, device, svname, target)?,
+    };
+    for feature in seen.iter().flat_map(|seen| &seen.missing_features) {
+        let warning = format!("the e2fsprogs of {} lack {feature}; the target is made without it", body.target.node);
+        decision.reply.warnings.push(warning);
+    }
+    Ok(decision)
+}
+
+/// What must be so whatever the target is.
+fn preconditions(state: &State, req: &Request<'_>, spec: &TargetSpec) -> Result<(), Problem> {
+    rules::target(spec)?;
+    if let (Some(fsname), true) = (&spec.filesystem, spec.kind != TargetKind::Mgt) {
+        filesystem::find(state, fsname).map_err(|problem| problem.attribute("target.filesystem"))?;
+    }
+    node::find(state, &spec.node).map_err(|problem| problem.attribute("target.node"))?;
+    if spec.kind != TargetKind::Mgt && req.env.mgs_nids.is_none() {
+        let problem = Problem::unavailable("this MGS has no NID, so a target could not be told where to register");
+        return Err(problem.remedy("start lustre-mgs with --nid, as in --nid 10.0.0.1@tcp"));
+    }
+    Ok(())
+}
+
+/// The target that a description refers to: by its index where it has one, else by its device.
+/// Errors: the device belongs to another target.
+pub(super) fn find<'a>(state: &'a State, spec: &TargetSpec, device: Option<&Device>) -> Result<Found<'a>, Problem> {
+    let mut paths = vec![spec.device.as_str()];
+    if let Some(device) = device {
+        paths.push(stable_path(device));
+    }
+    let named = named(spec).and_then(|svname| state.targets.get_key_value(&svname));
+    match (state.target_on(&spec.node, &paths), named) {
+        (Some((here, target)), _) if describes(spec, here) => Ok(Found::Here(here, target)),
+        (Some((other, _)), _) => {
+            let message = format!("device {}:{} already belongs to target {other}", spec.node, spec.device);
+            let remedy =
+                format!("name another device, or deregister {other} first; that leaves its data on the device");
+            Err(Problem::conflict(message).remedy(remedy).attribute("target.device"))
+        }
+        (None, Some((svname, target))) => Ok(Found::Elsewhere(svname, target)),
+        (None, None) => Ok(Found::New),
+    }
+}
+
+/// The name that a description gives, where it gives one.
+fn named(spec: &TargetSpec) -> Option<SvName> {
+    match (spec.kind, &spec.filesystem, spec.index) {
+        (TargetKind::Mgt, ..) => Some(SvName::mgs()),
+        (kind, Some(fsname), Some(index)) => Some(SvName::new(fsname.clone(), kind, index)),
+        _ => None,
+    }
+}
+
+fn describes(spec: &TargetSpec, svname: &SvName) -> bool {
+    let same_fs = spec.kind == TargetKind::Mgt || spec.filesystem.as_ref() == svname.fsname();
+    spec.kind == svname.kind() && same_fs && spec.index.is_none_or(|index| Some(index) == svname.index())
+}
+
+/// The path of a device that stays the same longest: what a claim is made on.
+fn stable_path(device: &Device) -> &str {
+    device.links.first().map_or(device.path.as_str(), String::as_str)
+}
+
+/// The name of a new target. Errors: none is free, or the device holds one that is in use elsewhere.
+fn new_name(
+    state: &State,
+    spec: &TargetSpec,
+    device: Option<&Device>,
+    busy: &BTreeSet<SvName>,
+) -> Result<SvName, Problem> {
+    if let Some(svname) = named(spec) {
+        return Ok(svname);
+    }
+    let fsname = spec.filesystem.as_ref().ok_or_else(|| Problem::invalid("a target needs a file system"))?;
+    // A device that was formatted as a target of this file system keeps its index: it may hold data under that name.
+    let on_disk = device.and_then(|device| device.formatted_as.as_ref()).filter(|on_disk| !on_disk.incomplete);
+    if let Some(on_disk) = on_disk.filter(|on_disk| describes(spec, &on_disk.svname)) {
+        if let Some(other) = state.targets.get(&on_disk.svname) {
+            let other = &other.value.spec;
+            let message = format!(
+                "device {}:{} holds {}, which is in the configuration on {}:{}",
+                spec.node, spec.device, on_disk.svname, other.node, other.device
+            );
+            let remedy =
+                format!("if the device moved, say index = {}; else name another device", index_text(&on_disk.svname));
+            return Err(Problem::conflict(message).remedy(remedy).attribute("target.device"));
+        }
+        return Ok(on_disk.svname.clone());
+    }
+    let index = state
+        .free_index(fsname, spec.kind, busy)
+        .ok_or_else(|| Problem::refused(format!("file system {fsname} has no free index for another {}", spec.kind)))?;
+    Ok(SvName::new(fsname.clone(), spec.kind, index))
+}
+
+fn index_text(svname: &SvName) -> String {
+    svname.index().map_or_else(|| "none".to_owned(), |index| index.to_string())
+}
+
+fn create(
+    state: &State,
+    req: &Request<'_>,
+    body: &EnsureTarget,
+    device: Option<&Device>,
+    busy: &BTreeSet<SvName>,
+) -> Result<Decision<Written<Target>>, Problem> {
+    let svname = new_name(state, &body.target, device, busy)?;
+    let device = device.ok_or_else(|| unchecked(&body.target))?;
+    rules::device(body, &svname, device)?;
+    let record = TargetRecord {
+        spec: TargetSpec { index: svname.index(), ..body.target.clone() },
+        state: TargetState::Reserved,
+        state_reason: "its format waits for its turn".into(),
+        was_registered: false,
+        device_key: stable_path(device).to_owned(),
+        label: None,
+        uuid: None,
+        size_bytes: None,
+        formatted_over: None,
+        nids: Vec::new(),
+        job: None,
+        reserved_until: None,
+        token_sha256: None,
+    };
+    let claim = Key::Device(record.spec.node.clone(), record.device_key.clone());
+    let mut compare = claims(state, &record.spec, &svname);
+    compare.push(absent(claim.clone()));
+    let changes = vec![put(claim, Record::Device(svname.clone()))];
+    let mut decision = start_job(state, req, body, device, &svname, record, compare, changes);
+    if is_retired(state, &svname) {
+        let warning = format!("{svname} was in the configuration before and was taken out; clients may remember it");
+        decision.reply.warnings.push(warning);
+    }
+    Ok(decision)
+}
+
+/// What a new target's name and description rely on.
+pub(super) fn claims(state: &State, spec: &TargetSpec, svname: &SvName) -> Vec<Compare> {
+    let mut compare = vec![absent(Key::Target(svname.clone()))];
+    if let Some(fsname) = svname.fsname() {
+        let of = |object: Option<u64>| object.unwrap_or(0);
+        compare.push(as_read(Key::Filesystem(fsname.clone()), of(state.filesystems.get(fsname).map(|o| o.revision))));
+        compare.push(as_read(Key::Retired(fsname.clone()), of(state.retired.get(fsname).map(|o| o.revision))));
+    }
+    if let Some(node) = state.nodes.get(&spec.node) {
+        compare.push(as_read(Key::Node(spec.node.clone()), node.revision));
+    }
+    compare
+}
+
+pub(super) fn is_retired(state: &State, svname: &SvName) -> bool {
+    let retired = svname.fsname().and_then(|fsname| state.retired.get(fsname));
+    retired.is_some_and(|retired| retired.value.contains(svname))
+}
+
+/// The same target again: nothing, a change in place, or another try.
+fn again(
+    state: &State,
+    req: &Request<'_>,
+    body: &EnsureTarget,
+    device: Option<&Device>,
+    svname: &SvName,
+    target: &Object<TargetRecord>,
+) -> Result<Decision<Written<Target>>, Problem> {
+    let before = &target.value;
+    let spec = TargetSpec { index: svname.index(), ..body.target.clone() };
+    if let Some(job) = state.active_job(before) {
+        if before.spec != spec {
+            return Err(busy_with(svname, &job.value.job));
+        }
+        let mut decision = Decision::unchanged(view::target(state, svname, before, target.revision), state.revision);
+        decision.reply.job = Some(job.value.job.id.clone());
+        return Ok(decision);
+    }
+    if before.label.is_some() {
+        rules::only_in_place(svname, &before.spec, &spec)?;
+    }
+    let mut after = before.clone();
+    after.spec = spec;
+    if before.state.is_registered() {
+        let object = view::target(state, svname, &after, target.revision);
+        if after == *before {
+            return Ok(Decision::unchanged(object, state.revision));
+        }
+        req.check_revision(&format!("target {svname}"), target.revision)?;
+        let key = Key::Target(svname.clone());
+        let compare = vec![as_read(key.clone(), target.revision)];
+        let changes = vec![put(key, Record::Target(Box::new(after)))];
+        return Ok(Decision::changed(req, format!("update {svname}"), object, compare, changes));
+    }
+    req.check_revision(&format!("target {svname}"), target.revision)?;
+    let device = device.ok_or_else(|| unchecked(&body.target))?;
+    rules::device(body, svname, device)?;
+    after.reserved_until = None;
+    after.state_reason = "its format waits for its turn".into();
+    let compare = vec![as_read(Key::Target(svname.clone()), target.revision)];
+    Ok(start_job(state, req, body, device, svname, after, compare, Vec::new()))
+}
+
+/// A target whose node or device changed: it has to be that very target that is found there.
+fn moved(
+    state: &State,
+    req: &Request<'_>,
+    body: &EnsureTarget,
+    device: Option<&Device>,
+    svname: &SvName,
+    target: &Object<TargetRecord>,
+) -> Result<Decision<Written<Target>>, Problem> {
+    let before = &target.value;
+    if let Some(job) = state.active_job(before) {
+        return Err(busy_with(svname, &job.value.job));
+    }
+    let device = device.ok_or_else(|| unchecked(&body.target))?;
+    let found = device.formatted_as.as_ref();
+    let is_it = found.is_some_and(|found| found.svname == *svname && before.uuid.as_ref() == Some(&found.uuid));
+    if !is_it {
+        let was = &before.spec;
+        let message = format!("{svname} is taken: it is the target on {}:{}", was.node, was.device);
+        let there = found.map_or_else(|| device.content.clone(), |found| found.svname.to_string());
+        let remedy = format!(
+            "choose another index or none; to move {svname}, bring its disk to {}:{} (there is {there} now)",
+            body.target.node, body.target.device
+        );
+        return Err(Problem::conflict(message).remedy(remedy).attribute("target.index"));
+    }
+    req.check_revision(&format!("target {svname}"), target.revision)?;
+    let spec = TargetSpec { index: svname.index(), ..body.target.clone() };
+    rules::only_in_place(svname, &before.spec, &spec)?;
+    let old_claim = Key::Device(before.spec.node.clone(), before.device_key.clone());
+    let after = TargetRecord { spec, device_key: stable_path(device).to_owned(), ..before.clone() };
+    let claim = Key::Device(after.spec.node.clone(), after.device_key.clone());
+    let key = Key::Target(svname.clone());
+    let compare = vec![as_read(key.clone(), target.revision), absent(claim.clone())];
+    let object = view::target(state, svname, &after, target.revision);
+    let changes =
+        vec![put(key, Record::Target(Box::new(after))), remove(old_claim), put(claim, Record::Device(svname.clone()))];
+    Ok(Decision::changed(req, format!("move {svname}"), object, compare, changes))
+}
+
+/// The decision that makes or renews a target and the job that brings it into being.
+#[allow(clippy::too_many_arguments)]
+fn start_job(
+    state: &State,
+    req: &Request<'_>,
+    body: &EnsureTarget,
+    device: &Device,
+    svname: &SvName,
+    mut record: TargetRecord,
+    mut compare: Vec<Compare>,
+    mut changes: Vec<Change>,
+) -> Decision<Written<Target>> {
+    let node = &record.spec.node;
+    let format = format_op(req, svname, body, Some(device));
+    let mut steps = vec![NewStep { kind: StepKind::Format, on: Some((node.clone(), AgentOp::Format(format))) }];
+    if state.nodes.get(node).is_some_and(|node| node.value.info.start_driver != StartDriver::None) {
+        let start = StartOp { svname: svname.clone(), device: record.spec.device.clone(), mountpoint: None };
+        steps.push(NewStep { kind: StepKind::Start, on: Some((node.clone(), AgentOp::Start(start))) });
+    }
+    steps.push(NewStep { kind: StepKind::Register, on: None });
+    let job = new_job(state, req, JobKind::EnsureTarget, svname, steps);
+    let id = job.job.id.clone();
+    record.job = Some(id.clone());
+    let object = view::target(state, svname, &record, 0);
+    compare.push(absent(Key::Job(id.clone())));
+    changes.push(put(Key::Target(svname.clone()), Record::Target(Box::new(record))));
+    changes.push(put(Key::Job(id.clone()), Record::Job(Box::new(job))));
+    let mut decision = Decision::changed(req, format!("ensure {svname}"), object, compare, changes);
+    decision.reply.job = Some(id);
+    decision
+}
+
+fn format_op(req: &Request<'_>, svname: &SvName, body: &EnsureTarget, device: Option<&Device>) -> FormatOp {
+    let spec = &body.target;
+    // The agent looks again, under its lock: what the plan saw, or else what was seen just now, must still be there.
+    let content = body.expect_content.clone().or_else(|| device.map(|device| device.content.clone()));
+    FormatOp {
+        svname: svname.clone(),
+        fsname: spec.filesystem.clone(),
+        device: spec.device.clone(),
+        mgs_nids: req.env.mgs_nids.clone().filter(|_| spec.kind != TargetKind::Mgt),
+        failover_nodes: spec.failover_nodes.clone(),
+        mkfs_options: spec.mkfs_options.clone(),
+        mount_options: spec.mount_options.clone(),
+        params: spec.format_params.clone(),
+        comment: spec.comment.clone(),
+        expect_content: content,
+        expect_size_bytes: body.expect_size_bytes.or_else(|| device.map(|device| device.size_bytes)),
+        allow_reformat: body.allow_reformat,
+    }
+}
+
+/// A request that came without a look at the device although it needs one.
+fn unchecked(spec: &TargetSpec) -> Problem {
+    Problem::unavailable(format!("nobody has looked at {}:{} yet", spec.node, spec.device)).remedy("try again")
+}
+
+/// A target that a job is at work on.
+pub(super) fn busy_with(svname: &SvName, job: &lustre_api::job::Job) -> Problem {
+    Problem::conflict(format!("job {} is at work on {svname}", job.id))
+        .remedy(format!("wait for it, or cancel it: mgsctl job cancel {}", job.id))
+}
+
+/// The target. Errors: there is none of that name.
+pub fn get<'a>(state: &'a State, svname: &SvName) -> Result<&'a Object<TargetRecord>, Problem> {
+    let problem = || {
+        let fsname = svname.fsname().map_or("this MGS", FsName::as_str);
+        Problem::not_found(format!("there is no target {svname}"))
+            .remedy(format!("mgsctl target list shows those of {fsname}"))
+    };
+    state.targets.get(svname).ok_or_else(problem)
+}

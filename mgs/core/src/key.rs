@@ -1,0 +1,186 @@
+//! Names of what is stored: one key per object, never a list in one value.
+
+use std::fmt;
+use std::str::FromStr;
+
+use lustre_api::job::JobId;
+use lustre_types::{FsName, NodeName, ParamName, ParamScope, PoolName, SvName};
+use thiserror::Error;
+
+/// A key of the store.
+///
+/// | key | what |
+/// |---|---|
+/// | `mgs` | the MGS's UUID |
+/// | `fs/<fsname>` | a file system |
+/// | `retired/<fsname>` | names of its targets that were taken out of the configuration |
+/// | `target/<fsname or *>/<svname>` | a target; its absence is what a new index is claimed by |
+/// | `device/<node>/<device>` | which target a device belongs to |
+/// | `param/<fsname or *>/<scope>/<name>` | a tunable |
+/// | `pool/<fsname>/<pool>` | a pool |
+/// | `node/<node>` | a node |
+/// | `job/<id>` | a job |
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// The MGS itself.
+    Mgs,
+    /// A file system.
+    Filesystem(FsName),
+    /// What a file system's targets left behind.
+    Retired(FsName),
+    /// A target.
+    Target(SvName),
+    /// A device of a node, by a path or a name that does not change.
+    Device(NodeName, String),
+    /// A tunable.
+    Param(ParamKey),
+    /// A pool.
+    Pool(FsName, PoolName),
+    /// A node.
+    Node(NodeName),
+    /// A job.
+    Job(JobId),
+}
+
+/// Names a tunable that is set.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ParamKey {
+    /// The file system; every one when missing.
+    pub filesystem: Option<FsName>,
+    /// Whom it concerns.
+    pub scope: ParamScope,
+    /// Its name.
+    pub name: ParamName,
+}
+
+impl fmt::Display for ParamKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.filesystem.as_ref().map_or("*", FsName::as_str), self.scope, self.name)
+    }
+}
+
+/// A key of the store that this program does not know.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the store has the key {0:?}, which this version does not know")]
+pub struct KeyError(String);
+
+impl Key {
+    /// What the keys of all targets of a file system begin with.
+    pub fn targets_of(fsname: &FsName) -> String {
+        format!("target/{fsname}/")
+    }
+
+    /// What the keys of all pools of a file system begin with.
+    pub fn pools_of(fsname: &FsName) -> String {
+        format!("pool/{fsname}/")
+    }
+
+    /// What the keys of all tunables of a file system begin with.
+    pub fn params_of(fsname: &FsName) -> String {
+        format!("param/{fsname}/")
+    }
+
+    /// What the keys of all targets begin with.
+    pub const TARGETS: &'static str = "target/";
+
+    /// The object for people, as in `target scratch-OST0001`: names it in history and events.
+    pub fn object(&self) -> String {
+        match self {
+            Self::Mgs => "mgs".to_owned(),
+            Self::Filesystem(fsname) => format!("filesystem {fsname}"),
+            Self::Retired(fsname) => format!("retired targets of {fsname}"),
+            Self::Target(svname) => format!("target {svname}"),
+            Self::Device(node, device) => format!("device {node}:{device}"),
+            Self::Param(param) => format!("param {param}"),
+            Self::Pool(fsname, pool) => format!("pool {fsname}.{pool}"),
+            Self::Node(node) => format!("node {node}"),
+            Self::Job(id) => format!("job {id}"),
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mgs => f.write_str("mgs"),
+            Self::Filesystem(fsname) => write!(f, "fs/{fsname}"),
+            Self::Retired(fsname) => write!(f, "retired/{fsname}"),
+            Self::Target(svname) => write!(f, "target/{}/{svname}", svname.fsname().map_or("*", FsName::as_str)),
+            Self::Device(node, device) => write!(f, "device/{node}/{device}"),
+            Self::Param(param) => write!(f, "param/{param}"),
+            Self::Pool(fsname, pool) => write!(f, "pool/{fsname}/{pool}"),
+            Self::Node(node) => write!(f, "node/{node}"),
+            Self::Job(id) => write!(f, "job/{id}"),
+        }
+    }
+}
+
+impl FromStr for Key {
+    type Err = KeyError;
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        parse(text).ok_or_else(|| KeyError(text.chars().take(80).collect()))
+    }
+}
+
+fn parse(text: &str) -> Option<Key> {
+    if text == "mgs" {
+        return Some(Key::Mgs);
+    }
+    let (kind, rest) = text.split_once('/')?;
+    let key = match kind {
+        "fs" => Key::Filesystem(rest.parse().ok()?),
+        "retired" => Key::Retired(rest.parse().ok()?),
+        "target" => Key::Target(rest.split_once('/')?.1.parse().ok()?),
+        "device" => {
+            let (node, device) = rest.split_once('/')?;
+            Key::Device(node.parse().ok()?, device.to_owned())
+        }
+        "param" => {
+            let (filesystem, rest) = rest.split_once('/')?;
+            let (scope, name) = rest.split_once('/')?;
+            let filesystem = if filesystem == "*" { None } else { Some(filesystem.parse().ok()?) };
+            Key::Param(ParamKey { filesystem, scope: scope.parse().ok()?, name: name.parse().ok()? })
+        }
+        "pool" => {
+            let (fsname, pool) = rest.split_once('/')?;
+            Key::Pool(fsname.parse().ok()?, pool.parse().ok()?)
+        }
+        "node" => Key::Node(rest.parse().ok()?),
+        "job" => Key::Job(rest.parse().ok()?),
+        _ => return None,
+    };
+    // Whatever prints otherwise is not a key that we wrote.
+    (key.to_string() == text).then_some(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn printing_and_parsing_are_inverse() {
+        let texts = [
+            "mgs",
+            "fs/scratch",
+            "retired/scratch",
+            "target/scratch/scratch-OST00ff",
+            "target/*/MGS",
+            "device/oss1//dev/disk/by-id/wwn-0x5000",
+            "param/*/filesystem/timeout",
+            "param/scratch/scratch-OST0001/obdfilter.*.readcache_max_filesize",
+            "pool/scratch/flash",
+            "node/oss1.example.org",
+            "job/ensure-scratch-ost0001-7",
+        ];
+        for text in texts {
+            assert_eq!(text.parse::<Key>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_key_of_something_else_is_named() {
+        for text in ["", "fs", "fs/", "target/other/scratch-OST0001", "fs/scratch/x", "job/X", "lock/a"] {
+            assert_eq!(text.parse::<Key>(), Err(KeyError(text.to_owned())));
+        }
+    }
+}

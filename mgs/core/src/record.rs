@@ -1,0 +1,200 @@
+//! What is stored under each key, as JSON.
+
+use std::collections::BTreeSet;
+
+use lustre_api::Time;
+use lustre_api::agent::{AgentOp, NodeInfo};
+use lustre_api::filesystem::FilesystemSpec;
+use lustre_api::job::{Job, JobId};
+use lustre_api::target::{TargetSpec, TargetState};
+use lustre_types::{Nid, SvName};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::key::{Key, KeyError};
+
+/// One object's change: its new value, or that it is gone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// The object.
+    pub key: Key,
+    /// Its value afterwards.
+    pub record: Option<Record>,
+}
+
+/// The value of an object. The variant is that of its [`Key`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Record {
+    /// Of [`Key::Mgs`].
+    Mgs(MgsRecord),
+    /// Of [`Key::Filesystem`].
+    Filesystem(FilesystemSpec),
+    /// Of [`Key::Retired`].
+    Retired(BTreeSet<SvName>),
+    /// Of [`Key::Target`].
+    Target(Box<TargetRecord>),
+    /// Of [`Key::Device`]: the target that has it.
+    Device(SvName),
+    /// Of [`Key::Param`].
+    Param(ParamRecord),
+    /// Of [`Key::Pool`].
+    Pool(PoolRecord),
+    /// Of [`Key::Node`].
+    Node(Box<NodeRecord>),
+    /// Of [`Key::Job`].
+    Job(Box<JobRecord>),
+}
+
+/// The MGS. Written once, by the first daemon on a store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MgsRecord {
+    /// Names everything below it.
+    pub uuid: String,
+    /// When the store was made.
+    pub created: Time,
+}
+
+/// A target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetRecord {
+    /// Its description by a person, with its index filled in.
+    pub spec: TargetSpec,
+    /// How far it has come.
+    pub state: TargetState,
+    /// Why it is in that state.
+    pub state_reason: String,
+    /// Whether it was ever in the configuration: its index is not given away again then.
+    #[serde(default)]
+    pub was_registered: bool,
+    /// The last part of its [`Key::Device`].
+    pub device_key: String,
+    /// The volume label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// UUID of the file system on its device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<String>,
+    /// Size of its device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<u64>,
+    /// What was on the device before the format.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub formatted_over: Option<String>,
+    /// The NIDs that it registered with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nids: Vec<Nid>,
+    /// The last job on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobId>,
+    /// When its reservation ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserved_until: Option<Time>,
+    /// SHA-256 of the reservation's token, in hex. The token itself is never stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_sha256: Option<String>,
+}
+
+/// A tunable that is set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParamRecord {
+    /// Its value, as the person wrote it.
+    pub value: String,
+    /// Set although the catalogue did not know it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_unknown: bool,
+}
+
+/// A pool.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolRecord {
+    /// Its OSTs.
+    pub members: BTreeSet<SvName>,
+}
+
+/// A node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRecord {
+    /// Where its agent is.
+    pub api_url: String,
+    /// What it said of itself last.
+    pub info: NodeInfo,
+    /// When it enrolled.
+    pub enrolled: Time,
+}
+
+/// A job and what its steps are on the nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobRecord {
+    /// The job; its `version` is set when it is shown.
+    pub job: Job,
+    /// What each step asks of its node's agent; none for steps of the MGS. Kept as first handed out: the agent refuses the
+    /// same name with another operation.
+    pub ops: Vec<Option<AgentOp>>,
+}
+
+/// A stored value that can't be understood.
+#[derive(Debug, Error)]
+pub enum RecordError {
+    /// Its key is unknown.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// Its value is not what the key promises.
+    #[error("the stored value of {key} can't be read")]
+    Value {
+        /// The key.
+        key: String,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl Change {
+    /// What to store: the key, and the value as JSON.
+    pub fn encode(&self) -> (String, Option<Vec<u8>>) {
+        let json = self.record.as_ref().map(|record| {
+            let json = match record {
+                Record::Mgs(record) => serde_json::to_vec(record),
+                Record::Filesystem(record) => serde_json::to_vec(record),
+                Record::Retired(record) => serde_json::to_vec(record),
+                Record::Target(record) => serde_json::to_vec(record),
+                Record::Device(record) => serde_json::to_vec(record),
+                Record::Param(record) => serde_json::to_vec(record),
+                Record::Pool(record) => serde_json::to_vec(record),
+                Record::Node(record) => serde_json::to_vec(record),
+                Record::Job(record) => serde_json::to_vec(record),
+            };
+            json.expect("records have string keys and no failing serializer")
+        });
+        (self.key.to_string(), json)
+    }
+
+    /// What was stored. Errors: [`RecordError`] names the key.
+    pub fn decode(key: &str, value: Option<&[u8]>) -> Result<Self, RecordError> {
+        let parsed: Key = key.parse()?;
+        let record = match value {
+            None => None,
+            Some(json) => {
+                let record = Record::decode(&parsed, json);
+                Some(record.map_err(|source| RecordError::Value { key: key.to_owned(), source })?)
+            }
+        };
+        Ok(Self { key: parsed, record })
+    }
+}
+
+impl Record {
+    fn decode(key: &Key, json: &[u8]) -> Result<Self, serde_json::Error> {
+        Ok(match key {
+            Key::Mgs => Self::Mgs(serde_json::from_slice(json)?),
+            Key::Filesystem(_) => Self::Filesystem(serde_json::from_slice(json)?),
+            Key::Retired(_) => Self::Retired(serde_json::from_slice(json)?),
+            Key::Target(_) => Self::Target(serde_json::from_slice(json)?),
+            Key::Device(..) => Self::Device(serde_json::from_slice(json)?),
+            Key::Param(_) => Self::Param(serde_json::from_slice(json)?),
+            Key::Pool(..) => Self::Pool(serde_json::from_slice(json)?),
+            Key::Node(_) => Self::Node(serde_json::from_slice(json)?),
+            Key::Job(_) => Self::Job(serde_json::from_slice(json)?),
+        })
+    }
+}

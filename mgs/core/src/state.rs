@@ -1,0 +1,111 @@
+//! What the MGS knows at one revision.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lustre_api::filesystem::FilesystemSpec;
+use lustre_api::job::JobId;
+use lustre_types::{FsName, NodeName, PoolName, SvName, TargetIndex, TargetKind};
+
+use crate::key::ParamKey;
+use crate::record::{JobRecord, MgsRecord, NodeRecord, ParamRecord, PoolRecord, TargetRecord};
+
+/// A stored object with the revisions that made and last changed it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Object<T> {
+    /// The object.
+    pub value: T,
+    /// The revision that made it.
+    pub created: u64,
+    /// The revision that changed it last.
+    pub revision: u64,
+}
+
+/// What the MGS knows. Changed by [`State::apply`] only.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct State {
+    /// The last revision that was applied.
+    pub revision: u64,
+    /// The MGS; missing in a new store.
+    pub mgs: Option<Object<MgsRecord>>,
+    /// File systems.
+    pub filesystems: BTreeMap<FsName, Object<FilesystemSpec>>,
+    /// Names that are not given away again.
+    pub retired: BTreeMap<FsName, Object<BTreeSet<SvName>>>,
+    /// Targets, ordered by file system, kind and index.
+    pub targets: BTreeMap<SvName, Object<TargetRecord>>,
+    /// Which target a device belongs to.
+    pub devices: BTreeMap<(NodeName, String), Object<SvName>>,
+    /// Tunables.
+    pub params: BTreeMap<ParamKey, Object<ParamRecord>>,
+    /// Pools.
+    pub pools: BTreeMap<(FsName, PoolName), Object<PoolRecord>>,
+    /// Nodes.
+    pub nodes: BTreeMap<NodeName, Object<NodeRecord>>,
+    /// Jobs.
+    pub jobs: BTreeMap<JobId, Object<JobRecord>>,
+}
+
+impl State {
+    /// The MGS's UUID; empty before the store was initialised.
+    pub fn uuid(&self) -> &str {
+        self.mgs.as_ref().map_or("", |mgs| &mgs.value.uuid)
+    }
+
+    /// The targets of a file system, of all kinds or of one.
+    pub fn targets_of(
+        &self,
+        fsname: &FsName,
+        kind: Option<TargetKind>,
+    ) -> impl Iterator<Item = (&SvName, &Object<TargetRecord>)> {
+        let first = kind.unwrap_or(TargetKind::Mdt);
+        let last = kind.unwrap_or(TargetKind::Ost);
+        let bound = |kind, index: u16| SvName::new(fsname.clone(), kind, index_of(index));
+        self.targets.range(bound(first, 0)..=bound(last, TargetIndex::MAX))
+    }
+
+    /// The lowest index that no target has or had; `busy` names are about to be taken by requests under way.
+    pub fn free_index(&self, fsname: &FsName, kind: TargetKind, busy: &BTreeSet<SvName>) -> Option<TargetIndex> {
+        let retired = self.retired.get(fsname).map(|retired| &retired.value);
+        let is_free = |svname: &SvName| {
+            !self.targets.contains_key(svname)
+                && !busy.contains(svname)
+                && !retired.is_some_and(|retired| retired.contains(svname))
+        };
+        // Targets are in order: the first gap is found without asking for each index.
+        let taken = self.targets_of(fsname, Some(kind)).filter_map(|(svname, _)| svname.index());
+        let mut candidate = 0;
+        let mut taken = taken.map(TargetIndex::get).peekable();
+        while candidate <= TargetIndex::MAX {
+            if taken.next_if(|index| *index == candidate).is_none()
+                && is_free(&SvName::new(fsname.clone(), kind, index_of(candidate)))
+            {
+                return Some(index_of(candidate));
+            }
+            candidate += 1;
+        }
+        None
+    }
+
+    /// The target on a device of a node, by a path that the target was described with or by the name of its claim.
+    pub fn target_on(&self, node: &NodeName, paths: &[&str]) -> Option<(&SvName, &Object<TargetRecord>)> {
+        let from = (node.clone(), String::new());
+        let claims = self.devices.range(from..).take_while(|((owner, _), _)| owner == node);
+        for ((_, device), svname) in claims {
+            let Some((svname, target)) = self.targets.get_key_value(&svname.value) else { continue };
+            if paths.iter().any(|path| path == device || *path == target.value.spec.device) {
+                return Some((svname, target));
+            }
+        }
+        None
+    }
+
+    /// The job that is at work on a target.
+    pub fn active_job(&self, target: &TargetRecord) -> Option<&Object<JobRecord>> {
+        let job = self.jobs.get(target.job.as_ref()?)?;
+        (!job.value.job.state.is_final()).then_some(job)
+    }
+}
+
+fn index_of(index: u16) -> TargetIndex {
+    TargetIndex::try_from(u32::from(index)).expect("at most TargetIndex::MAX: callers stop there")
+}

@@ -1,0 +1,178 @@
+//! What is shown of the state: the API's objects, made from records.
+
+use lustre_api::filesystem::{Filesystem, FilesystemSpec, FilesystemState};
+use lustre_api::job::Job;
+use lustre_api::mgs::MgsInfo;
+use lustre_api::node::Node;
+use lustre_api::param::{Param, ParamSpec};
+use lustre_api::pool::Pool;
+use lustre_api::target::{Target, TargetState};
+use lustre_api::{Time, Written};
+use lustre_types::{FsName, NodeName, PoolName, SvName, TargetKind, mount_source};
+
+use crate::decide::Env;
+use crate::key::ParamKey;
+use crate::record::{JobRecord, NodeRecord, ParamRecord, PoolRecord, TargetRecord};
+use crate::state::State;
+
+/// Most of a job's `version` that progress may take before the next commit; the rest is the revision.
+const PROGRESS_BITS: u32 = 20;
+
+/// The MGS.
+pub fn mgs(state: &State, env: &Env) -> MgsInfo {
+    MgsInfo {
+        uuid: state.uuid().to_owned(),
+        version: env.version.clone(),
+        nids: env.mgs_nids.clone(),
+        capabilities: env.capabilities.clone(),
+        store: env.store.clone(),
+        revision: state.revision,
+    }
+}
+
+/// A file system and the state that follows from its targets.
+pub fn filesystem(state: &State, env: &Env, spec: &FilesystemSpec, revision: u64) -> Filesystem {
+    let (mut mdt_count, mut ost_count, mut capacity_bytes) = (0, 0, 0u64);
+    let (mut has_mdt0, mut targets, mut failed) = (false, 0, None);
+    for (svname, target) in state.targets_of(&spec.name, None) {
+        targets += 1;
+        let target = &target.value;
+        if target.state == TargetState::Failed {
+            failed = failed.or(Some(svname));
+        }
+        if !target.state.is_registered() {
+            continue;
+        }
+        match svname.kind() {
+            TargetKind::Ost => {
+                ost_count += 1;
+                capacity_bytes = capacity_bytes.saturating_add(target.size_bytes.unwrap_or(0));
+            }
+            _ => {
+                mdt_count += 1;
+                has_mdt0 |= svname.index().is_some_and(|index| index.get() == 0);
+            }
+        }
+    }
+    let (fs_state, state_reason) = match failed {
+        _ if targets == 0 => (FilesystemState::Empty, "it has no target".to_owned()),
+        Some(svname) => (FilesystemState::Incomplete, format!("{svname} failed; read that target's state_reason")),
+        None if !has_mdt0 => (FilesystemState::Incomplete, format!("{}-MDT0000 is not registered", spec.name)),
+        None if ost_count == 0 => (FilesystemState::Incomplete, "no OST is registered".to_owned()),
+        None => (FilesystemState::Ready, format!("{mdt_count} MDT and {ost_count} OST are registered")),
+    };
+    Filesystem {
+        id: format!("{}/{}", state.uuid(), spec.name),
+        mount_source: env.mgs_nids.as_ref().map(|nids| mount_source(nids, &spec.name)),
+        spec: spec.clone(),
+        state: fs_state,
+        state_reason,
+        mdt_count,
+        ost_count,
+        capacity_bytes,
+        revision,
+    }
+}
+
+/// A target.
+pub fn target(state: &State, svname: &SvName, record: &TargetRecord, revision: u64) -> Target {
+    let fsname = record.spec.filesystem.as_ref().map_or("-", FsName::as_str);
+    Target {
+        id: format!("{}/{fsname}/{svname}", state.uuid()),
+        svname: svname.clone(),
+        spec: record.spec.clone(),
+        state: record.state,
+        state_reason: record.state_reason.clone(),
+        label: record.label.clone(),
+        uuid: record.uuid.clone(),
+        size_bytes: record.size_bytes,
+        formatted_over: record.formatted_over.clone(),
+        nids: record.nids.clone(),
+        job: record.job.clone(),
+        reserved_until: record.reserved_until,
+        revision,
+    }
+}
+
+/// A tunable.
+pub fn param(key: &ParamKey, record: &ParamRecord, revision: u64) -> Param {
+    Param {
+        spec: ParamSpec {
+            filesystem: key.filesystem.clone(),
+            scope: key.scope.clone(),
+            name: key.name.clone(),
+            value: record.value.clone(),
+            allow_unknown: record.allow_unknown,
+        },
+        id: key.to_string(),
+        canonical_name: key.name.as_str().replace('*', &key.scope.device_pattern(key.filesystem.as_ref())),
+        revision,
+    }
+}
+
+/// A pool.
+pub fn pool(fsname: &FsName, name: &PoolName, record: &PoolRecord, revision: u64) -> Pool {
+    Pool {
+        filesystem: fsname.clone(),
+        name: name.clone(),
+        members: record.members.clone(),
+        id: format!("{fsname}.{name}"),
+        revision,
+    }
+}
+
+/// A node; who talks to it knows when it was last heard of.
+pub fn node(name: &NodeName, record: &NodeRecord, revision: u64, last_seen: Option<Time>, is_alive: bool) -> Node {
+    Node {
+        name: name.clone(),
+        api_url: record.api_url.clone(),
+        info: record.info.clone(),
+        enrolled: record.enrolled,
+        last_seen,
+        is_alive,
+        revision,
+    }
+}
+
+/// A job; `progress` counts what happened to it since its last commit, so that `version` grows with both.
+pub fn job(record: &JobRecord, revision: u64, progress: u32) -> Job {
+    let mut job = record.job.clone();
+    job.version = (revision << PROGRESS_BITS) + u64::from(progress.min((1 << PROGRESS_BITS) - 1));
+    job
+}
+
+/// A reply that shows the revision of the commit that it reports; filled in once that is known.
+pub trait Stamp {
+    /// The commit that the reply reports has this revision.
+    fn stamp(&mut self, revision: u64);
+}
+
+macro_rules! stamp_revision {
+    ($($object:ty),+) => { $( impl Stamp for $object {
+        fn stamp(&mut self, revision: u64) {
+            self.revision = revision;
+        }
+    } )+ };
+}
+stamp_revision!(Filesystem, Target, Param, Pool, Node);
+
+impl Stamp for lustre_api::target::Reservation {
+    fn stamp(&mut self, revision: u64) {
+        self.target.stamp(revision);
+    }
+}
+
+impl Stamp for Job {
+    fn stamp(&mut self, revision: u64) {
+        self.version = revision << PROGRESS_BITS;
+    }
+}
+
+impl<T: Stamp> Stamp for Written<T> {
+    fn stamp(&mut self, revision: u64) {
+        self.revision = revision;
+        if self.changed {
+            self.object.stamp(revision);
+        }
+    }
+}
