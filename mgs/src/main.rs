@@ -1,3 +1,105 @@
-//! The userspace Lustre MGS.
+//! `lustre-mgs`: the userspace MGS daemon.
 
-fn main() {}
+mod config;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::Parser;
+use config::{Config, LogFormat, StoreUrl};
+use lustre_mgs::agents::RestAgents;
+use lustre_mgs::api::Api;
+use lustre_mgs::engine::Engine;
+use lustre_mgs::jobs::{Runner, progress::Board};
+use lustre_mgs::{expiry, server};
+use lustre_mgs_core::Env;
+use lustre_mgs_store::{MemoryStore, RedbStore, Store};
+use rest::Listener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+fn main() -> ExitCode {
+    let config = Config::parse();
+    start_log(&config);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(err) => {
+            eprintln!("lustre-mgs: can't start: {err}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            eprintln!("lustre-mgs: {err:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(config: Config) -> anyhow::Result<()> {
+    let (store, kind): (Arc<dyn Store>, _) = match &config.store {
+        StoreUrl::Memory => (Arc::new(MemoryStore::new()), "memory"),
+        StoreUrl::Redb(path) => (Arc::new(RedbStore::open(path)?), "redb"),
+    };
+    let env = Env {
+        mgs_nids: config.nid.clone(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        capabilities: ["api", "jobs", "events"].map(str::to_owned).into(),
+        store: kind.into(),
+    };
+    let (engine, mut follower) = Engine::start(store, env).await?;
+    let agents = Arc::new(RestAgents::default());
+    let board = Arc::new(Board::default());
+    let runner = Arc::new(Runner { engine: engine.clone(), agents: agents.clone(), board: board.clone() });
+    let api = Arc::new(Api { engine: engine.clone(), agents, board, liveness: Arc::default() });
+
+    let mut listeners = Vec::new();
+    for address in &config.listen {
+        if !address.ip().is_loopback() {
+            warn!(%address, "the API has no authentication yet and listens beyond this machine");
+        }
+        listeners.push(Listener::tcp(*address).await.with_context(|| format!("can't listen on {address}"))?);
+    }
+    if let Some(path) = &config.socket {
+        listeners.push(Listener::unix(path).await.with_context(|| format!("can't listen on {}", path.display()))?);
+    }
+    let router = server::server(api).router();
+    let (stop, stopped) = watch::channel(false);
+    let mut serving = tokio::task::JoinSet::new();
+    for listener in listeners {
+        info!(url = listener.url(), "listening");
+        println!("listening on {}", listener.url());
+        serving.spawn(listener.serve(router.clone(), stopped.clone()));
+    }
+    let running = tokio::spawn(runner.run());
+    let expiring = tokio::spawn(expiry::run(engine));
+
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let outcome = tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        ended = &mut follower => Err(ended.unwrap_or_else(|err| anyhow::Error::new(err).context("the MGS stopped following its store"))),
+    };
+    info!("stopping: requests under way are answered, jobs go on after the next start");
+    stop.send_replace(true);
+    while serving.join_next().await.is_some() {}
+    // Whatever these have begun is committed or not; the next start goes on from there.
+    running.abort();
+    expiring.abort();
+    follower.abort();
+    info!("stopped");
+    outcome
+}
+
+fn start_log(config: &Config) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(&config.log));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+}

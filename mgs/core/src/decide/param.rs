@@ -57,6 +57,7 @@ pub fn delete_param(state: &State, req: &Request<'_>, key: &ParamKey) -> Result<
 
 /// The tunable. Errors: it is not set.
 pub fn find<'a>(state: &'a State, key: &ParamKey) -> Result<&'a Object<ParamRecord>, Problem> {
-    let problem = || Problem::not_found(format!("tunable {key} is not set")).remedy("mgsctl param list shows those that are");
+    let problem =
+        || Problem::not_found(format!("tunable {key} is not set")).remedy("mgsctl param list shows those that are");
     state.params.get(key).ok_or_else(problem)
 }

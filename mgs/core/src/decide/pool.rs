@@ -84,5 +84,7 @@ pub fn delete_pool(
 /// The pool. Errors: there is none of that name.
 pub fn find<'a>(state: &'a State, fsname: &FsName, name: &PoolName) -> Result<&'a Object<PoolRecord>, Problem> {
     let pool = state.pools.get(&(fsname.clone(), name.clone()));
-    pool.ok_or_else(|| Problem::not_found(format!("there is no pool {fsname}.{name}")).remedy("mgsctl pool list shows them"))
+    pool.ok_or_else(|| {
+        Problem::not_found(format!("there is no pool {fsname}.{name}")).remedy("mgsctl pool list shows them")
+    })
 }

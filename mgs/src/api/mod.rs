@@ -1,0 +1,71 @@
+//! What the API does, one file per subject; how it is spoken is in [`crate::server`].
+
+mod events;
+mod filesystems;
+mod jobs;
+mod mgs;
+mod nodes;
+mod params;
+mod pools;
+mod targets;
+
+use std::sync::Arc;
+
+use lustre_api::{Page, PageQuery, Problem};
+
+use crate::agents::Agents;
+use crate::engine::Engine;
+use crate::jobs::progress::Board;
+use crate::liveness::Liveness;
+
+pub use events::EventStream;
+
+/// Everything that requests are answered from.
+pub struct Api {
+    /// The MGS.
+    pub engine: Arc<Engine>,
+    /// The nodes' agents.
+    pub agents: Arc<dyn Agents>,
+    /// Progress of jobs.
+    pub board: Arc<Board>,
+    /// Heartbeats.
+    pub liveness: Arc<Liveness>,
+}
+
+/// A page of `items`, which come in the order of their names and begin behind `query.after`.
+fn page<T>(query: &PageQuery, revision: u64, items: impl Iterator<Item = (String, T)>) -> Result<Page<T>, Problem> {
+    let limit = limit(query.limit)?;
+    let mut items = items.peekable();
+    let (mut taken, mut last) = (Vec::new(), None);
+    while taken.len() < limit
+        && let Some((name, item)) = items.next()
+    {
+        last = Some(name);
+        taken.push(item);
+    }
+    let next = if items.peek().is_some() { last } else { None };
+    Ok(Page { items: taken, next, revision })
+}
+
+/// How many items a list may have: 1 to 1000, 100 when nobody says.
+fn limit(asked: Option<u32>) -> Result<usize, Problem> {
+    let limit = asked.unwrap_or(100);
+    if !(1..=1000).contains(&limit) {
+        return Err(Problem::invalid(format!("limit is {limit}; 1 to 1000 are possible")).attribute("limit"));
+    }
+    Ok(usize::try_from(limit).expect("at most 1000"))
+}
+
+/// Whether an item named `name` is behind `after`. Lists that end early are read on by name, so nothing is listed twice when
+/// something is added or removed in between.
+fn is_behind<K: Ord>(after: Option<&K>, name: &K) -> bool {
+    after.is_none_or(|after| name > after)
+}
+
+/// `after` as the name that the list is ordered by. Errors: not a name of this list.
+fn after<K: std::str::FromStr>(query: &PageQuery) -> Result<Option<K>, Problem> {
+    let parsed = query.after.as_ref().map(|after| after.parse());
+    parsed
+        .transpose()
+        .map_err(|_| Problem::invalid("after is not what a page of this list gave as next").attribute("after"))
+}

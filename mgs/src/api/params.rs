@@ -1,0 +1,78 @@
+//! Tunables.
+
+use lustre_api::param::{Catalogue, CatalogueQuery, Param, ParamPath, ParamSpec};
+use lustre_api::{Page, PageQuery, Problem, WriteQuery, Written};
+use lustre_mgs_core::{ParamKey, decide, view};
+
+use super::{Api, page};
+use crate::engine::Caller;
+
+/// The tunable that a path names; `*` is every file system.
+fn key(path: &ParamPath) -> Result<ParamKey, Problem> {
+    let filesystem = match path.fsname.as_str() {
+        "*" => None,
+        name => Some(name.parse().map_err(|err| Problem::invalid(format!("{err}")).attribute("fsname"))?),
+    };
+    Ok(ParamKey { filesystem, scope: path.scope.clone(), name: path.name.clone() })
+}
+
+impl Api {
+    /// `list_params`
+    pub fn list_params(&self, query: &PageQuery) -> Result<Page<Param>, Problem> {
+        let state = self.engine.state();
+        let after = query.after.as_deref().map(parse_after).transpose()?;
+        let all = state.params.iter().filter(|(key, _)| {
+            super::is_behind(after.as_ref(), key) && (query.fsname.is_none() || query.fsname == key.filesystem)
+        });
+        page(
+            query,
+            state.revision,
+            all.map(|(key, param)| (key.to_string(), view::param(key, &param.value, param.revision))),
+        )
+    }
+
+    /// `get_param`
+    pub fn get_param(&self, path: &ParamPath) -> Result<Param, Problem> {
+        let (state, key) = (self.engine.state(), key(path)?);
+        let param = decide::param::find(&state, &key)?;
+        Ok(view::param(&key, &param.value, param.revision))
+    }
+
+    /// `put_param`
+    pub async fn put_param(
+        &self,
+        caller: &Caller,
+        path: &ParamPath,
+        query: &WriteQuery,
+        spec: ParamSpec,
+    ) -> Result<Written<Param>, Problem> {
+        let key = key(path)?;
+        self.engine.write(caller, query, |state, req| decide::param::put_param(state, req, &key, &spec)).await
+    }
+
+    /// `delete_param`
+    pub async fn delete_param(
+        &self,
+        caller: &Caller,
+        path: &ParamPath,
+        query: &WriteQuery,
+    ) -> Result<Written<Param>, Problem> {
+        let key = key(path)?;
+        self.engine.write(caller, query, |state, req| decide::param::delete_param(state, req, &key)).await
+    }
+
+    /// `get_catalogue`
+    pub fn get_catalogue(&self, query: &CatalogueQuery) -> Catalogue {
+        let _ = query;
+        Catalogue { entries: Vec::new() }
+    }
+}
+
+/// The place to read on: a tunable's id, ordered by its parts.
+fn parse_after(after: &str) -> Result<ParamKey, Problem> {
+    let key = format!("param/{after}").parse().ok();
+    match key {
+        Some(lustre_mgs_core::Key::Param(key)) => Ok(key),
+        _ => Err(Problem::invalid("after is not what a page of this list gave as next").attribute("after")),
+    }
+}

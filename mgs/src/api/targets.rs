@@ -1,0 +1,165 @@
+//! Targets.
+
+use std::time::Duration;
+
+use lustre_api::agent::FormatCheck;
+use lustre_api::target::{EnsureTarget, Register, Reservation, Reserve, Target, TargetPath};
+use lustre_api::{Page, PageQuery, Problem, WriteQuery, Written};
+use lustre_mgs_core::{Decision, Request, State, decide, view};
+use tracing::info;
+
+use super::{Api, after, is_behind, page};
+use crate::agents::AgentError;
+use crate::clock;
+use crate::engine::Caller;
+
+/// How long an agent may take to look at one device before the request is refused.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(20);
+
+impl Api {
+    /// `list_targets`
+    pub fn list_targets(&self, query: &PageQuery) -> Result<Page<Target>, Problem> {
+        let state = self.engine.state();
+        let after = after(query)?;
+        let all = state.targets.iter().filter(|(svname, _)| {
+            is_behind(after.as_ref(), *svname)
+                && query.fsname.as_ref().is_none_or(|wanted| svname.fsname() == Some(wanted))
+        });
+        let shown = all
+            .map(|(svname, target)| (svname.to_string(), view::target(&state, svname, &target.value, target.revision)));
+        page(query, state.revision, shown)
+    }
+
+    /// `get_target`
+    pub fn get_target(&self, path: &TargetPath) -> Result<Target, Problem> {
+        let state = self.engine.state();
+        let target = decide::target::get(&state, &path.svname)?;
+        Ok(view::target(&state, &path.svname, &target.value, target.revision))
+    }
+
+    /// `ensure_target`
+    pub async fn ensure_target(
+        &self,
+        caller: &Caller,
+        query: &WriteQuery,
+        body: EnsureTarget,
+    ) -> Result<Written<Target>, Problem> {
+        let seen = self.look(caller, &body).await?;
+        let claim = self.engine.claim();
+        let decide = |state: &State, req: &Request<'_>| {
+            claim.decide(
+                |busy| decide::target::ensure(state, req, body.clone(), seen.as_ref(), busy),
+                |written| written.object.svname.clone(),
+            )
+        };
+        let written = self.engine.write(caller, query, decide).await?;
+        if let Some(job) = &written.job {
+            info!(svname = %written.object.svname, job_id = %job, who = caller.who, "target to be ensured");
+        }
+        Ok(written)
+    }
+
+    /// What the node's agent finds on the device, where the decision needs it.
+    async fn look(&self, caller: &Caller, body: &EnsureTarget) -> Result<Option<FormatCheck>, Problem> {
+        let (op, url) = {
+            let state = self.engine.state();
+            if !decide::target::needs_check(&state, &body.target) {
+                return Ok(None);
+            }
+            let request = Request {
+                now: clock::now(),
+                seed: [0; 16],
+                who: &caller.who,
+                why: None,
+                if_revision: None,
+                env: self.engine.env(),
+            };
+            let op = decide::target::draft(&state, &request, body, &std::collections::BTreeSet::new())?;
+            (op, decide::node::find(&state, &body.target.node)?.value.api_url.clone())
+        };
+        let node = &body.target.node;
+        let checked = tokio::time::timeout(CHECK_TIMEOUT, self.agents.check(&url, &op)).await;
+        match checked.unwrap_or_else(|_| Err(AgentError::Unreachable("no answer in 20 s".into()))) {
+            Ok(check) => Ok(Some(check)),
+            Err(AgentError::Refused(mut problem)) => {
+                problem.message = format!("{node} can't use {}: {}", body.target.device, problem.message);
+                problem.attribute = Some("target.device".into());
+                Err(problem)
+            }
+            Err(AgentError::Unreachable(reason)) => {
+                let problem = Problem::unavailable(format!("node {node} does not answer at {url}: {reason}"));
+                Err(problem
+                    .remedy(format!("look at the agent on {node}: systemctl status lustre-agent"))
+                    .attribute("target.node"))
+            }
+        }
+    }
+
+    /// `reserve_target`
+    pub async fn reserve_target(
+        &self,
+        caller: &Caller,
+        query: &WriteQuery,
+        body: Reserve,
+    ) -> Result<Written<Reservation>, Problem> {
+        let claim = self.engine.claim();
+        let decide = |state: &State, req: &Request<'_>| {
+            claim.decide(
+                |busy| decide::reserve::reserve(state, req, body.clone(), busy),
+                |written| written.object.target.svname.clone(),
+            )
+        };
+        let mut written = self.engine.write(caller, query, decide).await?;
+        if query.dry_run {
+            // It would not open anything.
+            written.object.token = String::new();
+        }
+        Ok(written)
+    }
+
+    /// `register_target`
+    pub async fn register_target(
+        &self,
+        caller: &Caller,
+        path: &TargetPath,
+        query: &WriteQuery,
+        body: Register,
+    ) -> Result<Written<Target>, Problem> {
+        let decide =
+            |state: &State, req: &Request<'_>| decide::register::register(state, req, &path.svname, body.clone());
+        self.engine.write(caller, query, decide).await
+    }
+
+    /// `start_target`
+    pub async fn start_target(
+        &self,
+        caller: &Caller,
+        path: &TargetPath,
+        query: &WriteQuery,
+    ) -> Result<Written<Target>, Problem> {
+        self.engine.write(caller, query, |state, req| decide::lifecycle::start(state, req, &path.svname)).await
+    }
+
+    /// `stop_target`
+    pub async fn stop_target(
+        &self,
+        caller: &Caller,
+        path: &TargetPath,
+        query: &WriteQuery,
+    ) -> Result<Written<Target>, Problem> {
+        self.engine.write(caller, query, |state, req| decide::lifecycle::stop(state, req, &path.svname)).await
+    }
+
+    /// `deregister_target`
+    pub async fn deregister_target(
+        &self,
+        caller: &Caller,
+        path: &TargetPath,
+        query: &WriteQuery,
+    ) -> Result<Written<Target>, Problem> {
+        let decide = |state: &State, req: &Request<'_>| -> Result<Decision<Written<Target>>, Problem> {
+            decide::lifecycle::deregister(state, req, &path.svname)
+        };
+        self.engine.write(caller, query, decide).await
+    }
+}

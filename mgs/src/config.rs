@@ -1,0 +1,81 @@
+//! Command line and environment.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Parser, ValueEnum};
+use lustre_types::NidList;
+
+/// The userspace Lustre MGS: the single point of truth for the configuration of Lustre file systems.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub(crate) struct Config {
+    /// Where the state is kept: a file, or `memory:` to keep nothing.
+    #[arg(long, env = "LUSTRE_MGS_STORE", default_value = "/var/lib/lustre-mgs/mgs.redb", value_name = "FILE")]
+    pub(crate) store: StoreUrl,
+    /// Addresses of the API. It has no authentication yet: leave it on loopback, or on a network that you trust.
+    #[arg(
+        long,
+        env = "LUSTRE_MGS_LISTEN",
+        default_value = "127.0.0.1:7070",
+        value_delimiter = ',',
+        value_name = "ADDRESS"
+    )]
+    pub(crate) listen: Vec<SocketAddr>,
+    /// A unix socket for the API as well; only the user that runs the MGS may use it.
+    #[arg(long, env = "LUSTRE_MGS_SOCKET", value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+    /// The NIDs by which targets and clients reach this MGS, as in `10.0.0.1@tcp`; `,` between NIDs of one node, `:`
+    /// between nodes. No target can be made without.
+    #[arg(long, env = "LUSTRE_MGS_NIDS", value_name = "NIDS")]
+    pub(crate) nid: Option<NidList>,
+    /// What is logged, as in `info` or `lustre_mgs=debug,rest=debug`; the variable `RUST_LOG` overrides it.
+    #[arg(long, default_value = "info", value_name = "FILTER")]
+    pub(crate) log: String,
+    /// How it is logged, to standard error.
+    #[arg(long, env = "LUSTRE_MGS_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+}
+
+/// Shapes of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Where the state is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum StoreUrl {
+    /// Nowhere: it ends with the process.
+    Memory,
+    /// In a file.
+    Redb(PathBuf),
+}
+
+impl FromStr for StoreUrl {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "" => Err("a store needs a file name".into()),
+            "memory:" => Ok(Self::Memory),
+            path => Ok(Self::Redb(path.into())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_api_is_on_loopback_unless_told_otherwise() {
+        Config::command().debug_assert();
+        let config = Config::try_parse_from(["lustre-mgs"]).unwrap();
+        assert!(config.listen.iter().all(|address| address.ip().is_loopback()));
+    }
+}

@@ -1,0 +1,304 @@
+//! The engine: decide, commit, wait until applied, reply. The store's watch is the only thing that changes the state.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+
+use anyhow::Context;
+use lustre_api::{Problem, WriteQuery};
+use lustre_mgs_core::view::Stamp;
+use lustre_mgs_core::{Change, Compare, Decision, Env, Request, State, decide};
+use lustre_mgs_store::{self as store, Meta, Range, Store, StoreError, Txn};
+use lustre_types::SvName;
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+use crate::clock;
+
+/// How often a request decides again before it gives up: each time, somebody else got ahead.
+const MAX_ATTEMPTS: usize = 200;
+/// Objects read at a time when the state is loaded.
+const LOAD_PAGE: usize = 1000;
+
+/// One MGS on a store.
+pub struct Engine {
+    store: Arc<dyn Store>,
+    env: Env,
+    state: RwLock<State>,
+    applied: watch::Sender<u64>,
+    /// Names that requests under way are about to claim: so that racing callers of this instance don't collide on each
+    /// index in turn. Only the store's compare decides who gets one.
+    claims: Mutex<BTreeSet<SvName>>,
+}
+
+/// Who makes a change and how.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// As it is kept in the history: `uid:0`, `tcp:10.0.0.7`, `mgs`.
+    pub who: String,
+}
+
+impl Caller {
+    /// The MGS itself: its job runner, its clock.
+    pub fn mgs() -> Self {
+        Self { who: "mgs".into() }
+    }
+}
+
+impl Engine {
+    /// Loads the state from a store, gives the store an identity if it has none, and follows it from then on.
+    ///
+    /// The returned task ends when the store is closed or holds something unreadable; then the daemon has to end too.
+    /// Errors: a store that can't be read or written, an object in it that this version does not understand.
+    pub async fn start(
+        store: Arc<dyn Store>,
+        env: Env,
+    ) -> anyhow::Result<(Arc<Self>, tokio::task::JoinHandle<anyhow::Error>)> {
+        let state = load(&*store).await?;
+        let revision = state.revision;
+        let watch = store.watch(revision + 1).await.context("the store can't be watched")?;
+        let engine = Arc::new(Self {
+            store,
+            env,
+            state: RwLock::new(state),
+            applied: watch::Sender::new(revision),
+            claims: Mutex::default(),
+        });
+        let follower = tokio::spawn(follow(engine.clone(), watch));
+        engine.write_own(|state, req| Ok(decide::mgs::init(state, req))).await?;
+        info!(revision, uuid = engine.state().uuid(), "state loaded");
+        Ok((engine, follower))
+    }
+
+    /// The state as it is now. Not to be held across an await.
+    pub fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What this instance was configured with.
+    pub fn env(&self) -> &Env {
+        &self.env
+    }
+
+    /// The store, for history and events.
+    pub fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// Tells of every revision that was applied.
+    pub fn applied(&self) -> watch::Receiver<u64> {
+        self.applied.subscribe()
+    }
+
+    /// Decides, commits and waits until the change is durable and applied.
+    ///
+    /// `decide` runs again, on the newer state, as often as somebody else's commit came in between.
+    /// Errors: what `decide` refuses; `unavailable` when the store can't write.
+    pub async fn write<R: Stamp>(
+        &self,
+        caller: &Caller,
+        query: &WriteQuery,
+        decide: impl Fn(&State, &Request<'_>) -> Result<Decision<R>, Problem>,
+    ) -> Result<R, Problem> {
+        if query.why.as_ref().is_some_and(|why| why.chars().count() > 256) {
+            return Err(Problem::invalid("the reason has more than 256 characters").attribute("why"));
+        }
+        let request = Request {
+            now: clock::now(),
+            seed: clock::seed(),
+            who: &caller.who,
+            why: query.why.as_deref(),
+            if_revision: query.if_revision,
+            env: &self.env,
+        };
+        let (mut reply, revision) = self.settle(request, query.dry_run, decide).await?;
+        if let Some(revision) = revision {
+            reply.stamp(revision);
+        }
+        Ok(reply)
+    }
+
+    /// As [`Engine::write`], for the MGS's own doings.
+    pub async fn write_own<R>(
+        &self,
+        decide: impl Fn(&State, &Request<'_>) -> Result<Decision<R>, Problem>,
+    ) -> Result<R, Problem> {
+        let caller = Caller::mgs();
+        let request = Request {
+            now: clock::now(),
+            seed: clock::seed(),
+            who: &caller.who,
+            why: None,
+            if_revision: None,
+            env: &self.env,
+        };
+        Ok(self.settle(request, false, decide).await?.0)
+    }
+
+    /// The decision's reply, and the revision that it was committed as where it changed something.
+    async fn settle<R>(
+        &self,
+        request: Request<'_>,
+        dry_run: bool,
+        decide: impl Fn(&State, &Request<'_>) -> Result<Decision<R>, Problem>,
+    ) -> Result<(R, Option<u64>), Problem> {
+        for _ in 0..MAX_ATTEMPTS {
+            let (decision, decided_on) = {
+                let state = self.state();
+                (decide(&state, &request)?, state.revision)
+            };
+            if decision.changes.is_empty() {
+                return Ok((decision.reply, None));
+            }
+            if dry_run {
+                return Ok((decision.reply, Some(decided_on)));
+            }
+            match self.store.commit(transaction(&request, &decision)).await {
+                Ok(revision) => {
+                    self.wait_applied(revision).await?;
+                    return Ok((decision.reply, Some(revision)));
+                }
+                Err(StoreError::Conflict { key, .. }) => {
+                    tracing::debug!(key, decided_on, "somebody was faster, deciding again");
+                    self.wait_applied(self.store.head()).await?;
+                }
+                Err(err) => return Err(unavailable(&err)),
+            }
+        }
+        Err(Problem::unavailable("others kept changing the same objects").remedy("try again"))
+    }
+
+    /// Waits until the state has everything up to `revision`.
+    pub async fn wait_applied(&self, revision: u64) -> Result<(), Problem> {
+        let mut applied = self.applied.subscribe();
+        let waited = applied.wait_for(|applied| *applied >= revision).await;
+        waited.map(drop).map_err(|_| Problem::unavailable("the MGS is shutting down").remedy("try again"))
+    }
+
+    /// A place among the names that requests of this instance are about to claim.
+    pub fn claim(&self) -> Claim<'_> {
+        Claim { engine: self, name: Mutex::new(None) }
+    }
+
+    fn claims(&self) -> MutexGuard<'_, BTreeSet<SvName>> {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn apply(&self, revision: u64, changes: Vec<Change>) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        for change in changes {
+            state.apply(revision, change);
+        }
+        state.advance(revision);
+        drop(state);
+        self.applied.send_replace(revision);
+    }
+}
+
+/// Keeps the name that a request decided on away from other requests of this instance until it is dropped.
+pub struct Claim<'a> {
+    engine: &'a Engine,
+    name: Mutex<Option<SvName>>,
+}
+
+impl Claim<'_> {
+    /// Decides with the names that others are about to claim, and claims the one decided on.
+    pub fn decide<R>(
+        &self,
+        decide: impl FnOnce(&BTreeSet<SvName>) -> Result<Decision<R>, Problem>,
+        name: impl FnOnce(&R) -> SvName,
+    ) -> Result<Decision<R>, Problem> {
+        let mut claims = self.engine.claims();
+        let mut own = self.name.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = own.take() {
+            claims.remove(&before);
+        }
+        let decision = decide(&claims)?;
+        let name = name(&decision.reply);
+        // Who already has it by an earlier commit is not claiming it now.
+        if !decision.changes.is_empty() && claims.insert(name.clone()) {
+            *own = Some(name);
+        }
+        Ok(decision)
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        if let Some(name) = self.name.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            self.engine.claims().remove(&name);
+        }
+    }
+}
+
+async fn load(store: &dyn Store) -> anyhow::Result<State> {
+    let mut state = State::default();
+    let mut range = Range { limit: LOAD_PAGE, ..Range::default() };
+    loop {
+        let page = store.range(range.clone()).await.context("the store can't be read")?;
+        for entry in &page.entries {
+            let change = Change::decode(&entry.key, Some(&entry.value))
+                .context("is the store of a newer version of this program? run that one, or restore a backup")?;
+            state.load(entry.create_revision, entry.mod_revision, change);
+        }
+        state.advance(page.revision);
+        if !page.more {
+            return Ok(state);
+        }
+        range.at = Some(page.revision);
+        range.after = page.entries.last().map(|entry| entry.key.clone());
+    }
+}
+
+/// Applies every commit; ends with the reason why it can't any more.
+async fn follow(engine: Arc<Engine>, mut watch: store::Watch) -> anyhow::Error {
+    loop {
+        let commit = match watch.next().await {
+            Ok(commit) => commit,
+            Err(StoreError::Closed) => return anyhow::anyhow!("the store was closed"),
+            Err(err) => {
+                error!(error = %err, "the store can't be followed any more");
+                return anyhow::Error::new(err).context("the store can't be followed any more");
+            }
+        };
+        let changes = commit.changes.iter().map(|change| match change {
+            store::Change::Put(entry) => Change::decode(&entry.key, Some(&entry.value)),
+            store::Change::Delete { key } => Change::decode(key, None),
+        });
+        match changes.collect() {
+            Ok(changes) => engine.apply(commit.revision, changes),
+            Err(err) => {
+                warn!(revision = commit.revision, error = %err, "a commit is not readable");
+                return anyhow::Error::new(err).context(format!("revision {} is not readable", commit.revision));
+            }
+        }
+    }
+}
+
+fn transaction<R>(request: &Request<'_>, decision: &Decision<R>) -> Txn {
+    let meta = Meta { time_ms: request.now.unix_ms(), who: request.who.to_owned(), why: decision.what.clone() };
+    let mut txn = Txn::new(meta);
+    for compare in &decision.compare {
+        txn = match compare {
+            Compare::Object(key, revision) => txn.if_mod_revision(key.to_string(), *revision),
+            Compare::Prefix(prefix, revision) => txn.if_prefix_unchanged(prefix, *revision),
+        };
+    }
+    for change in &decision.changes {
+        txn = match change.encode() {
+            (key, Some(value)) => txn.put(key, value),
+            (key, None) => txn.delete(key),
+        };
+    }
+    txn
+}
+
+/// What a caller is told when the store does not do its work; the details are for the log.
+pub fn unavailable(err: &StoreError) -> Problem {
+    error!(error = %err, "the store refused");
+    match err {
+        StoreError::Txn(err) => Problem::refused(format!("the change is too large for the store: {err}")),
+        StoreError::Compacted { .. } | StoreError::Future { .. } => Problem::invalid(err.to_string()),
+        _ => Problem::unavailable("the MGS can't write to its store, so nothing is changed")
+            .remedy("look at its log; free space or repair the disk, then restart it"),
+    }
+}

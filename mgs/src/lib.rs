@@ -1,0 +1,11 @@
+//! The userspace MGS daemon: drivers around the deterministic core. They decide nothing.
+
+pub mod agents;
+pub mod api;
+mod clock;
+pub mod engine;
+pub mod expiry;
+mod history;
+pub mod jobs;
+pub mod liveness;
+pub mod server;

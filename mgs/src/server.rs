@@ -1,0 +1,97 @@
+//! The API as it is spoken: every endpoint and what answers it.
+
+use std::sync::Arc;
+
+use futures::StreamExt;
+use lustre_api::event::{GetHistory, StreamEvents};
+use lustre_api::filesystem::{DeleteFilesystem, GetFilesystem, ListFilesystems, PutFilesystem};
+use lustre_api::job::{CancelJob, GetJob, ListJobs};
+use lustre_api::mgs::{GetMgs, GetSnapshot};
+use lustre_api::node::{AnnounceNode, DeleteNode, GetNode, GetNodeInventory, Heartbeat, ListNodes};
+use lustre_api::param::{DeleteParam, GetCatalogue, GetParam, ListParams, PutParam};
+use lustre_api::pool::{DeletePool, GetPool, ListPools, PutPool};
+use lustre_api::target::{
+    DeregisterTarget, GetTarget, ListTargets, PostTarget, RegisterTarget, ReserveTarget, StartTarget, StopTarget,
+};
+use lustre_api::{Endpoint, Problem};
+use rest::{Call, Server};
+
+use crate::api::Api;
+use crate::engine::Caller;
+
+/// Every endpoint of the MGS.
+pub fn server(api: Arc<Api>) -> Server<Api> {
+    Server::new(api, "Lustre MGS", env!("CARGO_PKG_VERSION"))
+        .route::<GetMgs, _, _>(|api, _| async move { Ok(api.get_mgs()) })
+        .route::<GetSnapshot, _, _>(|api, call| async move { api.get_snapshot(&call.query).await })
+        .route::<ListFilesystems, _, _>(|api, call| async move { api.list_filesystems(&call.query) })
+        .route::<GetFilesystem, _, _>(|api, call| async move { api.get_filesystem(&call.path) })
+        .route::<PutFilesystem, _, _>(|api, call| async move {
+            api.put_filesystem(&caller(&call), &call.path, &call.query, call.body).await
+        })
+        .route::<DeleteFilesystem, _, _>(|api, call| async move {
+            api.delete_filesystem(&caller(&call), &call.path, &call.query).await
+        })
+        .route::<ListTargets, _, _>(|api, call| async move { api.list_targets(&call.query) })
+        .route::<GetTarget, _, _>(|api, call| async move { api.get_target(&call.path) })
+        .route::<PostTarget, _, _>(|api, call| async move {
+            api.ensure_target(&caller(&call), &call.query, call.body).await
+        })
+        .route::<ReserveTarget, _, _>(|api, call| async move {
+            api.reserve_target(&caller(&call), &call.query, call.body).await
+        })
+        .route::<RegisterTarget, _, _>(|api, call| async move {
+            api.register_target(&caller(&call), &call.path, &call.query, call.body).await
+        })
+        .route::<StartTarget, _, _>(|api, call| async move {
+            api.start_target(&caller(&call), &call.path, &call.query).await
+        })
+        .route::<StopTarget, _, _>(
+            |api, call| async move { api.stop_target(&caller(&call), &call.path, &call.query).await },
+        )
+        .route::<DeregisterTarget, _, _>(|api, call| async move {
+            api.deregister_target(&caller(&call), &call.path, &call.query).await
+        })
+        .route::<ListParams, _, _>(|api, call| async move { api.list_params(&call.query) })
+        .route::<GetParam, _, _>(|api, call| async move { api.get_param(&call.path) })
+        .route::<PutParam, _, _>(|api, call| async move {
+            api.put_param(&caller(&call), &call.path, &call.query, call.body).await
+        })
+        .route::<DeleteParam, _, _>(|api, call| async move {
+            api.delete_param(&caller(&call), &call.path, &call.query).await
+        })
+        .route::<GetCatalogue, _, _>(|api, call| async move { Ok(api.get_catalogue(&call.query)) })
+        .route::<ListPools, _, _>(|api, call| async move { api.list_pools(&call.query) })
+        .route::<GetPool, _, _>(|api, call| async move { api.get_pool(&call.path) })
+        .route::<PutPool, _, _>(|api, call| async move {
+            api.put_pool(&caller(&call), &call.path, &call.query, call.body).await
+        })
+        .route::<DeletePool, _, _>(
+            |api, call| async move { api.delete_pool(&caller(&call), &call.path, &call.query).await },
+        )
+        .route::<AnnounceNode, _, _>(|api, call| async move {
+            api.announce_node(&caller(&call), &call.path, &call.query, call.body).await
+        })
+        .route::<Heartbeat, _, _>(|api, call| async move { api.heartbeat(&call.path) })
+        .route::<ListNodes, _, _>(|api, call| async move { api.list_nodes(&call.query) })
+        .route::<GetNode, _, _>(|api, call| async move { api.get_node(&call.path) })
+        .route::<GetNodeInventory, _, _>(|api, call| async move { api.get_node_inventory(&call.path).await })
+        .route::<DeleteNode, _, _>(
+            |api, call| async move { api.delete_node(&caller(&call), &call.path, &call.query).await },
+        )
+        .route::<ListJobs, _, _>(|api, call| async move { api.list_jobs(&call.query) })
+        .route::<GetJob, _, _>(|api, call| async move { api.get_job(&call.path, &call.query).await })
+        .route::<CancelJob, _, _>(|api, call| async move { api.cancel_job(&caller(&call), &call.path).await })
+        .route::<GetHistory, _, _>(|api, call| async move { api.get_history(&call.query).await })
+        .stream::<StreamEvents, _, _>(events)
+}
+
+async fn events(api: Arc<Api>, call: Call<StreamEvents>) -> Result<rest::Events<lustre_api::event::Event>, Problem> {
+    let events = api.stream_events(&call.query).await?;
+    Ok(events.map(|event| event.map(|event| (event.revision.to_string(), event))).boxed())
+}
+
+/// Who is kept in the history.
+fn caller<E: Endpoint>(call: &Call<E>) -> Caller {
+    Caller { who: call.caller.to_string() }
+}

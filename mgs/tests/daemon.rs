@@ -1,0 +1,344 @@
+//! The daemon as a process: over its sockets, killed without warning, and with files that are not its own.
+
+// A panic is how a test reports.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use lustre_api::event::{EventQuery, GetHistory, HistoryQuery, StreamEvents};
+use lustre_api::filesystem::{FilesystemPath, FilesystemSpec, GetFilesystem, ListFilesystems, PutFilesystem};
+use lustre_api::mgs::{GetMgs, GetSnapshot, SnapshotQuery};
+use lustre_api::target::{
+    GetTarget, ListTargets, Register, RegisterTarget, Reserve, ReserveTarget, TargetPath, TargetSpec,
+};
+use lustre_api::{Nothing, PageQuery, Problem, ProblemCode, WriteQuery};
+use lustre_types::{SvName, TargetKind};
+use rest::{Client, ClientError};
+
+/// A running daemon; killed when dropped.
+struct Daemon {
+    process: Child,
+    url: String,
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn command(store: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lustre-mgs"));
+    command.arg("--store").arg(store).args(["--listen", "127.0.0.1:0", "--nid", "10.0.0.1@tcp", "--log", "warn"]);
+    command.env_remove("RUST_LOG").stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+impl Daemon {
+    fn start(store: &Path) -> Self {
+        Self::wait_for(&mut command(store))
+    }
+
+    fn wait_for(command: &mut Command) -> Self {
+        let mut process = command.spawn().unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let line = lines.next().and_then(Result::ok).unwrap_or_else(|| {
+            let mut err = String::new();
+            process.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+            panic!("the daemon did not start: {err}");
+        });
+        let url = line.strip_prefix("listening on ").unwrap().to_owned();
+        Self { process, url }
+    }
+
+    fn client(&self) -> Client {
+        Client::new(&self.url, None).unwrap()
+    }
+
+    /// kill -9.
+    fn kill(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+fn path(fsname: &str) -> FilesystemPath {
+    FilesystemPath { fsname: fsname.parse().unwrap() }
+}
+
+async fn put_filesystem(client: &Client, name: &str, description: &str) -> Result<u64, ClientError> {
+    let spec = FilesystemSpec { name: name.parse().unwrap(), description: Some(description.into()) };
+    let written = client.call::<PutFilesystem>(&path(name), &WriteQuery::default(), &spec).await?;
+    Ok(written.revision)
+}
+
+fn ost(device: &str) -> TargetSpec {
+    TargetSpec {
+        kind: TargetKind::Ost,
+        filesystem: Some("scratch".parse().unwrap()),
+        index: None,
+        node: "oss1".parse().unwrap(),
+        device: device.into(),
+        failover_nodes: vec![],
+        mkfs_options: None,
+        mount_options: None,
+        format_params: BTreeMap::new(),
+        comment: None,
+    }
+}
+
+async fn reserve(client: &Client, device: &str) -> Result<(SvName, String), ClientError> {
+    let body = Reserve { target: ost(device), ttl_s: None };
+    let written = client.call::<ReserveTarget>(&Nothing {}, &WriteQuery::default(), &body).await?;
+    Ok((written.object.target.svname, written.object.token))
+}
+
+async fn register(client: &Client, svname: &SvName, token: &str) -> Result<(), ClientError> {
+    let body = Register {
+        token: token.into(),
+        label: svname.to_string().replacen('-', ":", 1),
+        uuid: format!("uuid of {svname}"),
+        size_bytes: 1 << 40,
+        nids: vec!["10.0.0.2@tcp".parse().unwrap()],
+    };
+    let path = TargetPath { svname: svname.clone() };
+    client.call::<RegisterTarget>(&path, &WriteQuery::default(), &body).await.map(drop)
+}
+
+fn problem<T: std::fmt::Debug>(result: Result<T, ClientError>) -> Problem {
+    match result {
+        Err(ClientError::Problem(problem)) => problem,
+        other => panic!("a refusal was expected: {other:?}"),
+    }
+}
+
+/// What the daemon says when it does not start.
+fn refusal(store: &Path) -> String {
+    let output = command(store).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_by_kill_9_in_a_loop() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = directory.path().join("mgs.redb");
+    let mut acknowledged: BTreeMap<SvName, bool> = BTreeMap::new();
+    let mut uuid = None;
+    let mut highest = 0;
+    for round in 0..8 {
+        let daemon = Daemon::start(&store);
+        let client = daemon.client();
+        let mgs = client.call::<GetMgs>(&Nothing {}, &Nothing {}, &Nothing {}).await.unwrap();
+        assert_eq!(*uuid.get_or_insert(mgs.uuid.clone()), mgs.uuid, "the MGS keeps its name");
+        assert!(mgs.revision >= highest, "the revision never goes backward");
+        for (svname, is_registered) in &acknowledged {
+            let target =
+                client.call::<GetTarget>(&TargetPath { svname: svname.clone() }, &Nothing {}, &Nothing {}).await;
+            let target = target.unwrap_or_else(|err| panic!("{svname} is lost after round {round}: {err}"));
+            assert!(target.state.is_registered() || !is_registered, "{svname} is {:?}", target.state);
+        }
+        if round == 0 {
+            put_filesystem(&client, "scratch", "kill -9").await.unwrap();
+        }
+        // Callers that go on until the daemon is gone; each says what it was told.
+        let callers: Vec<_> = (0..6)
+            .map(|caller| {
+                let client = client.clone();
+                tokio::spawn(async move {
+                    let mut told = Vec::new();
+                    for n in 0.. {
+                        let device = format!("/dev/r{round}c{caller}n{n}");
+                        let Ok((svname, token)) = reserve(&client, &device).await else { return told };
+                        told.push((svname.clone(), false));
+                        if register(&client, &svname, &token).await.is_err() {
+                            return told;
+                        }
+                        told.push((svname, true));
+                    }
+                    told
+                })
+            })
+            .collect();
+        // Until there is something to lose.
+        let goal = acknowledged.len() + 5 + 7 * round;
+        while client
+            .call::<GetSnapshot>(&Nothing {}, &SnapshotQuery::default(), &Nothing {})
+            .await
+            .unwrap()
+            .targets
+            .len()
+            < goal
+        {}
+        daemon.kill();
+        for caller in callers {
+            for (svname, is_registered) in caller.await.unwrap() {
+                *acknowledged.entry(svname).or_default() |= is_registered;
+            }
+        }
+        highest = mgs.revision;
+    }
+    assert!(acknowledged.values().filter(|is_registered| **is_registered).count() > 40, "{}", acknowledged.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn racing_registrations_over_http_give_64_indices() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(&directory.path().join("mgs.redb"));
+    let client = daemon.client();
+    put_filesystem(&client, "scratch", "race").await.unwrap();
+    let callers: Vec<_> = (0..64)
+        .map(|n| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                let (svname, token) = reserve(&client, &format!("/dev/disk{n}")).await.unwrap();
+                register(&client, &svname, &token).await.unwrap();
+                svname
+            })
+        })
+        .collect();
+    let mut given = BTreeSet::new();
+    for caller in callers {
+        assert!(given.insert(caller.await.unwrap()), "one index twice");
+    }
+    assert_eq!(given.last().unwrap().to_string(), "scratch-OST003f", "64 indices without a gap");
+    let fs = client.call::<GetFilesystem>(&path("scratch"), &Nothing {}, &Nothing {}).await.unwrap();
+    assert_eq!(fs.ost_count, 64);
+    assert_eq!(fs.mount_source.as_deref(), Some("10.0.0.1@tcp:/scratch"));
+}
+
+#[tokio::test]
+async fn lists_are_paged_without_gap_or_repetition() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(&directory.path().join("mgs.redb"));
+    let client = daemon.client();
+    put_filesystem(&client, "scratch", "pages").await.unwrap();
+    for n in 0..7 {
+        reserve(&client, &format!("/dev/d{n}")).await.unwrap();
+    }
+    let mut query = PageQuery { limit: Some(3), ..PageQuery::default() };
+    let (mut names, mut pages) = (Vec::new(), 0);
+    loop {
+        let page = client.call::<ListTargets>(&Nothing {}, &query, &Nothing {}).await.unwrap();
+        pages += 1;
+        names.extend(page.items.iter().map(|target| target.svname.to_string()));
+        match page.next {
+            None => break,
+            next => query.after = next,
+        }
+    }
+    let expected: Vec<_> = (0..7).map(|n| format!("scratch-OST{n:04x}")).collect();
+    assert_eq!((names, pages), (expected, 3));
+    let bad = PageQuery { limit: Some(0), ..PageQuery::default() };
+    let refused = problem(client.call::<ListTargets>(&Nothing {}, &bad, &Nothing {}).await);
+    assert_eq!((refused.code, refused.attribute.as_deref()), (ProblemCode::Invalid, Some("limit")));
+}
+
+#[tokio::test]
+async fn a_stale_plan_a_dry_run_and_a_repetition_change_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(&directory.path().join("mgs.redb"));
+    let client = daemon.client();
+    let planned = put_filesystem(&client, "scratch", "one").await.unwrap();
+    assert_eq!(put_filesystem(&client, "scratch", "one").await.unwrap(), planned, "the same again");
+    let now = put_filesystem(&client, "scratch", "two").await.unwrap();
+    assert_eq!(now, planned + 1);
+    let spec = FilesystemSpec { name: "scratch".parse().unwrap(), description: Some("three".into()) };
+    let stale = WriteQuery { if_revision: Some(planned), ..WriteQuery::default() };
+    let refused = problem(client.call::<PutFilesystem>(&path("scratch"), &stale, &spec).await);
+    assert_eq!(refused.code, ProblemCode::Conflict);
+    assert!(refused.message.contains("filesystem scratch") && refused.remedy.is_some(), "{refused}");
+    let dry = WriteQuery { dry_run: true, ..WriteQuery::default() };
+    let written = client.call::<PutFilesystem>(&path("scratch"), &dry, &spec).await.unwrap();
+    assert_eq!((written.changed, written.object.spec), (true, spec));
+    let fs = client.call::<GetFilesystem>(&path("scratch"), &Nothing {}, &Nothing {}).await.unwrap();
+    assert_eq!((fs.spec.description.as_deref(), fs.revision), (Some("two"), now));
+}
+
+#[tokio::test]
+async fn history_and_events_tell_who_changed_what_and_why() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(&directory.path().join("mgs.redb"));
+    let client = daemon.client();
+    let first = put_filesystem(&client, "scratch", "one").await.unwrap();
+    let mut events = client.stream::<StreamEvents>(&Nothing {}, &EventQuery { after: Some(first - 1) }).await.unwrap();
+    let spec = FilesystemSpec { name: "scratch".parse().unwrap(), description: Some("two".into()) };
+    let query = WriteQuery { why: Some("ticket 4711".into()), ..WriteQuery::default() };
+    client.call::<PutFilesystem>(&path("scratch"), &query, &spec).await.unwrap();
+    let (_, old) = events.next().await.unwrap().unwrap();
+    assert_eq!(old.revision, first, "a change from before the call");
+    let (id, event) = events.next().await.unwrap().unwrap();
+    assert_eq!((id, event.revision), ((first + 1).to_string(), first + 1));
+    assert_eq!(event.who, "ip:127.0.0.1");
+    assert!(event.why.as_ref().unwrap().contains("ticket 4711"), "{event:?}");
+    assert_eq!(event.changes[0].object, "filesystem scratch");
+    assert_eq!(event.changes[0].before["description"], "one");
+    assert_eq!(event.changes[0].after["description"], "two");
+    let (svname, token) = reserve(&client, "/dev/sdb").await.unwrap();
+    let query = HistoryQuery { object: Some("target scratch-".into()), ..HistoryQuery::default() };
+    let page = client.call::<GetHistory>(&Nothing {}, &query, &Nothing {}).await.unwrap();
+    assert_eq!(page.items.len(), 1);
+    assert_eq!(page.items[0].changes[0].object, format!("target {svname}"));
+    let text = serde_json::to_string(&page).unwrap();
+    assert!(!text.contains(&token) && !text.contains("sha256"), "no secret and nothing to guess one by: {text}");
+}
+
+#[tokio::test]
+async fn one_store_is_for_one_daemon() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = directory.path().join("mgs.redb");
+    let daemon = Daemon::start(&store);
+    let message = refusal(&store);
+    assert!(message.contains(store.to_str().unwrap()), "{message}");
+    assert!(message.contains(&format!("pid {}", daemon.process.id())), "{message}");
+    assert!(message.contains("in use"), "{message}");
+}
+
+#[tokio::test]
+async fn a_store_that_is_broken_is_refused_and_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let store: PathBuf = directory.path().join("mgs.redb");
+    let daemon = Daemon::start(&store);
+    put_filesystem(&daemon.client(), "scratch", "one").await.unwrap();
+    daemon.kill();
+    let whole = std::fs::read(&store).unwrap();
+    for content in [&whole[..whole.len() / 2], &b"something else"[..], &b""[..]] {
+        std::fs::write(&store, content).unwrap();
+        let message = refusal(&store);
+        assert!(message.contains(store.to_str().unwrap()) && message.contains("left as it is"), "{message}");
+        assert_eq!(std::fs::read(&store).unwrap(), content, "a refused file is kept");
+    }
+    std::fs::write(&store, whole).unwrap();
+    let daemon = Daemon::start(&store);
+    let list = daemon.client().call::<ListFilesystems>(&Nothing {}, &PageQuery::default(), &Nothing {}).await.unwrap();
+    assert_eq!(list.items.len(), 1);
+}
+
+#[tokio::test]
+async fn a_signal_ends_it_in_order_although_somebody_follows_events() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut daemon = Daemon::start(&directory.path().join("mgs.redb"));
+    let _events = daemon.client().stream::<StreamEvents>(&Nothing {}, &EventQuery::default()).await.unwrap();
+    let pid = daemon.process.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    let ended = tokio::task::spawn_blocking(move || daemon.process.wait().unwrap());
+    let status = tokio::time::timeout(Duration::from_secs(15), ended).await.expect("ends soon").unwrap();
+    assert!(status.success(), "{status}");
+}
+
+#[tokio::test]
+async fn a_unix_socket_tells_whose_process_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("api.sock");
+    let store = directory.path().join("mgs.redb");
+    let _daemon = Daemon::wait_for(command(&store).arg("--socket").arg(&socket));
+    let client = Client::new(&format!("unix://{}", socket.display()), None).unwrap();
+    put_filesystem(&client, "scratch", "local").await.unwrap();
+    let page = client.call::<GetHistory>(&Nothing {}, &HistoryQuery::default(), &Nothing {}).await.unwrap();
+    assert!(page.items.last().unwrap().who.starts_with("uid:"), "{page:?}");
+}

@@ -1,0 +1,166 @@
+//! Jobs go on through restarts of the MGS, silence of agents and changes of mind.
+
+// A panic is how a test reports.
+#![allow(clippy::unwrap_used)]
+
+mod cluster;
+
+use cluster::{Cluster, caller, soon};
+use lustre_api::job::{JobPath, JobState, WaitQuery};
+use lustre_api::target::TargetState;
+use lustre_api::{Problem, WriteQuery};
+
+const SLOW: fn(&Cluster) = |cluster| cluster.nodes.set_slow();
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_is_formatted_and_registered() {
+    let cluster = Cluster::new().await;
+    let job = cluster.ensure("/dev/sdb").await.unwrap().job.unwrap();
+    let job = cluster.end_of(&job).await;
+    assert_eq!(job.state, JobState::Done, "{job:?}");
+    let target = cluster.target("scratch-OST0000");
+    assert_eq!(target.state, TargetState::Registered);
+    assert_eq!(target.uuid.as_deref(), Some("uuid of /dev/sdb"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_goes_on_after_a_restart_and_nothing_runs_twice() {
+    let mut cluster = Cluster::new().await;
+    SLOW(&cluster);
+    let job = cluster.ensure("/dev/sdb").await.unwrap().job.unwrap();
+    cluster.nodes.has_job().await;
+    cluster.restart().await;
+    cluster.restart().await;
+    cluster.nodes.finish();
+    assert_eq!(cluster.end_of(&job).await.state, JobState::Done);
+    assert_eq!(cluster.nodes.begun().into_values().collect::<Vec<_>>(), [1], "one format, begun once");
+    assert_eq!(cluster.target("scratch-OST0000").state, TargetState::Registered);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn progress_wakes_who_waits_for_it() {
+    let cluster = Cluster::new().await;
+    SLOW(&cluster);
+    let id = cluster.ensure("/dev/sdb").await.unwrap().job.unwrap();
+    cluster.nodes.has_job().await;
+    let path = JobPath { id: id.clone() };
+    let mut seen = 0;
+    for done in [10, 20, 90] {
+        cluster.nodes.progress(done);
+        loop {
+            let query = WaitQuery { wait_s: Some(20), seen: Some(seen) };
+            let job = soon(cluster.api.get_job(&path, &query)).await.unwrap();
+            assert!(job.version > seen, "news has a higher version");
+            seen = job.version;
+            if job.steps[0].progress.as_ref().is_some_and(|progress| progress.percent() == u8::try_from(done).ok()) {
+                break;
+            }
+        }
+    }
+    cluster.nodes.finish();
+    assert!(cluster.end_of(&id).await.version > seen);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_waits_for_an_agent_that_does_not_answer() {
+    let cluster = Cluster::new().await;
+    SLOW(&cluster);
+    let id = cluster.ensure("/dev/sdb").await.unwrap().job.unwrap();
+    cluster.nodes.has_job().await;
+    cluster.nodes.set_down(true);
+    let path = JobPath { id: id.clone() };
+    let mut seen = 0;
+    let message = loop {
+        let query = WaitQuery { wait_s: Some(20), seen: Some(seen) };
+        let job = soon(cluster.api.get_job(&path, &query)).await.unwrap();
+        seen = job.version;
+        if let Some(message) = &job.steps[0].message {
+            break message.clone();
+        }
+    };
+    assert!(message.contains("oss1") && message.contains("connection refused"), "{message}");
+    cluster.nodes.set_down(false);
+    cluster.nodes.finish();
+    assert_eq!(cluster.end_of(&id).await.state, JobState::Done);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_on_a_silent_node_is_refused_before_anything_is_stored() {
+    let cluster = Cluster::new().await;
+    cluster.nodes.set_down(true);
+    let problem = cluster.ensure("/dev/sdb").await.unwrap_err();
+    assert_eq!(problem.code, lustre_api::ProblemCode::Unavailable);
+    assert!(problem.message.contains("oss1") && problem.remedy.is_some(), "{problem}");
+    assert!(cluster::names(&cluster.api).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_whose_agent_refuses_fails_and_says_why() {
+    let cluster = Cluster::new().await;
+    cluster.nodes.refuse(Problem::refused("/dev/sdb holds xfs").remedy("name another device"));
+    let id = cluster.ensure("/dev/sdb").await.unwrap().job.unwrap();
+    let job = cluster.end_of(&id).await;
+    assert_eq!(job.state, JobState::Failed);
+    let error = job.error.unwrap();
+    for part in [id.as_str(), "scratch-OST0000", "oss1", "/dev/sdb holds xfs", "name another device"] {
+        assert!(error.contains(part), "{part} in {error}");
+    }
+    assert_eq!(cluster.target("scratch-OST0000").state, TargetState::Failed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancelled_job_stops_its_agent() {
+    let cluster = Cluster::new().await;
+    SLOW(&cluster);
+    let id = cluster.ensure("/dev/sdb").await.unwrap().job.unwrap();
+    cluster.nodes.has_job().await;
+    cluster.api.cancel_job(&caller(), &JobPath { id: id.clone() }).await.unwrap();
+    let job = cluster.end_of(&id).await;
+    assert_eq!(job.state, JobState::Cancelled);
+    assert_eq!(job.steps[0].message.as_deref(), Some("terminated; the device is marked unfinished"));
+    let target = cluster.target("scratch-OST0000");
+    assert_eq!((target.state, target.label), (TargetState::Failed, None), "never taken for a formatted target");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_that_lost_its_journal_is_asked_again() {
+    let cluster = Cluster::new().await;
+    SLOW(&cluster);
+    let id = cluster.ensure("/dev/sdb").await.unwrap().job.unwrap();
+    cluster.nodes.has_job().await;
+    cluster.nodes.forget_all();
+    cluster.nodes.has_job().await;
+    cluster.nodes.finish();
+    assert_eq!(cluster.end_of(&id).await.state, JobState::Done);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dry_run_shows_the_target_and_changes_nothing() {
+    let cluster = Cluster::new().await;
+    let revision = cluster.api.get_mgs().revision;
+    let query = WriteQuery { dry_run: true, ..WriteQuery::default() };
+    let written = cluster.api.ensure_target(&caller(), &query, cluster::ensure("/dev/sdb")).await.unwrap();
+    assert!(written.changed);
+    assert_eq!(written.object.svname.to_string(), "scratch-OST0000");
+    assert_eq!(cluster.api.get_mgs().revision, revision);
+    assert!(cluster::names(&cluster.api).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_64_racing_callers_each_gets_an_index_of_its_own() {
+    let cluster = Cluster::new().await;
+    let reserve = |n: usize| {
+        let api = cluster.api.clone();
+        tokio::spawn(async move {
+            let target = cluster::ost(&format!("/dev/disk{n}"));
+            let body = lustre_api::target::Reserve { target, ttl_s: None };
+            api.reserve_target(&caller(), &WriteQuery::default(), body).await.unwrap().object.target.svname
+        })
+    };
+    let mut given = std::collections::BTreeSet::new();
+    for task in (0..64).map(reserve).collect::<Vec<_>>() {
+        assert!(given.insert(soon(task).await.unwrap()), "one index twice");
+    }
+    assert_eq!(given, cluster::names(&cluster.api));
+    assert_eq!(given.last().unwrap().to_string(), "scratch-OST003f", "without a gap");
+}
