@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::msgpack::completed;
 use super::{DynamicType, Number, Place, Set, Value, ValueError};
 use crate::ty::{MAX_DEPTH, Type, abbreviate};
 
@@ -54,7 +55,7 @@ fn read(ty: &Type, raw: &RawValue, depth: usize) -> Result<Value, ValueError> {
             Value::List(elements)
         }
         Type::Map(element) => Value::Map(entries(ty, |_| Some(element), raw, depth)?),
-        Type::Object(types) => Value::Object(entries(ty, |name| types.get(name), raw, depth)?),
+        Type::Object(types) => Value::Object(completed(types, entries(ty, |name| types.get(name), raw, depth)?)),
         Type::Dynamic => dynamic(raw, depth)?,
     })
 }

@@ -105,7 +105,10 @@ impl<'a> Reader<'a> {
                 Ok(Value::List(elements))
             }
             Type::Map(element) => self.entries(marker, ty, |_| Some(element), depth).map(Value::Map),
-            Type::Object(types) => self.entries(marker, ty, |name| types.get(name), depth).map(Value::Object),
+            Type::Object(types) => {
+                let attributes = self.entries(marker, ty, |name| types.get(name), depth)?;
+                Ok(Value::Object(completed(types, attributes)))
+            }
             Type::Dynamic => self.dynamic(marker, depth),
         }
     }
@@ -243,6 +246,19 @@ impl<'a> Reader<'a> {
             _ => return Ok(None),
         }))
     }
+}
+
+/// The attributes with those that were absent, as null.
+pub(super) fn completed(
+    types: &BTreeMap<String, Type>,
+    mut attributes: BTreeMap<String, Value>,
+) -> BTreeMap<String, Value> {
+    if attributes.len() < types.len() {
+        for name in types.keys().filter(|name| !attributes.contains_key(*name)).cloned().collect::<Vec<_>>() {
+            attributes.insert(name, Value::Null);
+        }
+    }
+    attributes
 }
 
 fn mismatch(expected: impl std::fmt::Display, found: Marker) -> ValueError {

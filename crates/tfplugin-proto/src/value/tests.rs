@@ -41,6 +41,14 @@ fn an_object_has_every_attribute_of_its_schema() {
 }
 
 #[test]
+fn an_absent_attribute_reads_as_null_and_stays_so() {
+    let ty = Type::object([("a", Type::String), ("b", Type::Bool)]);
+    let value = decode(&ty, b"\x80").expect("decodes");
+    assert_eq!(value, Value::object([("a", Value::Null), ("b", Value::Null)]));
+    assert_eq!(decode(&ty, &encode(&ty, &value).expect("encodes")), Ok(value));
+}
+
+#[test]
 fn an_attribute_that_the_schema_lacks_is_named() {
     let ty = Type::object([("device", Type::object([("path", Type::String)]))]);
     let value = Value::object([("device", Value::object([("pth", "x".into())]))]);
