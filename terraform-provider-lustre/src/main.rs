@@ -1,3 +1,7 @@
-//! Terraform provider chandelier/lustre.
+//! The provider's binary; terraform starts it.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tfplugin_proto::run(&terraform_provider_lustre::OPTIONS, terraform_provider_lustre::Lustre::default)
+}

@@ -11,9 +11,10 @@ impl Function for NidParse {
     fn signature(&self) -> Signature {
         Signature {
             summary: "Takes a NID apart".into(),
-            description: "Takes an LNet network identifier apart: `nid` as Lustre prints it (a missing network is `tcp`), \
+            description:
+                "Takes an LNet network identifier apart: `nid` as Lustre prints it (a missing network is `tcp`), \
                 `address`, `network`, `network_type` and `network_number`."
-                .into(),
+                    .into(),
             parameters: vec![parameter("nid", Type::String, "A NID, as in `10.0.0.1@tcp` or `12@gni1`.")],
             returns: Type::object([
                 ("nid", Type::String),

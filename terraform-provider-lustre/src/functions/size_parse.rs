@@ -11,9 +11,10 @@ impl Function for SizeParse {
     fn signature(&self) -> Signature {
         Signature {
             summary: "Bytes of a size".into(),
-            description: "The number of bytes of a size with suffix `K`, `M`, `G`, `T`, `P` or `E` (also `KB`, `KiB`); \
+            description:
+                "The number of bytes of a size with suffix `K`, `M`, `G`, `T`, `P` or `E` (also `KB`, `KiB`); \
                 all are powers of 1024, as in Lustre's tunables. `64M` gives 67108864."
-                .into(),
+                    .into(),
             parameters: vec![parameter("size", Type::String, "A whole number with an optional suffix.")],
             returns: Type::Number,
         }

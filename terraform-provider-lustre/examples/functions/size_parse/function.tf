@@ -1,0 +1,3 @@
+output "bytes" {
+  value = provider::lustre::size_parse("64M")
+}

@@ -1,0 +1,3 @@
+output "label" {
+  value = provider::lustre::target_label("scratch", "ost", 31)
+}

@@ -1,0 +1,1 @@
+terraform import lustre_filesystem.scratch scratch

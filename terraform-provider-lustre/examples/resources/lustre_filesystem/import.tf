@@ -1,0 +1,4 @@
+import {
+  to = lustre_filesystem.scratch
+  id = "scratch"
+}

@@ -1,0 +1,1 @@
+terraform import lustre_pool.flash scratch.flash

@@ -1,0 +1,4 @@
+import {
+  to = lustre_pool.flash
+  id = "scratch.flash"
+}

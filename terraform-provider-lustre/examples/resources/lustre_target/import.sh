@@ -1,0 +1,1 @@
+terraform import lustre_target.mdt0 scratch-MDT0000

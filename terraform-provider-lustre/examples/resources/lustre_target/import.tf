@@ -1,0 +1,4 @@
+import {
+  to = lustre_target.mdt0
+  id = "scratch-MDT0000"
+}

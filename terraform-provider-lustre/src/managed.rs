@@ -1,0 +1,349 @@
+//! What all resources have in common: values by the attribute table, drift, plan, and who may be replaced.
+
+use std::sync::Arc;
+
+use lustre_api::attributes::{ChangeEffect, Resource as Table};
+use lustre_api::mgs::Snapshot;
+use lustre_api::plan::{Desired, ObjectKey};
+use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
+use tfplugin_proto::{Diagnostics, Plan, PlanKind, Resource, Schema, Severity, Value, async_trait};
+
+use crate::findings;
+use crate::mgs::{Failure, Mgs};
+use crate::session::Session;
+use crate::{attributes, timeouts};
+
+/// A kind of object: what differs between file systems, targets, tunables and pools.
+#[async_trait]
+pub(crate) trait Kind: Send + Sync + 'static {
+    /// Its attributes.
+    const TABLE: &'static Table;
+    /// Operations that run a job, and so have a timeout.
+    const TIMEOUTS: &'static [&'static str] = &[];
+    /// What a person describes, as the MGS takes it.
+    type Spec: DeserializeOwned + Clone + Send + Sync + 'static;
+
+    /// Name of the object, for messages and to find the same object described twice; `None` while unknown.
+    fn name(object: &Value) -> Option<String>;
+
+    /// The object as the MGS has it.
+    fn find(snapshot: &Snapshot, state: &Value) -> Option<Json>;
+
+    /// What to ask the plan for.
+    fn desired(spec: &Self::Spec, object: &Value) -> Desired;
+
+    /// True if a finding or change is about the object described.
+    fn is_about(spec: &Self::Spec, key: &ObjectKey) -> bool;
+
+    /// Makes the object part of what later plans of this run take for granted.
+    fn assume(_spec: &Self::Spec, _snapshot: &mut Snapshot) {}
+
+    /// True if the plan must know what is on the devices.
+    fn needs_devices(_spec: &Self::Spec) -> bool {
+        false
+    }
+
+    /// Plans to bring into order what is there, but not as it should be, by making attributes unknown.
+    fn repair(_plan: &mut Plan) {}
+
+    /// Completes a plan with what only this kind knows.
+    fn complete(_spec: Option<&Self::Spec>, _plan: &mut Plan, _snapshot: Option<&Snapshot>, _diags: &mut Diagnostics) {}
+
+    /// Refuses or warns of a removal at plan time, and refuses it at apply time.
+    fn check_removal(prior: &Value, diags: &mut Diagnostics);
+
+    /// Refuses or warns of a replacement.
+    fn check_replacement(prior: &Value, diags: &mut Diagnostics) {
+        Self::check_removal(prior, diags);
+    }
+
+    /// Makes the object as described, and returns what then is there.
+    async fn put(mgs: &Mgs, spec: Self::Spec, put: Put<'_>) -> Result<Json, Failure>;
+
+    /// Removes it, as its deletion policy says.
+    async fn remove(mgs: &Mgs, prior: &Value) -> Result<(), Failure>;
+
+    /// The attributes that name it, from the name that a person gives.
+    fn import(id: &str) -> Result<Value, String>;
+
+    /// True if both mean the same; beyond what the table knows.
+    fn means_the_same(_attribute: &str, _object: &Value, _a: &Value, _b: &Value) -> bool {
+        false
+    }
+}
+
+/// What a `put` may want to know besides the spec.
+pub(crate) struct Put<'a> {
+    /// What is planned.
+    pub(crate) planned: &'a Value,
+    /// What was there.
+    pub(crate) prior: Option<&'a Value>,
+}
+
+impl Put<'_> {
+    /// The revision that a change is made against; none for a create, which takes up what it finds.
+    pub(crate) async fn if_revision(&self, mgs: &Mgs) -> Result<Option<u64>, Failure> {
+        match self.prior {
+            Some(_) => Ok(Some(mgs.snapshot().await?.revision)),
+            None => Ok(None),
+        }
+    }
+}
+
+/// A [`Kind`] as a resource of terraform.
+pub(crate) struct Managed<K> {
+    session: Arc<Session>,
+    kind: std::marker::PhantomData<K>,
+}
+
+impl<K: Kind> Managed<K> {
+    pub(crate) fn resource(session: &Arc<Session>) -> Arc<dyn Resource> {
+        Arc::new(Self { session: Arc::clone(session), kind: std::marker::PhantomData })
+    }
+
+    /// The spec, if everything that is needed for it is known.
+    fn spec(object: &Value, diags: &mut Diagnostics) -> Option<K::Spec> {
+        let json = attributes::spec_json(K::TABLE, object)?;
+        match serde_json::from_value(json) {
+            Ok(spec) => Some(spec),
+            // Single attributes were checked by validate: what is left is how they go together.
+            Err(err) => {
+                diags.error(format!("Invalid {}", K::TABLE.name), findings::sentence(&err.to_string()));
+                None
+            }
+        }
+    }
+
+    fn same(entry: &lustre_api::attributes::Attribute, object: &Value, a: &Value, b: &Value) -> bool {
+        attributes::means_the_same(entry, a, b) || K::means_the_same(entry.name, object, a, b)
+    }
+
+    /// State from what the MGS answered; what `known` says in other words stays in those words.
+    fn state(view: &Json, known: &Value) -> Value {
+        let mut state = known.clone();
+        for entry in K::TABLE.attributes {
+            let before = known.get(entry.name);
+            if entry.presence == lustre_api::attributes::Presence::Request {
+                // The MGS doesn't store it; after an import it is what the default says.
+                if before.is_null() {
+                    state.put(entry.name, attributes::default(entry).unwrap_or_default());
+                }
+                continue;
+            }
+            let mut value = attributes::from_json(entry, &view[entry.name]);
+            // What the answer leaves out is at its default.
+            if value.is_null()
+                && let Some(default) = attributes::default(entry)
+            {
+                value = default;
+            }
+            if !Self::same(entry, known, before, &value) {
+                state.put(entry.name, value);
+            }
+        }
+        state
+    }
+
+    /// State after an apply: what was planned, and what only the answer knows.
+    ///
+    /// A computed value that changed since the plan is left for the next refresh: terraform would call it a bug.
+    fn filled(view: &Json, planned: &Value) -> Value {
+        let mut state = planned.clone();
+        for entry in K::TABLE.attributes {
+            if planned.get(entry.name).is_unknown() {
+                state.put(entry.name, attributes::from_json(entry, &view[entry.name]));
+            }
+        }
+        state
+    }
+
+    /// Defaults where nothing is configured, and the old words where the new ones mean the same.
+    fn settle(plan: &mut Plan) {
+        for entry in K::TABLE.attributes {
+            if let Some(default) = attributes::default(entry)
+                && plan.config.get(entry.name).is_null()
+            {
+                plan.planned.put(entry.name, default);
+            }
+            let (prior, planned) = (plan.prior.get(entry.name), plan.planned.get(entry.name));
+            // Core takes the prior form for the configured one only where both are set.
+            if prior != planned
+                && !prior.is_null()
+                && !planned.is_null()
+                && Self::same(entry, &plan.prior, prior, planned)
+            {
+                let prior = prior.clone();
+                plan.planned.put(entry.name, prior);
+            }
+        }
+    }
+
+    /// Attributes that name the object and change: it is another object then. Unchangeable ones are refused.
+    fn check_changes(plan: &mut Plan, diags: &mut Diagnostics) {
+        for entry in K::TABLE.attributes {
+            if !plan.changes(entry.name) {
+                continue;
+            }
+            match entry.change {
+                ChangeEffect::Identity => plan.requires_replace.push(entry.name.into()),
+                ChangeEffect::Reformat => diags.error_at(
+                    entry.name,
+                    "Can't be changed",
+                    format!(
+                        "{} is only used when the device of {} is formatted, and it is formatted. Put the old value back; \
+                         to format anew, remove the target first.",
+                        entry.name,
+                        K::name(&plan.prior).unwrap_or_default(),
+                    ),
+                ),
+                ChangeEffect::InPlace | ChangeEffect::None => {}
+            }
+        }
+        if !plan.requires_replace.is_empty() {
+            K::check_replacement(&plan.prior, diags);
+        }
+    }
+
+    /// Asks `lustre-plan` what the change takes, against what is there now.
+    async fn check_against_live(&self, plan: &mut Plan, diags: &mut Diagnostics) {
+        let spec = Self::spec(&plan.planned, diags);
+        let Some(mgs) = self.session.mgs_if_known() else {
+            return K::complete(spec.as_ref(), plan, None, diags);
+        };
+        let needs_devices = spec.as_ref().is_some_and(K::needs_devices);
+        let mut snapshot = match mgs.assumed(needs_devices).await {
+            Ok(snapshot) => snapshot,
+            Err(failure) => return failure.report(K::TABLE, "Can't check the plan", diags),
+        };
+        if let Some(spec) = &spec {
+            let found = lustre_plan::diff(&K::desired(spec, &plan.planned), &snapshot);
+            let mine = found.findings.iter().filter(|finding| K::is_about(spec, &finding.object));
+            diags.extend(mine.map(|finding| findings::finding(K::TABLE, finding)));
+        }
+        K::complete(spec.as_ref(), plan, Some(&snapshot), diags);
+        if let Some(spec) = &spec
+            && !diags.has_errors()
+        {
+            K::assume(spec, &mut snapshot);
+        }
+    }
+
+    async fn put(&self, prior: Option<&Value>, planned: &Value, diags: &mut Diagnostics) -> Option<Value> {
+        let what = if prior.is_none() { "Not created" } else { "Not changed" };
+        let spec = match Self::spec(planned, diags) {
+            Some(spec) => spec,
+            None => {
+                if !diags.has_errors() {
+                    diags.error(what, "Bug in the provider: something is still unknown at apply.");
+                }
+                return None;
+            }
+        };
+        let result = match self.session.mgs() {
+            Ok(mgs) => K::put(&mgs, spec, Put { planned, prior }).await,
+            Err(failure) => Err(failure),
+        };
+        match result {
+            Ok(view) => Some(Self::filled(&view, planned)),
+            Err(failure) => {
+                failure.report(K::TABLE, what, diags);
+                None
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl<K: Kind> Resource for Managed<K> {
+    fn schema(&self) -> Schema {
+        let mut schema = attributes::resource_schema(K::TABLE);
+        if !K::TIMEOUTS.is_empty() {
+            schema.blocks.push(timeouts::block(K::TIMEOUTS));
+        }
+        schema
+    }
+
+    async fn validate(&self, config: &Value, diags: &mut Diagnostics) {
+        for entry in K::TABLE.attributes {
+            if let Some(fault) = attributes::fault(entry, config.get(entry.name)) {
+                diags.error_at(entry.name, format!("Invalid {}", entry.name), findings::sentence(&fault));
+            }
+        }
+        timeouts::validate(config, diags);
+    }
+
+    async fn read(&self, state: Value, diags: &mut Diagnostics) -> Option<Value> {
+        let snapshot = match self.session.mgs() {
+            Ok(mgs) => mgs.snapshot().await,
+            Err(failure) => Err(failure),
+        };
+        match snapshot {
+            Ok(snapshot) => K::find(&snapshot, &state).map(|view| Self::state(&view, &state)),
+            Err(failure) => {
+                failure.report(K::TABLE, "Can't read", diags);
+                Some(state)
+            }
+        }
+    }
+
+    async fn plan(&self, plan: &mut Plan, diags: &mut Diagnostics) {
+        match plan.kind() {
+            PlanKind::Destroy => return K::check_removal(&plan.prior, diags),
+            PlanKind::Create => {
+                Self::settle(plan);
+                if let Some(name) = K::name(&plan.planned)
+                    && !self.session.is_first_of(&format!("{} {name}", K::TABLE.name))
+                {
+                    let text = "the configuration describes it more than once; each object belongs to one resource";
+                    return diags.error("Described twice", format!("{} {name}: {text}.", K::TABLE.name));
+                }
+            }
+            PlanKind::Update => {
+                Self::settle(plan);
+                K::repair(plan);
+                if plan.planned == plan.prior {
+                    return;
+                }
+                Self::check_changes(plan, diags);
+                if diags.has_errors() || !plan.requires_replace.is_empty() {
+                    return;
+                }
+            }
+        }
+        self.check_against_live(plan, diags).await;
+    }
+
+    async fn create(&self, planned: &Value, _: &Value, diags: &mut Diagnostics) -> Option<Value> {
+        self.put(None, planned, diags).await
+    }
+
+    async fn update(&self, prior: &Value, planned: &Value, _: &Value, diags: &mut Diagnostics) -> Value {
+        match self.put(Some(prior), planned, diags).await {
+            Some(state) => state,
+            None => prior.clone(),
+        }
+    }
+
+    async fn delete(&self, prior: &Value, diags: &mut Diagnostics) {
+        // Again, not only in the plan: a tainted object, and one that is replaced, is destroyed without a plan for it.
+        // The warnings were shown with the plan.
+        let mut found = Diagnostics::default();
+        K::check_removal(prior, &mut found);
+        diags.extend(found.into_iter().filter(|diag| diag.severity == Severity::Error));
+        if diags.has_errors() {
+            return;
+        }
+        let result = match self.session.mgs() {
+            Ok(mgs) => K::remove(&mgs, prior).await,
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = result {
+            failure.report(K::TABLE, "Not removed", diags);
+        }
+    }
+
+    async fn import(&self, id: &str, diags: &mut Diagnostics) -> Option<Value> {
+        K::import(id).map_err(|err| diags.error("Can't import", findings::sentence(&err))).ok()
+    }
+}

@@ -1,0 +1,122 @@
+//! The MGS as the provider uses it: one look at everything per run, writes against that look, and waiting for jobs.
+
+mod failure;
+mod wait;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use lustre_api::mgs::{GetSnapshot, Snapshot, SnapshotQuery};
+use lustre_api::node::{GetNode, GetNodeInventory, LiveNode, Node, NodePath};
+use lustre_api::target::{GetTarget, Target, TargetPath};
+use lustre_api::{Endpoint, Nothing, ProblemCode, WriteQuery};
+use lustre_types::{NodeName, SvName};
+use serde::Serialize;
+use serde_json::Value as Json;
+use std::sync::Arc;
+use tokio::sync::{OnceCell, watch};
+
+pub(crate) use failure::Failure;
+
+/// A connection to one MGS, and what was seen through it.
+pub(crate) struct Mgs {
+    client: rest::Client,
+    /// Everything, at the first time that something was asked: drift and plans are computed against one revision.
+    first: OnceCell<Result<Arc<Snapshot>, Failure>>,
+    /// The nodes with their devices, asked for only when a plan needs them.
+    devices: OnceCell<Result<Vec<LiveNode>, Failure>>,
+    /// `first`, and what the plans of this run will have made.
+    assumed: OnceCell<Mutex<Snapshot>>,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Mgs {
+    pub(crate) fn new(client: rest::Client, stopped: watch::Receiver<bool>) -> Self {
+        Self { client, first: OnceCell::new(), devices: OnceCell::new(), assumed: OnceCell::new(), stopped }
+    }
+
+    /// Everything as it was when this run began. Asked once: also a failure is remembered, or a thousand resources would
+    /// each wait for a dead server.
+    pub(crate) async fn snapshot(&self) -> Result<Arc<Snapshot>, Failure> {
+        let ask = async || {
+            let query = SnapshotQuery { fsname: None, devices: false };
+            Ok(Arc::new(self.client.call::<GetSnapshot>(&Nothing {}, &query, &Nothing {}).await?))
+        };
+        self.first.get_or_init(ask).await.clone()
+    }
+
+    /// Everything as it is now, with the devices if asked: for data sources that are read after something was applied.
+    pub(crate) async fn snapshot_now(&self, devices: bool) -> Result<Snapshot, Failure> {
+        let query = SnapshotQuery { fsname: None, devices };
+        Ok(self.client.call::<GetSnapshot>(&Nothing {}, &query, &Nothing {}).await?)
+    }
+
+    /// What plans are computed against: the snapshot, and what was planned before in this run.
+    pub(crate) async fn assumed(&self, with_devices: bool) -> Result<MutexGuard<'_, Snapshot>, Failure> {
+        let first = self.snapshot().await?;
+        let assumed = self.assumed.get_or_init(async || Mutex::new((*first).clone())).await;
+        if with_devices {
+            let mut is_news = false;
+            let ask = async || {
+                is_news = true;
+                Ok(self.snapshot_now(true).await?.nodes)
+            };
+            let nodes = self.devices.get_or_init(ask).await.clone();
+            if is_news {
+                lock(assumed).nodes = nodes?;
+            }
+        }
+        Ok(lock(assumed))
+    }
+
+    /// Writes; with `if_revision`, only if nothing changed the object since.
+    pub(crate) async fn write<E>(
+        &self,
+        path: E::Path,
+        body: E::Body,
+        if_revision: Option<u64>,
+    ) -> Result<E::Reply, Failure>
+    where
+        E: Endpoint<Query = WriteQuery>,
+    {
+        let query = WriteQuery { if_revision, dry_run: false, why: Some("terraform apply".to_owned()) };
+        Ok(self.client.call::<E>(&path, &query, &body).await?)
+    }
+
+    /// Removes; `None` if it was not there any more.
+    pub(crate) async fn remove<E>(&self, path: E::Path) -> Result<Option<E::Reply>, Failure>
+    where
+        E: Endpoint<Query = WriteQuery, Body = Nothing>,
+    {
+        let if_revision = Some(self.snapshot().await?.revision);
+        match self.write::<E>(path, Nothing {}, if_revision).await {
+            Ok(reply) => Ok(Some(reply)),
+            Err(Failure::Refused(problem)) if problem.code == ProblemCode::NotFound => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// A node as the MGS knows it.
+    pub(crate) async fn node(&self, node: NodeName) -> Result<Node, Failure> {
+        Ok(self.client.call::<GetNode>(&NodePath { node }, &Nothing {}, &Nothing {}).await?)
+    }
+
+    /// A node with its devices, looked at now.
+    pub(crate) async fn inventory(&self, node: NodeName) -> Result<LiveNode, Failure> {
+        Ok(self.client.call::<GetNodeInventory>(&NodePath { node }, &Nothing {}, &Nothing {}).await?)
+    }
+
+    /// A target as it is now.
+    pub(crate) async fn target(&self, svname: SvName) -> Result<Target, Failure> {
+        Ok(self.client.call::<GetTarget>(&TargetPath { svname }, &Nothing {}, &Nothing {}).await?)
+    }
+}
+
+/// A view as the attribute tables read it.
+pub(crate) fn view<T: Serialize>(object: &T) -> Json {
+    serde_json::to_value(object).expect("views are plain data with text keys")
+}
+
+/// What a panicking thread left is still good: it is only ever replaced or appended to.
+fn lock(snapshot: &Mutex<Snapshot>) -> MutexGuard<'_, Snapshot> {
+    snapshot.lock().unwrap_or_else(PoisonError::into_inner)
+}

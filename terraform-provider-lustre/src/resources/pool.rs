@@ -1,0 +1,65 @@
+//! `lustre_pool`.
+
+use lustre_api::attributes::{POOL, Resource as Table};
+use lustre_api::mgs::Snapshot;
+use lustre_api::plan::{Desired, ObjectKey};
+use lustre_api::pool::{DeletePool, PoolPath, PoolSpec, PutPool};
+use lustre_types::{FsName, PoolName};
+use serde_json::Value as Json;
+use tfplugin_proto::{Diagnostics, Value, async_trait};
+
+use super::text;
+use crate::managed::{Kind, Put};
+use crate::mgs::{Failure, Mgs, view};
+
+pub(super) struct Pool;
+
+#[async_trait]
+impl Kind for Pool {
+    const TABLE: &'static Table = &POOL;
+    type Spec = PoolSpec;
+
+    fn name(object: &Value) -> Option<String> {
+        let (filesystem, name) = (object.get("filesystem").as_str().known()?, object.get("name").as_str().known()?);
+        Some(format!("{filesystem}.{name}"))
+    }
+
+    fn find(snapshot: &Snapshot, state: &Value) -> Option<Json> {
+        let (filesystem, name) = (text(state, "filesystem"), text(state, "name"));
+        let mut pools = snapshot.pools.iter();
+        pools.find(|pool| pool.filesystem.as_str() == filesystem && pool.name.as_str() == name).map(view)
+    }
+
+    fn desired(spec: &PoolSpec, _: &Value) -> Desired {
+        Desired { pools: vec![spec.clone()], ..Desired::default() }
+    }
+
+    fn is_about(spec: &PoolSpec, key: &ObjectKey) -> bool {
+        matches!(key, ObjectKey::Pool { filesystem, name } if *filesystem == spec.filesystem && *name == spec.name)
+    }
+
+    fn check_removal(_: &Value, _: &mut Diagnostics) {
+        // Its OSTs and the files on them stay: nothing to refuse.
+    }
+
+    async fn put(mgs: &Mgs, spec: PoolSpec, put: Put<'_>) -> Result<Json, Failure> {
+        let path = PoolPath { fsname: spec.filesystem.clone(), pool: spec.name.clone() };
+        let written = mgs.write::<PutPool>(path, spec, put.if_revision(mgs).await?).await?;
+        Ok(view(&written.object))
+    }
+
+    async fn remove(mgs: &Mgs, prior: &Value) -> Result<(), Failure> {
+        let (Ok(fsname), Ok(pool)) = (text(prior, "filesystem").parse(), text(prior, "name").parse()) else {
+            return Ok(());
+        };
+        mgs.remove::<DeletePool>(PoolPath { fsname, pool }).await.map(|_| ())
+    }
+
+    fn import(id: &str) -> Result<Value, String> {
+        let shape = || format!("{id:?} is not a pool; write it like \"scratch.flash\"");
+        let (filesystem, name) = id.rsplit_once('.').ok_or_else(shape)?;
+        let filesystem: FsName = filesystem.parse().map_err(|err| format!("{}: {err}", shape()))?;
+        let name: PoolName = name.parse().map_err(|err| format!("{}: {err}", shape()))?;
+        Ok(Value::object([("filesystem", filesystem.to_string().into()), ("name", name.to_string().into())]))
+    }
+}

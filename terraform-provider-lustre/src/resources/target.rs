@@ -1,0 +1,223 @@
+//! `lustre_target`.
+
+use lustre_api::attributes::{Resource as Table, TARGET};
+use lustre_api::mgs::Snapshot;
+use lustre_api::plan::{Desired, DesiredTarget, ObjectKey};
+use lustre_api::target::{self, DeregisterTarget, EnsureTarget, PostTarget, TargetPath, TargetSpec, TargetState};
+use lustre_types::{FsName, SvName, TargetKind};
+use serde_json::Value as Json;
+use tfplugin_proto::{Diagnostics, Plan, PlanKind, Value, async_trait};
+
+use super::{DeletionPolicy, check_policy, text};
+use crate::managed::{Kind, Put};
+use crate::mgs::{Failure, Mgs, view};
+use crate::timeouts;
+
+pub(super) struct Target;
+
+/// Name of the target, if its index is known.
+fn svname(spec: &TargetSpec) -> Option<SvName> {
+    match (spec.kind, &spec.filesystem, spec.index) {
+        (TargetKind::Mgt, ..) => Some(SvName::mgs()),
+        (kind, Some(filesystem), Some(index)) => Some(SvName::new(filesystem.clone(), kind, index)),
+        _ => None,
+    }
+}
+
+/// The target of a spec in a snapshot: by its name, else by its place.
+fn known<'a>(snapshot: &'a Snapshot, spec: &TargetSpec) -> Option<&'a target::Target> {
+    let name = svname(spec);
+    snapshot.targets.iter().find(|target| match &name {
+        Some(name) => target.svname == *name,
+        None => {
+            let other = &target.spec;
+            other.kind == spec.kind
+                && other.filesystem == spec.filesystem
+                && other.node == spec.node
+                && other.device == spec.device
+        }
+    })
+}
+
+/// True if the state of a target says that it may hold data: it is, or was, part of a file system.
+fn may_hold_data(prior: &Value) -> bool {
+    !matches!(text(prior, "state"), "reserved" | "formatting" | "formatted")
+}
+
+#[async_trait]
+impl Kind for Target {
+    const TABLE: &'static Table = &TARGET;
+    const TIMEOUTS: &'static [&'static str] = &["create", "update", "delete"];
+    type Spec = TargetSpec;
+
+    fn name(object: &Value) -> Option<String> {
+        match object.get("svname").as_str().known() {
+            Some(svname) if !svname.is_empty() => Some(svname.to_owned()),
+            _ => Some(format!("{}:{}", object.get("node").as_str().known()?, object.get("device").as_str().known()?)),
+        }
+    }
+
+    fn find(snapshot: &Snapshot, state: &Value) -> Option<Json> {
+        let svname: SvName = text(state, "svname").parse().ok()?;
+        snapshot.targets.iter().find(|target| target.svname == svname).map(view)
+    }
+
+    fn desired(spec: &TargetSpec, object: &Value) -> Desired {
+        let allow_reformat = object.get("allow_reformat").as_bool().known().unwrap_or_default();
+        Desired { targets: vec![DesiredTarget { target: spec.clone(), allow_reformat }], ..Desired::default() }
+    }
+
+    fn is_about(spec: &TargetSpec, key: &ObjectKey) -> bool {
+        match key {
+            ObjectKey::Target { svname: name } => svname(spec).is_none_or(|mine| mine == *name),
+            ObjectKey::NewTarget { node, device } => *node == spec.node && *device == spec.device,
+            _ => false,
+        }
+    }
+
+    fn assume(spec: &TargetSpec, snapshot: &mut Snapshot) {
+        if known(snapshot, spec).is_none()
+            && let Some(svname) = svname(spec)
+        {
+            snapshot.targets.push(planned(spec, svname));
+        }
+    }
+
+    fn needs_devices(_: &TargetSpec) -> bool {
+        true
+    }
+
+    fn repair(plan: &mut Plan) {
+        // Its job failed or was interrupted, or somebody took it back to this: "ensure" goes on from there.
+        if matches!(text(&plan.prior, "state"), "reserved" | "formatting" | "formatted" | "failed") {
+            plan.planned.put("state", Value::Unknown);
+            plan.planned.put("state_reason", Value::Unknown);
+        }
+    }
+
+    fn complete(spec: Option<&TargetSpec>, plan: &mut Plan, snapshot: Option<&Snapshot>, _: &mut Diagnostics) {
+        if plan.kind() == PlanKind::Update {
+            for attribute in ["state", "state_reason", "label", "uuid", "size_bytes"] {
+                plan.planned.put(attribute, Value::Unknown);
+            }
+            return;
+        }
+        let Some(spec) = spec else { return };
+        if let Some(svname) = svname(spec) {
+            plan.planned.put("svname", svname.to_string());
+        }
+        let Some(snapshot) = snapshot else { return };
+        match known(snapshot, spec) {
+            // An earlier attempt, or another tool, made it: it is taken up, and what was lost then is known.
+            Some(target) if target.formatted_over.is_some() => {
+                plan.planned.put("formatted_over", target.formatted_over.clone());
+            }
+            Some(_) => {}
+            None => {
+                if let Some(content) = content(snapshot, spec) {
+                    plan.planned.put("formatted_over", content);
+                }
+            }
+        }
+    }
+
+    fn check_removal(prior: &Value, diags: &mut Diagnostics) {
+        let name = Self::name(prior).unwrap_or_default();
+        check_policy(&TARGET, &name, prior, diags);
+        if DeletionPolicy::of(prior) == DeletionPolicy::Deregister && may_hold_data(prior) {
+            let (device, node) = (text(prior, "device"), text(prior, "node"));
+            diags.warning(
+                "A target with data leaves the file system",
+                format!(
+                    "{name} is taken out of the configuration: files with objects on it lose them until it is back. \
+                     Its device {device} on {node} is left as it is."
+                ),
+            );
+        }
+    }
+
+    fn check_replacement(prior: &Value, diags: &mut Diagnostics) {
+        let name = Self::name(prior).unwrap_or_default();
+        if may_hold_data(prior) {
+            diags.error(
+                "A target with data is not replaced",
+                format!(
+                    "The change would make {name} another target, and it may hold data. Put the old values back. If it \
+                     shall really go, remove its resource (with deletion_policy = \"DEREGISTER\"), apply, and then \
+                     describe the new one."
+                ),
+            );
+        } else {
+            check_policy(&TARGET, &name, prior, diags);
+        }
+    }
+
+    async fn put(mgs: &Mgs, spec: TargetSpec, put: Put<'_>) -> Result<Json, Failure> {
+        let operation = if put.prior.is_some() { "update" } else { "create" };
+        let limit = timeouts::limit(put.planned, operation);
+        // Where the MGS already has the target, its device may be formatted by now, and "ensure" takes it up. Else the
+        // device must be as the plan saw it.
+        let is_new = known(&*mgs.snapshot().await?, &spec).is_none();
+        let expect_content = Some(text(put.planned, "formatted_over")).filter(|text| is_new && !text.is_empty());
+        let body = EnsureTarget {
+            expect_content: expect_content.map(str::to_owned),
+            expect_size_bytes: None,
+            allow_reformat: put.planned.get("allow_reformat").as_bool().known().unwrap_or_default(),
+            target: spec,
+        };
+        let written = mgs.write::<PostTarget>(lustre_api::Nothing {}, body, put.if_revision(mgs).await?).await?;
+        let svname = written.object.svname.clone();
+        let Some(job) = written.job else { return Ok(view(&written.object)) };
+        mgs.wait_for(&job, limit).await?;
+        Ok(view(&mgs.target(svname).await?))
+    }
+
+    async fn remove(mgs: &Mgs, prior: &Value) -> Result<(), Failure> {
+        if DeletionPolicy::of(prior) == DeletionPolicy::Abandon {
+            return Ok(());
+        }
+        let Ok(svname) = text(prior, "svname").parse() else { return Ok(()) };
+        let limit = timeouts::limit(prior, "delete");
+        match mgs.remove::<DeregisterTarget>(TargetPath { svname }).await?.and_then(|written| written.job) {
+            Some(job) => mgs.wait_for(&job, limit).await,
+            None => Ok(()),
+        }
+    }
+
+    fn import(id: &str) -> Result<Value, String> {
+        let name = id.rsplit('/').next().unwrap_or(id);
+        let svname: SvName = name.parse().map_err(|err| format!("{err}; import a target by its name"))?;
+        let kind = svname.kind();
+        Ok(Value::object([
+            ("svname", svname.to_string().into()),
+            ("kind", kind.as_str().into()),
+            ("filesystem", svname.fsname().map(FsName::to_string).into()),
+        ]))
+    }
+}
+
+/// What is on the device of a spec.
+fn content(snapshot: &Snapshot, spec: &TargetSpec) -> Option<String> {
+    let node = snapshot.nodes.iter().find(|node| node.node.name == spec.node)?;
+    let device = node.inventory.as_ref()?.devices.iter().find(|device| device.is_named(&spec.device))?;
+    Some(device.content.clone())
+}
+
+/// A target that will be there when what is planned is done.
+fn planned(spec: &TargetSpec, svname: SvName) -> target::Target {
+    target::Target {
+        spec: spec.clone(),
+        svname,
+        id: String::new(),
+        state: TargetState::Registered,
+        state_reason: "planned".to_owned(),
+        label: None,
+        uuid: None,
+        size_bytes: None,
+        formatted_over: None,
+        nids: Vec::new(),
+        job: None,
+        reserved_until: None,
+        revision: 0,
+    }
+}

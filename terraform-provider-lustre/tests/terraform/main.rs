@@ -1,0 +1,4 @@
+//! The real terraform and the real provider.
+
+mod examples;
+mod workspace;
