@@ -46,7 +46,7 @@ pub fn page(provider: &str, name: &str, subject: Subject<'_>, examples: Examples
     };
     let mut page = format!(
         "---\npage_title: \"{page_title}\"\nsubcategory: \"\"\ndescription: |-\n  {}\n---\n\n# {title}\n\n{description}\n",
-        description.lines().next().unwrap_or_default(),
+        in_a_line(subject),
     );
     if let Some(usage) = examples.usage {
         push(&mut page, &format!("\n## Example Usage\n\n```terraform\n{}\n```\n", usage.trim()));
@@ -69,6 +69,16 @@ pub fn page(provider: &str, name: &str, subject: Subject<'_>, examples: Examples
         push(&mut page, &format!("{text}\n```terraform\n{}\n```\n", block.trim()));
     }
     page
+}
+
+/// What the page is about, in a line.
+fn in_a_line(subject: Subject<'_>) -> &str {
+    match subject {
+        Subject::Provider(schema) | Subject::Resource(schema) | Subject::DataSource(schema) => {
+            schema.description.lines().next().unwrap_or_default()
+        }
+        Subject::Function(signature) => &signature.summary,
+    }
 }
 
 fn push(page: &mut String, text: &str) {

@@ -3,6 +3,8 @@
 mod filesystem;
 mod param;
 mod pool;
+#[cfg(test)]
+mod properties;
 mod target;
 #[cfg(test)]
 mod tests;
