@@ -4,8 +4,8 @@
 //! each measure: `RESULT name=… ratio=… goal=…`; a ratio above its goal is a regression.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -72,6 +72,35 @@ fn median_start() -> anyhow::Result<Duration> {
     }
     times.sort();
     Ok(times[STARTS / 2])
+}
+
+/// An MGS that keeps nothing; stopped when dropped.
+struct Mgs {
+    process: Child,
+    endpoint: String,
+}
+
+impl Mgs {
+    fn start() -> anyhow::Result<Self> {
+        let path = provider().with_file_name("lustre-mgs");
+        ensure!(path.exists(), "{} is not built; run `cargo build --release -p lustre-mgs` first", path.display());
+        let mut process = Command::new(&path)
+            .args(["--store", "memory:", "--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().context("piped")?).read_line(&mut line)?;
+        let endpoint = line.trim().strip_prefix("listening on ").context("the MGS says where it listens")?.to_owned();
+        Ok(Self { process, endpoint })
+    }
+}
+
+impl Drop for Mgs {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }
 
 fn ours(endpoint: &str) -> String {

@@ -2,7 +2,7 @@
 
 use lustre_api::Problem;
 use lustre_api::attributes::Resource as Table;
-use lustre_api::plan::{Finding, Severity};
+use lustre_api::plan::{Action, Change, Finding, Severity};
 use tfplugin_proto::{Diagnostic, Diagnostics};
 
 /// A finding of a plan, at the attribute that it is about.
@@ -11,12 +11,41 @@ pub(crate) fn finding(table: &Table, finding: &Finding) -> Diagnostic {
     if let Some(remedy) = &finding.remedy {
         detail = format!("{detail}\n\n{}", sentence(remedy));
     }
+    if matches!(finding.code.as_str(), "unknown_filesystem" | "unknown_ost") {
+        // Terraform plans in the order of references, so only they tell the plan what will be there.
+        detail.push_str(
+            "\n\nIf this configuration makes it, refer to that resource here (as in lustre_filesystem.scratch.name) and not to \
+             its name.",
+        );
+    }
     let summary = summary(&finding.code);
     let diag = match finding.severity {
         Severity::Error => Diagnostic::error(summary, detail),
         Severity::Warning => Diagnostic::warning(summary, detail),
     };
     at(table, finding.attribute.as_deref(), diag)
+}
+
+/// Something that terraform is to create is there already: it is taken up as it is, and a person should know.
+pub(crate) fn taken_up(change: &Change) -> Option<Diagnostic> {
+    let object = &change.object;
+    match change.action {
+        Action::Adopt => {
+            let detail =
+                format!("{object}: {}. It is taken into the configuration; nothing is formatted.", change.reason);
+            Some(Diagnostic::warning("Exists on its device", detail))
+        }
+        Action::Update => {
+            let fields = change.fields.iter();
+            let fields = fields.map(|field| format!("\n  {}: {} -> {}", field.path, field.before, field.after));
+            let fields = fields.collect::<String>();
+            let detail = format!(
+                "{object} is there already, made by another tool or an earlier attempt. It is taken over and changed:{fields}"
+            );
+            Some(Diagnostic::warning("Exists already", detail))
+        }
+        Action::Create | Action::Delete => None,
+    }
 }
 
 /// A refusal of the MGS: each finding in it, or what it says as a whole.
@@ -36,9 +65,10 @@ pub(crate) fn problem(table: &Table, what: &str, problem: &Problem, diags: &mut 
     diags.push(at(table, problem.attribute.as_deref(), Diagnostic::error(what, detail)));
 }
 
-/// terraform shows the line of the first step only, so the path ends there; the text names the rest.
+/// terraform shows the line of the first step only, so the path ends there; the text names the rest. A request for a target
+/// holds its description as `target`.
 fn at(table: &Table, attribute: Option<&str>, diag: Diagnostic) -> Diagnostic {
-    let first = attribute.and_then(|path| path.split(['.', '[']).next());
+    let first = attribute.and_then(|path| path.trim_start_matches("target.").split(['.', '[']).next());
     match first.filter(|name| table.attribute(name).is_some()) {
         Some(name) => diag.at(name),
         None => diag,
@@ -80,6 +110,8 @@ mod tests {
         let diag = finding(&TARGET, &found);
         assert_eq!(diag.summary, "Device mounted");
         assert_eq!(diag.detail, "oss1:/dev/sdb is mounted on /home.\n\nchoose another device.");
+        assert_eq!(diag.path, Some(Path::attribute("device")));
+        let diag = finding(&TARGET, &Finding { attribute: Some("target.device".into()), ..found.clone() });
         assert_eq!(diag.path, Some(Path::attribute("device")));
         let diag = finding(&TARGET, &Finding { attribute: Some("bogus.x".into()), ..found });
         assert_eq!(diag.path, None, "a path that the schema doesn't have would be an error of its own");

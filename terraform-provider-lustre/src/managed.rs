@@ -138,7 +138,9 @@ impl<K: Kind> Managed<K> {
             {
                 value = default;
             }
-            if !Self::same(entry, known, before, &value) {
+            // Unset is not the same as empty where there is a default: that is what a plan has.
+            let is_kept = (!before.is_null() || entry.default.is_empty()) && Self::same(entry, known, before, &value);
+            if !is_kept {
                 state.put(entry.name, value);
             }
         }
@@ -220,6 +222,10 @@ impl<K: Kind> Managed<K> {
             let found = lustre_plan::diff(&K::desired(spec, &plan.planned), &snapshot);
             let mine = found.findings.iter().filter(|finding| K::is_about(spec, &finding.object));
             diags.extend(mine.map(|finding| findings::finding(K::TABLE, finding)));
+            if plan.kind() == PlanKind::Create {
+                let mine = found.changes.iter().filter(|change| K::is_about(spec, &change.object));
+                diags.extend(mine.filter_map(findings::taken_up));
+            }
         }
         K::complete(spec.as_ref(), plan, Some(&snapshot), diags);
         if let Some(spec) = &spec
@@ -227,6 +233,40 @@ impl<K: Kind> Managed<K> {
         {
             K::assume(spec, &mut snapshot);
         }
+    }
+
+    /// Refuses to go on if the object isn't any more what the plan was made against: terraform itself only notices that
+    /// its state changed, not that the object did.
+    fn check_unchanged(snapshot: &Snapshot, prior: &Value, diags: &mut Diagnostics) {
+        let Some(view) = K::find(snapshot, prior) else { return };
+        let now = Self::state(&view, prior);
+        let in_spec = K::TABLE.attributes.iter().filter(|entry| entry.is_in_spec());
+        let changed: Vec<_> = in_spec.filter(|entry| now.get(entry.name) != prior.get(entry.name)).collect();
+        let Some(first) = changed.first() else { return };
+        let what = changed.iter().map(|entry| {
+            format!("{} was {} and is {}", entry.name, show(prior.get(entry.name)), show(now.get(entry.name)))
+        });
+        let detail = format!(
+            "{} {} was changed by somebody else after this plan was made: {}.\n\nPlan again, look at what changed, and apply \
+             the new plan.",
+            K::TABLE.name,
+            K::name(prior).unwrap_or_default(),
+            what.collect::<Vec<_>>().join("; "),
+        );
+        diags.error_at(first.name, "Changed since the plan", detail);
+    }
+
+    /// As [`Self::check_unchanged`], against what is there now.
+    async fn is_unchanged(&self, prior: &Value, what: &str, diags: &mut Diagnostics) -> bool {
+        let snapshot = match self.session.mgs() {
+            Ok(mgs) => mgs.snapshot().await,
+            Err(failure) => Err(failure),
+        };
+        match snapshot {
+            Ok(snapshot) => Self::check_unchanged(&snapshot, prior, diags),
+            Err(failure) => failure.report(K::TABLE, what, diags),
+        }
+        !diags.has_errors()
     }
 
     async fn put(&self, prior: Option<&Value>, planned: &Value, diags: &mut Diagnostics) -> Option<Value> {
@@ -240,6 +280,11 @@ impl<K: Kind> Managed<K> {
                 return None;
             }
         };
+        if let Some(prior) = prior
+            && !self.is_unchanged(prior, what, diags).await
+        {
+            return None;
+        }
         let result = match self.session.mgs() {
             Ok(mgs) => K::put(&mgs, spec, Put { planned, prior }).await,
             Err(failure) => Err(failure),
@@ -331,7 +376,7 @@ impl<K: Kind> Resource for Managed<K> {
         let mut found = Diagnostics::default();
         K::check_removal(prior, &mut found);
         diags.extend(found.into_iter().filter(|diag| diag.severity == Severity::Error));
-        if diags.has_errors() {
+        if diags.has_errors() || !self.is_unchanged(prior, "Not removed", diags).await {
             return;
         }
         let result = match self.session.mgs() {
@@ -345,5 +390,22 @@ impl<K: Kind> Resource for Managed<K> {
 
     async fn import(&self, id: &str, diags: &mut Diagnostics) -> Option<Value> {
         K::import(id).map_err(|err| diags.error("Can't import", findings::sentence(&err))).ok()
+    }
+}
+
+/// A value in a message.
+fn show(value: &Value) -> String {
+    match value {
+        Value::Null => "unset".to_owned(),
+        Value::String(text) => format!("{text:?}"),
+        Value::Bool(value) => value.to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::List(elements) => format!("[{}]", elements.iter().map(show).collect::<Vec<_>>().join(", ")),
+        Value::Set(set) => format!("[{}]", set.elements().iter().map(show).collect::<Vec<_>>().join(", ")),
+        Value::Map(entries) => {
+            let pairs = entries.iter().map(|(key, value)| format!("{key} = {}", show(value)));
+            format!("{{{}}}", pairs.collect::<Vec<_>>().join(", "))
+        }
+        Value::Unknown | Value::Object(_) | Value::Dynamic(_) => "something else".to_owned(),
     }
 }

@@ -44,7 +44,7 @@ impl Failure {
                 findings::problem(table, "Changed since the plan, or taken", problem, diags);
             }
             Self::Refused(problem) => findings::problem(table, what, problem, diags),
-            Self::Unreachable(cause) => diags.error(what, sentence(cause)),
+            Self::Unreachable(cause) => diags.error(what, format!("The MGS: {}", sentence(cause))),
             Self::Job(job) => {
                 let headline =
                     if job.state == JobState::Cancelled { "The job was cancelled" } else { "The job failed" };

@@ -8,6 +8,7 @@ use lustre_types::{FsName, ParamName, ParamScope};
 use serde_json::Value as Json;
 use tfplugin_proto::{Diagnostics, Value, async_trait};
 
+use super::text;
 use crate::managed::{Kind, Put};
 use crate::mgs::{Failure, Mgs, view};
 
@@ -91,5 +92,13 @@ impl Kind for Param {
             ("scope", scope.to_string().into()),
             ("name", name.to_string().into()),
         ]))
+    }
+
+    fn means_the_same(attribute: &str, object: &Value, a: &Value, b: &Value) -> bool {
+        if attribute != "value" {
+            return false;
+        }
+        let (Some(a), Some(b)) = (a.as_str().known(), b.as_str().known()) else { return false };
+        lustre_plan::catalogue::same_value(text(object, "name"), a, b)
     }
 }

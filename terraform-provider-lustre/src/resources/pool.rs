@@ -62,4 +62,18 @@ impl Kind for Pool {
         let name: PoolName = name.parse().map_err(|err| format!("{}: {err}", shape()))?;
         Ok(Value::object([("filesystem", filesystem.to_string().into()), ("name", name.to_string().into())]))
     }
+
+    fn means_the_same(attribute: &str, object: &Value, a: &Value, b: &Value) -> bool {
+        if attribute != "members" {
+            return false;
+        }
+        let Ok(filesystem) = text(object, "filesystem").parse() else { return false };
+        let osts = |members: &Value| {
+            let members = members.as_elements().known()?.iter();
+            let members: Vec<String> =
+                members.map(|member| member.as_str().known().map(str::to_owned)).collect::<Option<_>>()?;
+            lustre_plan::pool_members(&filesystem, &members).ok()
+        };
+        matches!((osts(a), osts(b)), (Some(a), Some(b)) if a == b)
+    }
 }
