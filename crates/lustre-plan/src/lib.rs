@@ -15,7 +15,7 @@ mod members;
 mod render;
 mod value;
 
-pub use diff::diff;
+pub use diff::{LATER, diff};
 pub use lustre_api::plan::Plan;
 pub use members::{MemberError, pool_members};
 pub use render::render;

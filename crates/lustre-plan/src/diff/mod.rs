@@ -7,6 +7,8 @@ mod param;
 mod pool;
 mod target;
 
+pub use target::LATER;
+
 use lustre_api::attributes::{ChangeEffect, Resource as Table};
 use lustre_api::mgs::Snapshot;
 use lustre_api::plan::{Action, Change, Desired, Effect, FieldChange, Finding, ObjectKey, Plan, Severity};

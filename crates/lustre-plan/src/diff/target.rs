@@ -12,8 +12,8 @@ use serde_json::Value;
 use super::device::{Seen, against, is_finished};
 use super::{Say, Work, all_fields, fields, json};
 
-/// What is written where only the apply can tell.
-const LATER: &str = "(known after apply)";
+/// What a plan writes where only the apply can tell.
+pub const LATER: &str = "(known after apply)";
 
 /// The name that a description gives, where it gives one.
 fn named(spec: &TargetSpec) -> Option<SvName> {
