@@ -9,6 +9,7 @@ use lustre_api::job::{CancelJob, GetJob, ListJobs};
 use lustre_api::mgs::{GetMgs, GetSnapshot};
 use lustre_api::node::{AnnounceNode, DeleteNode, GetNode, GetNodeInventory, Heartbeat, ListNodes};
 use lustre_api::param::{DeleteParam, GetCatalogue, GetParam, ListParams, PutParam};
+use lustre_api::plan::PostPlan;
 use lustre_api::pool::{DeletePool, GetPool, ListPools, PutPool};
 use lustre_api::target::{
     DeregisterTarget, GetTarget, ListTargets, PostTarget, RegisterTarget, ReserveTarget, StartTarget, StopTarget,
@@ -82,6 +83,7 @@ pub fn server(api: Arc<Api>) -> Server<Api> {
         .route::<ListJobs, _, _>(|api, call| async move { api.list_jobs(&call.query) })
         .route::<GetJob, _, _>(|api, call| async move { api.get_job(&call.path, &call.query).await })
         .route::<CancelJob, _, _>(|api, call| async move { api.cancel_job(&caller(&call), &call.path).await })
+        .route::<PostPlan, _, _>(|api, call| async move { api.plan(&call.body).await })
         .route::<GetHistory, _, _>(|api, call| async move { api.get_history(&call.query).await })
         .stream::<StreamEvents, _, _>(events)
 }

@@ -2,7 +2,7 @@
 
 use lustre_api::filesystem::{Filesystem, FilesystemSpec, FilesystemState};
 use lustre_api::job::Job;
-use lustre_api::mgs::MgsInfo;
+use lustre_api::mgs::{MgsInfo, Snapshot};
 use lustre_api::node::Node;
 use lustre_api::param::{Param, ParamSpec};
 use lustre_api::pool::Pool;
@@ -27,6 +27,24 @@ pub fn mgs(state: &State, env: &Env) -> MgsInfo {
         capabilities: env.capabilities.clone(),
         store: env.store.clone(),
         revision: state.revision,
+    }
+}
+
+/// Everything but the nodes, of one file system or of all: who talks to the nodes adds them.
+pub fn snapshot(state: &State, env: &Env, fsname: Option<&FsName>) -> Snapshot {
+    let wanted = |of: Option<&FsName>| fsname.is_none() || fsname == of;
+    let filesystems = state.filesystems.iter().filter(|(name, _)| wanted(Some(name)));
+    let targets = state.targets.iter().filter(|(svname, _)| wanted(svname.fsname()));
+    let params = state.params.iter().filter(|(key, _)| wanted(key.filesystem.as_ref()));
+    let pools = state.pools.iter().filter(|((fsname, _), _)| wanted(Some(fsname)));
+    Snapshot {
+        revision: state.revision,
+        mgs: mgs(state, env),
+        filesystems: filesystems.map(|(_, fs)| filesystem(state, env, &fs.value, fs.revision)).collect(),
+        targets: targets.map(|(svname, t)| target(state, svname, &t.value, t.revision)).collect(),
+        params: params.map(|(key, p)| param(key, &p.value, p.revision)).collect(),
+        pools: pools.map(|((fsname, name), p)| pool(fsname, name, &p.value, p.revision)).collect(),
+        nodes: Vec::new(),
     }
 }
 

@@ -291,3 +291,80 @@ fn a_plan_from_before_a_change_is_a_conflict() {
     assert_eq!(problem.code, ProblemCode::Conflict);
     assert!(problem.message.contains("target scratch-OST0000 was changed"), "{problem}");
 }
+
+#[test]
+fn a_second_plan_is_empty() {
+    let mut sim = Sim::new();
+    let wanted = |spec: TargetSpec| lustre_api::plan::DesiredTarget { target: spec, allow_reformat: false };
+    let desired = lustre_api::plan::Desired {
+        targets: vec![wanted(ost("oss1", "/dev/sdb")), wanted(with_index(ost("oss1", "/dev/sdc"), 7))],
+        ..lustre_api::plan::Desired::default()
+    };
+    let plan = lustre_plan::diff(&desired, &sim.snapshot());
+    assert_eq!(plan.changes.len(), 2, "{plan:?}");
+    for wanted in &desired.targets {
+        let body = EnsureTarget { target: wanted.target.clone(), ..ensure(ost("oss1", "/dev/sdb")) };
+        let job = sim.ensure(body, blank(&wanted.target.device)).unwrap().job.unwrap();
+        sim.run(&job);
+    }
+    let again = lustre_plan::diff(&desired, &sim.snapshot());
+    assert!(again.changes.is_empty() && again.findings.is_empty(), "{again:?}");
+}
+
+#[test]
+fn what_the_catalogue_refuses_is_not_set() {
+    use lustre_api::param::ParamSpec;
+    use lustre_mgs_core::{ParamKey, decide};
+    let mut sim = Sim::new();
+    let mut set = |name: &str, value: &str, allow_unknown: bool| {
+        let key = ParamKey {
+            filesystem: Some("scratch".parse().unwrap()),
+            scope: "clients".parse().unwrap(),
+            name: name.parse().unwrap(),
+        };
+        let spec = ParamSpec {
+            filesystem: key.filesystem.clone(),
+            scope: key.scope.clone(),
+            name: key.name.clone(),
+            value: value.into(),
+            allow_unknown,
+        };
+        let req = sim.env_request();
+        let decision = decide::param::put_param(&sim.state, &req, &key, &spec)?;
+        Ok::<_, lustre_api::Problem>(sim.commit(decision).unwrap().changed)
+    };
+    let unknown = set("osc.*.max_dirtymb", "64", false).unwrap_err();
+    assert_eq!(unknown.attribute.as_deref(), Some("name"));
+    assert!(unknown.message.contains("osc.*.max_dirty_mb"), "a name that is near is named: {unknown}");
+    assert_eq!(set("osc.*.max_dirty_mb", "many", false).unwrap_err().attribute.as_deref(), Some("value"));
+    assert!(set("osc.*.max_dirty_mb", "64", false).unwrap());
+    assert!(!set("osc.*.max_dirty_mb", "64M", false).unwrap(), "the same size in other words");
+    assert!(set("of.our.own", "1", true).unwrap(), "with allow_unknown");
+}
+
+#[test]
+fn a_pool_has_registered_osts_only_and_holds_them() {
+    use lustre_api::pool::PoolSpec;
+    use lustre_mgs_core::decide;
+    let mut sim = Sim::new();
+    let job = sim.ensure(ensure(ost("oss1", "/dev/sdb")), blank("/dev/sdb")).unwrap().job.unwrap();
+    sim.run(&job);
+    let (fsname, name) = ("scratch".parse().unwrap(), "flash".parse().unwrap());
+    let mut put = |sim: &mut Sim, members: &[&str]| {
+        let members = members.iter().map(ToString::to_string).collect();
+        let spec = PoolSpec { filesystem: "scratch".parse().unwrap(), name: "flash".parse().unwrap(), members };
+        let req = sim.env_request();
+        let decision = decide::pool::put_pool(&sim.state, &req, &fsname, &name, &spec)?;
+        Ok::<_, lustre_api::Problem>(sim.commit(decision).unwrap())
+    };
+    let unknown = put(&mut sim, &["OST[0-1]"]).unwrap_err();
+    assert!(unknown.message.contains("scratch-OST0001"), "{unknown}");
+    assert!(put(&mut sim, &["OST0000"]).unwrap().changed);
+    assert!(!put(&mut sim, &["scratch-OST0000"]).unwrap().changed, "the same in other words");
+    let held = sim.deregister(&sv("scratch-OST0000")).unwrap_err();
+    assert_eq!(held.code, ProblemCode::Refused);
+    assert!(held.message.contains("scratch.flash"), "{held}");
+    let req = sim.env_request();
+    let problem = decide::filesystem::delete_filesystem(&sim.state, &req, &"scratch".parse().unwrap()).unwrap_err();
+    assert!(problem.message.contains("scratch-OST0000 and 1 more"), "{problem}");
+}

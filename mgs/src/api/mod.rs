@@ -6,6 +6,7 @@ mod jobs;
 mod mgs;
 mod nodes;
 mod params;
+mod plan;
 mod pools;
 mod targets;
 

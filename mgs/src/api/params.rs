@@ -63,8 +63,9 @@ impl Api {
 
     /// `get_catalogue`
     pub fn get_catalogue(&self, query: &CatalogueQuery) -> Catalogue {
-        let _ = query;
-        Catalogue { entries: Vec::new() }
+        let wanted = query.contains.as_deref().unwrap_or("");
+        let entries = lustre_plan::catalogue::entries().iter().filter(|entry| entry.name.contains(wanted));
+        Catalogue { entries: entries.cloned().collect() }
     }
 }
 

@@ -21,7 +21,7 @@ pub fn put_filesystem(
         let message = format!("the path names file system {fsname}, the body {}", spec.name);
         return Err(Problem::invalid(message).attribute("name"));
     }
-    super::rules::filesystem(&spec)?;
+    super::rules::filesystem(state, req, &spec)?;
     let key = Key::Filesystem(fsname.clone());
     let before = state.filesystems.get(fsname);
     if let Some(before) = before {

@@ -21,27 +21,27 @@ pub fn put_param(
     if named != *key {
         return Err(Problem::invalid(format!("the path names tunable {key}, the body {named}")).attribute("name"));
     }
-    let warnings = rules::param(spec)?;
+    rules::param(state, req, spec)?;
     let mut compare = Vec::new();
     if let Some(fsname) = &key.filesystem {
-        let fs = filesystem::find(state, fsname).map_err(|problem| problem.attribute("filesystem"))?;
+        let fs = filesystem::find(state, fsname)?;
         compare.push(as_read(Key::Filesystem(fsname.clone()), fs.revision));
     }
     let object_key = Key::Param(key.clone());
     let record = ParamRecord { value: spec.value.clone(), allow_unknown: spec.allow_unknown };
     let before = state.params.get(key);
     if let Some(before) = before {
-        if before.value == record {
-            return Ok(Decision::unchanged(view::param(key, &record, before.revision), state.revision));
+        // `64M` and `67108864` are the same size: the first form stays.
+        let is_same = lustre_plan::catalogue::same_value(key.name.as_str(), &before.value.value, &record.value);
+        if is_same && before.value.allow_unknown == record.allow_unknown {
+            return Ok(Decision::unchanged(view::param(key, &before.value, before.revision), state.revision));
         }
         req.check_revision(&object_key.object(), before.revision)?;
     }
     compare.push(before.map_or_else(|| absent(object_key.clone()), |b| as_read(object_key.clone(), b.revision)));
     let object = view::param(key, &record, 0);
     let changes = vec![put(object_key.clone(), Record::Param(record))];
-    let mut decision = Decision::changed(req, format!("set {}", object_key.object()), object, compare, changes);
-    decision.reply.warnings = warnings;
-    Ok(decision)
+    Ok(Decision::changed(req, format!("set {}", object_key.object()), object, compare, changes))
 }
 
 /// Unsets a tunable. Errors: it is not set.

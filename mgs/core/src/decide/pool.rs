@@ -6,7 +6,7 @@ use lustre_api::pool::{Pool, PoolSpec};
 use lustre_api::{Problem, Written};
 use lustre_types::{FsName, PoolName, SvName};
 
-use crate::decide::{Compare, Decision, Request, absent, as_read, filesystem, put, remove, rules};
+use crate::decide::{Compare, Decision, Request, absent, as_read, filesystem, put, remove};
 use crate::key::Key;
 use crate::record::{PoolRecord, Record};
 use crate::state::{Object, State};
@@ -52,15 +52,12 @@ pub fn put_pool(
 }
 
 fn members(state: &State, spec: &PoolSpec) -> Result<BTreeSet<SvName>, Problem> {
-    let mut members = BTreeSet::new();
-    for text in &spec.members {
-        for svname in rules::pool_member(&spec.filesystem, text)? {
-            let is_registered = state.targets.get(&svname).is_some_and(|target| target.value.was_registered);
-            if !is_registered {
-                let problem = Problem::invalid(format!("{svname} is not a registered OST of {}", spec.filesystem));
-                return Err(problem.remedy("mgsctl target list shows those that are").attribute("members"));
-            }
-            members.insert(svname);
+    let members = lustre_plan::pool_members(&spec.filesystem, &spec.members)
+        .map_err(|err| Problem::invalid(err.to_string()).attribute("members"))?;
+    for svname in &members {
+        if !state.targets.get(svname).is_some_and(|target| target.value.was_registered) {
+            let problem = Problem::invalid(format!("{svname} is not a registered OST of {}", spec.filesystem));
+            return Err(problem.remedy("mgsctl target list shows those that are").attribute("members"));
         }
     }
     Ok(members)

@@ -8,7 +8,7 @@ use lustre_types::{SvName, TargetKind};
 use sha2::{Digest, Sha256};
 
 use crate::decide::target::{Found, claims, find};
-use crate::decide::{Compare, Decision, Request, absent, as_read, filesystem, lifecycle, put, rules};
+use crate::decide::{Compare, Decision, Request, absent, as_read, lifecycle, put, rules};
 use crate::key::Key;
 use crate::record::{Record, TargetRecord};
 use crate::state::State;
@@ -28,14 +28,11 @@ pub fn reserve(
     busy: &BTreeSet<SvName>,
 ) -> Result<Decision<Written<Reservation>>, Problem> {
     let Reserve { target: spec, ttl_s } = body;
-    rules::target(&spec)?;
+    rules::reservation(state, req, &spec)?;
     let ttl_s = ttl_s.unwrap_or(TTL_S.2);
     if !(TTL_S.0..=TTL_S.1).contains(&ttl_s) {
         let message = format!("a reservation of {ttl_s} s is not possible: {} to {} s are", TTL_S.0, TTL_S.1);
         return Err(Problem::invalid(message).attribute("ttl_s"));
-    }
-    if let (Some(fsname), true) = (&spec.filesystem, spec.kind != TargetKind::Mgt) {
-        filesystem::find(state, fsname).map_err(|problem| problem.attribute("target.filesystem"))?;
     }
     let (svname, device_key, revision, compare) = match find(state, &spec, None)? {
         Found::Elsewhere(svname, target) => {

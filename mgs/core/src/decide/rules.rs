@@ -1,114 +1,179 @@
-//! What a description must be like, and what a device may be used for.
+//! What stands against a description: asked of `lustre-plan`, so that a plan and its apply refuse for the same reasons, in
+//! the same words. Here is only what the plan is computed against: the few objects that a description touches.
 
-use lustre_api::device::{Device, RefusalCode};
-use lustre_api::filesystem::FilesystemSpec;
+use lustre_api::agent::Inventory;
+use lustre_api::device::Device;
+use lustre_api::filesystem::{Filesystem, FilesystemSpec, FilesystemState};
+use lustre_api::mgs::Snapshot;
+use lustre_api::node::LiveNode;
 use lustre_api::param::ParamSpec;
+use lustre_api::plan::{Desired, DesiredTarget, Finding, Severity};
 use lustre_api::target::{EnsureTarget, TargetSpec};
 use lustre_api::{Problem, ProblemCode};
-use lustre_types::{FsName, SvName, TargetKind};
+use lustre_types::{FsName, SvName};
 
-/// Errors: a description that is too long.
-pub(super) fn filesystem(spec: &FilesystemSpec) -> Result<(), Problem> {
-    match &spec.description {
-        Some(text) if text.chars().count() > 256 => {
-            let message = format!("the description of {} has more than 256 characters", spec.name);
-            Err(Problem::invalid(message).attribute("description"))
-        }
-        _ => Ok(()),
-    }
+use crate::decide::Request;
+use crate::state::State;
+use crate::view;
+
+/// What a reservation does not need: nobody is asked to format anything yet.
+const NOT_FOR_RESERVATIONS: [&str; 2] = ["unknown_node", "mgs_without_nid"];
+
+/// Errors: a file system that can't be.
+pub(super) fn filesystem(state: &State, req: &Request<'_>, spec: &FilesystemSpec) -> Result<(), Problem> {
+    let desired = Desired { filesystems: vec![spec.clone()], ..Desired::default() };
+    refuse(errors(&desired, &around(state, req, None)), "")
 }
 
-/// Errors: a target that can't exist, whatever the state.
-pub(super) fn target(spec: &TargetSpec) -> Result<(), Problem> {
-    let bad =
-        |attribute: &str, message: String| Err(Problem::invalid(message).attribute(format!("target.{attribute}")));
-    let what = format!("the {} on {}:{}", spec.kind, spec.node, spec.device);
-    match spec.kind {
-        TargetKind::Mgt if spec.index.is_some() => {
-            return bad("index", format!("{what} has an index; an MGT has none"));
-        }
-        TargetKind::Mdt | TargetKind::Ost if spec.filesystem.is_none() => {
-            return bad("filesystem", format!("{what} needs a file system"));
-        }
-        _ => {}
-    }
-    if !spec.device.starts_with('/') || spec.device.len() > 512 || spec.device.chars().any(char::is_control) {
-        return bad("device", format!("{what}: a device is an absolute path of at most 512 bytes"));
-    }
-    if spec.comment.as_ref().is_some_and(|comment| comment.len() > 800) {
-        return bad("comment", format!("{what} has a comment of more than 800 bytes"));
-    }
-    Ok(())
+/// Errors: a tunable that can't be, or not of this file system; a value that no node would take.
+pub(super) fn param(state: &State, req: &Request<'_>, spec: &ParamSpec) -> Result<(), Problem> {
+    let desired = Desired { params: vec![spec.clone()], ..Desired::default() };
+    refuse(errors(&desired, &around(state, req, spec.filesystem.as_ref())), "")
 }
 
-/// Errors: the device changed since the plan, or may not be formatted; says what is on it.
-pub(super) fn device(body: &EnsureTarget, svname: &SvName, device: &Device) -> Result<(), Problem> {
+/// Errors: a target that can't be, an index or a device of another one, a device that may not be formatted (saying what is
+/// on it), a change that only a new format could bring. `device` is as its agent sees it, where it was asked.
+pub(super) fn target(
+    state: &State,
+    req: &Request<'_>,
+    body: &EnsureTarget,
+    device: Option<&Device>,
+) -> Result<(), Problem> {
+    let snapshot = around_target(state, req, &body.target, device);
+    let desired = Desired { targets: vec![wanted(&body.target, body.allow_reformat)], ..Desired::default() };
+    refuse(errors(&desired, &snapshot), "target.")
+}
+
+/// Errors: what is wrong with a target whatever is on its device.
+pub(super) fn before_look(state: &State, req: &Request<'_>, spec: &TargetSpec) -> Result<(), Problem> {
+    let snapshot = around_target(state, req, spec, None);
+    let desired = Desired { targets: vec![wanted(spec, false)], ..Desired::default() };
+    let mut errors = errors(&desired, &snapshot);
+    // Its disk may have moved there: only the device can tell.
+    errors.retain(|finding| finding.code != "index_taken");
+    refuse(errors, "target.")
+}
+
+/// Errors: a target that can't be, or whose index or device another one has.
+pub(super) fn reservation(state: &State, req: &Request<'_>, spec: &TargetSpec) -> Result<(), Problem> {
+    let snapshot = around_target(state, req, spec, None);
+    let desired = Desired { targets: vec![wanted(spec, false)], ..Desired::default() };
+    let mut errors = errors(&desired, &snapshot);
+    errors.retain(|finding| !NOT_FOR_RESERVATIONS.contains(&finding.code.as_str()));
+    refuse(errors, "target.")
+}
+
+/// Errors: the device is not what the caller's plan saw.
+pub(super) fn as_planned(body: &EnsureTarget, device: &Device) -> Result<(), Problem> {
     let name = format!("{}:{}", body.target.node, body.target.device);
     if let Some(planned) = body.expect_content.as_ref().filter(|planned| **planned != device.content) {
         let message = format!("{name} held {planned:?} when the plan was made, and holds {:?} now", device.content);
-        return Err(Problem::conflict(message)
-            .remedy("plan again and look at what would be lost")
-            .attribute("expect_content"));
+        let problem = Problem::conflict(message).remedy("plan again and look at what would be lost");
+        return Err(problem.attribute("expect_content"));
     }
     if let Some(planned) = body.expect_size_bytes.filter(|planned| *planned != device.size_bytes) {
         let message = format!("{name} had {planned} bytes when the plan was made, and has {} now", device.size_bytes);
-        return Err(Problem::conflict(message)
-            .remedy("plan again: it may be another disk")
-            .attribute("expect_size_bytes"));
-    }
-    // The target itself, finished: nothing is formatted, it is only taken into the configuration.
-    let is_there = device.formatted_as.as_ref().is_some_and(|found| found.svname == *svname && !found.incomplete);
-    for refusal in &device.refusals {
-        let is_harmless = is_there && matches!(refusal.code, RefusalCode::LustreTarget | RefusalCode::Mounted);
-        let is_allowed = body.allow_reformat && refusal.code.is_overridable();
-        if is_harmless || is_allowed {
-            continue;
-        }
-        let problem = Problem::new(ProblemCode::Refused, format!("{name} can't become {svname}: {}", refusal.message));
-        let remedy = if refusal.code.is_overridable() {
-            "name another device; to lose what is on this one, set allow_reformat on this target"
-        } else {
-            "free the device first or name another one; no option overrides this"
-        };
-        return Err(problem.remedy(remedy).attribute("target.device"));
+        let problem = Problem::conflict(message).remedy("plan again: it may be another disk");
+        return Err(problem.attribute("expect_size_bytes"));
     }
     Ok(())
 }
 
-/// Errors: a change that only a new format could bring.
-pub(super) fn only_in_place(svname: &SvName, before: &TargetSpec, after: &TargetSpec) -> Result<(), Problem> {
-    let fixed = [
-        ("mkfs_options", before.mkfs_options == after.mkfs_options),
-        ("mount_options", before.mount_options == after.mount_options),
-        ("format_params", before.format_params == after.format_params),
-        ("comment", before.comment == after.comment),
-    ];
-    match fixed.iter().find(|(_, is_same)| !is_same) {
-        None => Ok(()),
-        Some((attribute, _)) => {
-            let message =
-                format!("{attribute} of {svname} can't be changed: its device is formatted with the old value");
-            let remedy =
-                format!("put the old value back; a new format means to deregister {svname}, which gives up its data");
-            Err(Problem::refused(message).remedy(remedy).attribute(format!("target.{attribute}")))
+fn wanted(spec: &TargetSpec, allow_reformat: bool) -> DesiredTarget {
+    DesiredTarget { target: spec.clone(), allow_reformat }
+}
+
+fn errors(desired: &Desired, snapshot: &Snapshot) -> Vec<Finding> {
+    let mut findings = lustre_plan::diff(desired, snapshot).findings;
+    findings.retain(|finding| finding.severity == Severity::Error);
+    findings
+}
+
+/// The first error as a refusal, with all of them where there are more. `prefix` leads to the attribute in the body.
+fn refuse(errors: Vec<Finding>, prefix: &str) -> Result<(), Problem> {
+    let Some(first) = errors.first() else { return Ok(()) };
+    let mut problem = Problem::new(problem_code(&first.code), first.message.clone());
+    problem.remedy.clone_from(&first.remedy);
+    problem.attribute = first.attribute.as_ref().map(|attribute| format!("{prefix}{attribute}"));
+    if errors.len() > 1 {
+        problem.findings = errors;
+    }
+    Err(problem)
+}
+
+/// What kind of refusal a finding is.
+fn problem_code(code: &str) -> ProblemCode {
+    match code {
+        "unknown_filesystem" | "unknown_node" | "no_such_device" => ProblemCode::NotFound,
+        "mgs_without_nid" => ProblemCode::Unavailable,
+        "device_taken" | "index_taken" | "duplicate_device" | "duplicate_index" => ProblemCode::Conflict,
+        "needs_format" | "filesystem_in_use" => ProblemCode::Refused,
+        device if device.starts_with("device_") => ProblemCode::Refused,
+        _ => ProblemCode::Invalid,
+    }
+}
+
+/// The MGS with one file system, as plans see it.
+fn around(state: &State, req: &Request<'_>, fsname: Option<&FsName>) -> Snapshot {
+    let filesystem = |spec: &FilesystemSpec| Filesystem {
+        spec: spec.clone(),
+        // Whether it exists is all that matters here; counting its targets for each request would not be free.
+        id: String::new(),
+        mount_source: None,
+        state: FilesystemState::Empty,
+        state_reason: String::new(),
+        mdt_count: 0,
+        ost_count: 0,
+        capacity_bytes: 0,
+        revision: 0,
+    };
+    Snapshot {
+        revision: state.revision,
+        mgs: view::mgs(state, req.env),
+        filesystems: fsname
+            .and_then(|fsname| state.filesystems.get(fsname))
+            .map(|known| filesystem(&known.value))
+            .into_iter()
+            .collect(),
+        targets: Vec::new(),
+        params: Vec::new(),
+        pools: Vec::new(),
+        nodes: Vec::new(),
+    }
+}
+
+/// What a target's description touches: its file system, its node with the device, and the targets there or of its name.
+fn around_target(state: &State, req: &Request<'_>, spec: &TargetSpec, device: Option<&Device>) -> Snapshot {
+    let mut snapshot = around(state, req, spec.filesystem.as_ref());
+    let from = (spec.node.clone(), String::new());
+    let on_node = state.devices.range(from..).take_while(|((node, _), _)| *node == spec.node);
+    let mut names: Vec<SvName> = on_node.map(|(_, svname)| svname.value.clone()).collect();
+    names.extend(super::target::named(spec));
+    names.extend(device.and_then(|device| device.formatted_as.as_ref()).map(|found| found.svname.clone()));
+    names.sort();
+    names.dedup();
+    for svname in names {
+        if let Some(target) = state.targets.get(&svname) {
+            snapshot.targets.push(view::target(state, &svname, &target.value, target.revision));
         }
     }
-}
-
-/// A tunable's warnings. Errors: a value that no node could take.
-pub(super) fn param(spec: &ParamSpec) -> Result<Vec<String>, Problem> {
-    if spec.value.len() > 4095 || spec.value.contains(['\n', '\0']) {
-        let message = format!("the value of {} has a line break or more than 4095 bytes", spec.name);
-        return Err(Problem::invalid(message).attribute("value"));
+    if let Some(node) = state.nodes.get(&spec.node) {
+        let inventory = device.map(|device| Inventory {
+            info: node.value.info.clone(),
+            // Under the name that is asked for: the agent resolved it.
+            devices: vec![named_as(device, &spec.device)],
+            at: req.now,
+        });
+        let node = view::node(&spec.node, &node.value, node.revision, None, true);
+        snapshot.nodes.push(LiveNode { node, inventory, unreachable: None });
     }
-    Ok(Vec::new())
+    snapshot
 }
 
-/// The OSTs that a member of a pool's description names.
-pub(super) fn pool_member(fsname: &FsName, text: &str) -> Result<Vec<SvName>, Problem> {
-    let bad = || Problem::invalid(format!("{text:?} is not an OST of {fsname}")).attribute("members");
-    let full = if text.starts_with("OST") { format!("{fsname}-{text}") } else { text.to_owned() };
-    let svname: SvName = full.parse().map_err(|_| bad())?;
-    let is_ours = svname.fsname() == Some(fsname) && svname.kind() == TargetKind::Ost;
-    if is_ours { Ok(vec![svname]) } else { Err(bad()) }
+fn named_as(device: &Device, path: &str) -> Device {
+    let mut device = device.clone();
+    if !device.is_named(path) {
+        device.links.push(path.to_owned());
+    }
+    device
 }

@@ -10,7 +10,7 @@ use lustre_api::{Problem, Written};
 use lustre_types::{FsName, SvName, TargetKind};
 
 use crate::decide::job::{NewStep, new_job};
-use crate::decide::{Compare, Decision, Request, absent, as_read, filesystem, node, put, remove, rules};
+use crate::decide::{Compare, Decision, Request, absent, as_read, put, remove, rules};
 use crate::key::Key;
 use crate::record::{Change, Record, TargetRecord};
 use crate::state::{Object, State};
@@ -43,7 +43,7 @@ pub fn draft(
     busy: &BTreeSet<SvName>,
 ) -> Result<FormatOp, Problem> {
     let spec = &body.target;
-    preconditions(state, req, spec)?;
+    rules::before_look(state, req, spec)?;
     let svname = match find(state, spec, None)? {
         Found::Here(svname, _) | Found::Elsewhere(svname, _) => svname.clone(),
         Found::New => new_name(state, spec, None, busy)?,
@@ -63,8 +63,9 @@ pub fn ensure(
     seen: Option<&FormatCheck>,
     busy: &BTreeSet<SvName>,
 ) -> Result<Decision<Written<Target>>, Problem> {
-    preconditions(state, req, &body.target)?;
     let device = seen.map(|seen| &seen.device);
+    device.map_or(Ok(()), |device| rules::as_planned(&body, device))?;
+    rules::target(state, req, &body, device)?;
     let mut decision = match find(state, &body.target, device)? {
         Found::New => create(state, req, &body, device, busy)?,
         Found::Here(svname, target) => again(state, req, &body, device, svname, target)?,
@@ -75,20 +76,6 @@ pub fn ensure(
         decision.reply.warnings.push(warning);
     }
     Ok(decision)
-}
-
-/// What must be so whatever the target is.
-fn preconditions(state: &State, req: &Request<'_>, spec: &TargetSpec) -> Result<(), Problem> {
-    rules::target(spec)?;
-    if let (Some(fsname), true) = (&spec.filesystem, spec.kind != TargetKind::Mgt) {
-        filesystem::find(state, fsname).map_err(|problem| problem.attribute("target.filesystem"))?;
-    }
-    node::find(state, &spec.node).map_err(|problem| problem.attribute("target.node"))?;
-    if spec.kind != TargetKind::Mgt && req.env.mgs_nids.is_none() {
-        let problem = Problem::unavailable("this MGS has no NID, so a target could not be told where to register");
-        return Err(problem.remedy("start lustre-mgs with --nid, as in --nid 10.0.0.1@tcp"));
-    }
-    Ok(())
 }
 
 /// The target that a description refers to: by its index where it has one, else by its device.
@@ -113,7 +100,7 @@ pub(super) fn find<'a>(state: &'a State, spec: &TargetSpec, device: Option<&Devi
 }
 
 /// The name that a description gives, where it gives one.
-fn named(spec: &TargetSpec) -> Option<SvName> {
+pub(super) fn named(spec: &TargetSpec) -> Option<SvName> {
     match (spec.kind, &spec.filesystem, spec.index) {
         (TargetKind::Mgt, ..) => Some(SvName::mgs()),
         (kind, Some(fsname), Some(index)) => Some(SvName::new(fsname.clone(), kind, index)),
@@ -131,7 +118,7 @@ fn stable_path(device: &Device) -> &str {
     device.links.first().map_or(device.path.as_str(), String::as_str)
 }
 
-/// The name of a new target. Errors: none is free, or the device holds one that is in use elsewhere.
+/// The name of a new target. Errors: none is free.
 fn new_name(
     state: &State,
     spec: &TargetSpec,
@@ -145,26 +132,12 @@ fn new_name(
     // A device that was formatted as a target of this file system keeps its index: it may hold data under that name.
     let on_disk = device.and_then(|device| device.formatted_as.as_ref()).filter(|on_disk| !on_disk.incomplete);
     if let Some(on_disk) = on_disk.filter(|on_disk| describes(spec, &on_disk.svname)) {
-        if let Some(other) = state.targets.get(&on_disk.svname) {
-            let other = &other.value.spec;
-            let message = format!(
-                "device {}:{} holds {}, which is in the configuration on {}:{}",
-                spec.node, spec.device, on_disk.svname, other.node, other.device
-            );
-            let remedy =
-                format!("if the device moved, say index = {}; else name another device", index_text(&on_disk.svname));
-            return Err(Problem::conflict(message).remedy(remedy).attribute("target.device"));
-        }
         return Ok(on_disk.svname.clone());
     }
     let index = state
         .free_index(fsname, spec.kind, busy)
         .ok_or_else(|| Problem::refused(format!("file system {fsname} has no free index for another {}", spec.kind)))?;
     Ok(SvName::new(fsname.clone(), spec.kind, index))
-}
-
-fn index_text(svname: &SvName) -> String {
-    svname.index().map_or_else(|| "none".to_owned(), |index| index.to_string())
 }
 
 fn create(
@@ -176,7 +149,6 @@ fn create(
 ) -> Result<Decision<Written<Target>>, Problem> {
     let svname = new_name(state, &body.target, device, busy)?;
     let device = device.ok_or_else(|| unchecked(&body.target))?;
-    rules::device(body, &svname, device)?;
     let record = TargetRecord {
         spec: TargetSpec { index: svname.index(), ..body.target.clone() },
         state: TargetState::Reserved,
@@ -242,9 +214,6 @@ fn again(
         decision.reply.job = Some(job.value.job.id.clone());
         return Ok(decision);
     }
-    if before.label.is_some() {
-        rules::only_in_place(svname, &before.spec, &spec)?;
-    }
     let mut after = before.clone();
     after.spec = spec;
     if before.state.is_registered() {
@@ -260,7 +229,6 @@ fn again(
     }
     req.check_revision(&format!("target {svname}"), target.revision)?;
     let device = device.ok_or_else(|| unchecked(&body.target))?;
-    rules::device(body, svname, device)?;
     after.reserved_until = None;
     after.state_reason = "its format waits for its turn".into();
     let compare = vec![as_read(Key::Target(svname.clone()), target.revision)];
@@ -280,22 +248,10 @@ fn moved(
     if let Some(job) = state.active_job(before) {
         return Err(busy_with(svname, &job.value.job));
     }
+    // That the disk there is this very target was found by the rules, by its name and UUID.
     let device = device.ok_or_else(|| unchecked(&body.target))?;
-    let found = device.formatted_as.as_ref();
-    let is_it = found.is_some_and(|found| found.svname == *svname && before.uuid.as_ref() == Some(&found.uuid));
-    if !is_it {
-        let was = &before.spec;
-        let message = format!("{svname} is taken: it is the target on {}:{}", was.node, was.device);
-        let there = found.map_or_else(|| device.content.clone(), |found| found.svname.to_string());
-        let remedy = format!(
-            "choose another index or none; to move {svname}, bring its disk to {}:{} (there is {there} now)",
-            body.target.node, body.target.device
-        );
-        return Err(Problem::conflict(message).remedy(remedy).attribute("target.index"));
-    }
     req.check_revision(&format!("target {svname}"), target.revision)?;
     let spec = TargetSpec { index: svname.index(), ..body.target.clone() };
-    rules::only_in_place(svname, &before.spec, &spec)?;
     let old_claim = Key::Device(before.spec.node.clone(), before.device_key.clone());
     let after = TargetRecord { spec, device_key: stable_path(device).to_owned(), ..before.clone() };
     let claim = Key::Device(after.spec.node.clone(), after.device_key.clone());

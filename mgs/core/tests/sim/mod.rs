@@ -174,6 +174,16 @@ impl Sim {
         self.commit(decision).unwrap();
     }
 
+    /// What a plan is computed against; nobody looks at devices.
+    pub fn snapshot(&self) -> lustre_api::mgs::Snapshot {
+        let mut snapshot = lustre_mgs_core::view::snapshot(&self.state, &self.env, None);
+        for (name, node) in &self.state.nodes {
+            let node = lustre_mgs_core::view::node(name, &node.value, node.revision, None, true);
+            snapshot.nodes.push(lustre_api::node::LiveNode { node, inventory: None, unreachable: None });
+        }
+        snapshot
+    }
+
     pub fn target(&self, svname: &str) -> &lustre_mgs_core::TargetRecord {
         &self.state.targets[&svname.parse::<SvName>().unwrap()].value
     }

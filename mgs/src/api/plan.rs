@@ -1,0 +1,15 @@
+//! Plans.
+
+use lustre_api::Problem;
+use lustre_api::mgs::SnapshotQuery;
+use lustre_api::plan::{Desired, Plan};
+
+use super::Api;
+
+impl Api {
+    /// `plan`: against what is stored and what the nodes have, both now.
+    pub async fn plan(&self, desired: &Desired) -> Result<Plan, Problem> {
+        let snapshot = self.get_snapshot(&SnapshotQuery { fsname: None, devices: true }).await?;
+        Ok(lustre_plan::diff(desired, &snapshot))
+    }
+}
