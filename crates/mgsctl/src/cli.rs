@@ -1,0 +1,291 @@
+//! Commands and options.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use lustre_api::job::JobId;
+use lustre_types::{FsName, NodeName, ParamName, ParamScope, PoolName, SvName};
+
+use crate::output::Output;
+
+/// Looks at and changes the configuration of Lustre file systems on a userspace MGS.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub(crate) struct Cli {
+    /// The MGS: `http://host:port` or `unix:///path`.
+    #[arg(
+        long,
+        global = true,
+        env = "LUSTRE_MGS_ENDPOINT",
+        default_value = "http://127.0.0.1:7070",
+        value_name = "URL"
+    )]
+    pub(crate) endpoint: String,
+    /// A token, where the MGS wants one.
+    #[arg(long, global = true, env = "LUSTRE_MGS_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub(crate) token: Option<String>,
+    /// How to show the answer.
+    #[arg(short, long, global = true, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Shows the MGS and what is not as it should be.
+    Status,
+    /// File systems.
+    #[command(subcommand)]
+    Fs(FsCommand),
+    /// Targets: MGT, MDTs, OSTs.
+    #[command(subcommand)]
+    Target(TargetCommand),
+    /// Nodes and their devices.
+    #[command(subcommand)]
+    Node(NodeCommand),
+    /// Tunables.
+    #[command(subcommand)]
+    Param(ParamCommand),
+    /// OST pools.
+    #[command(subcommand)]
+    Pool(PoolCommand),
+    /// Jobs.
+    #[command(subcommand)]
+    Job(JobCommand),
+    /// Lists changes: who changed what, when and why.
+    History(HistoryArgs),
+    /// Shows changes as they happen.
+    Events(EventsArgs),
+    /// Shows what would have to change for things to be as a file says. Changes nothing.
+    Plan(PlanArgs),
+    /// Makes things as a file says, after showing the plan and asking.
+    Apply(ApplyArgs),
+}
+
+/// What every write may be told.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct WriteArgs {
+    /// Show what it would do, and do nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Why, for the history.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) why: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FsCommand {
+    /// Lists file systems.
+    List,
+    /// Shows a file system and its targets.
+    Show { fsname: FsName },
+    /// Creates a file system, or changes its description.
+    Create {
+        fsname: FsName,
+        /// What it is for.
+        #[arg(long)]
+        description: Option<String>,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
+    /// Removes a file system that has nothing left in it.
+    Delete {
+        fsname: FsName,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TargetCommand {
+    /// Lists targets.
+    List {
+        /// Only those of this file system.
+        fsname: Option<FsName>,
+    },
+    /// Shows a target.
+    Show { svname: SvName },
+    /// Starts a target.
+    Start {
+        svname: SvName,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
+    /// Stops a target.
+    Stop {
+        svname: SvName,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
+    /// Takes a target out of the configuration. Its device and the data on it are left as they are.
+    Delete {
+        svname: SvName,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeCommand {
+    /// Lists nodes.
+    List,
+    /// Shows a node.
+    Show { node: NodeName },
+    /// Shows a node's devices, what is on them, and why they may not be formatted.
+    Devices { node: NodeName },
+    /// Forgets a node that has no targets.
+    Delete {
+        node: NodeName,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
+}
+
+/// Names a tunable.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ParamArgs {
+    /// The file system; `*` for every one.
+    pub(crate) fsname: String,
+    /// The tunable, as in `osc.*.max_dirty_mb`.
+    pub(crate) name: ParamName,
+    /// Whom it concerns: `filesystem`, `mdts`, `osts`, `clients`, or a target.
+    #[arg(long, default_value = "filesystem")]
+    pub(crate) scope: ParamScope,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ParamCommand {
+    /// Lists the tunables that are set.
+    List {
+        /// Only those of this file system.
+        fsname: Option<FsName>,
+    },
+    /// Shows what a tunable is set to.
+    Get {
+        #[command(flatten)]
+        param: ParamArgs,
+    },
+    /// Sets a tunable.
+    Set {
+        #[command(flatten)]
+        param: ParamArgs,
+        /// Its value.
+        value: String,
+        /// Set it although the catalogue does not know it.
+        #[arg(long)]
+        allow_unknown: bool,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
+    /// Unsets a tunable: nodes go back to its default.
+    Unset {
+        #[command(flatten)]
+        param: ParamArgs,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
+    /// Lists the tunables that can be set.
+    Known {
+        /// Only names that contain this.
+        contains: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PoolCommand {
+    /// Lists pools.
+    List {
+        /// Only those of this file system.
+        fsname: Option<FsName>,
+    },
+    /// Shows a pool.
+    Show { fsname: FsName, pool: PoolName },
+    /// Gives a pool exactly these members; makes it where there is none.
+    Set {
+        fsname: FsName,
+        pool: PoolName,
+        /// OSTs, as in `scratch-OST0001`, `OST0001` or `OST[0-3]`.
+        members: Vec<String>,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
+    /// Removes a pool. Its OSTs and the files on them stay.
+    Delete {
+        fsname: FsName,
+        pool: PoolName,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum JobCommand {
+    /// Lists jobs, newest last.
+    List {
+        /// Only those on targets of this file system.
+        fsname: Option<FsName>,
+        /// Also those that are over.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Shows a job and its steps.
+    Show { id: JobId },
+    /// Follows a job to its end; ends with an error when the job does not reach its goal.
+    #[command(alias = "wait")]
+    Watch { id: JobId },
+    /// Asks a job to stop. What has been done is not undone.
+    Cancel { id: JobId },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArgs {
+    /// Only objects whose name begins with this, as in `target scratch-`.
+    #[arg(long, value_name = "OBJECT")]
+    pub(crate) object: Option<String>,
+    /// Only changes after this revision.
+    #[arg(long, value_name = "REVISION", default_value_t = 0)]
+    pub(crate) after: u64,
+    /// At most so many, the first after `--after`.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) limit: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EventsArgs {
+    /// Goes on for ever; without it, shows what happened since `--after` and ends.
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Begin after this revision; with now when not given.
+    #[arg(long, value_name = "REVISION")]
+    pub(crate) after: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    /// What is wanted, as JSON (`POST /v1/plan` describes it); `-` reads standard input.
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ApplyArgs {
+    /// What is wanted, as JSON; `-` reads standard input and needs `--yes`.
+    pub(crate) file: PathBuf,
+    /// Do not ask.
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Why, for the history.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) why: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_commands_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,91 @@
+//! `mgsctl node`
+
+use lustre_api::device::Device;
+use lustre_api::node::{DeleteNode, GetNode, GetNodeInventory, ListNodes, LiveNode, Node, NodePath};
+use lustre_api::{Nothing, PageQuery};
+use lustre_types::Nid;
+
+use crate::cli::NodeCommand;
+use crate::output::{Table, fields, or_dash, size};
+use crate::status::all;
+use crate::{Context, Failure};
+
+pub(crate) async fn run(context: &Context, command: NodeCommand) -> Result<(), Failure> {
+    let client = &context.client;
+    match command {
+        NodeCommand::List => {
+            let list = all::<ListNodes, _>(context, PageQuery::default()).await?;
+            context.output.show(&list, |list| table(list));
+        }
+        NodeCommand::Show { node } => {
+            let node = client.call::<GetNode>(&NodePath { node }, &Nothing {}, &Nothing {}).await?;
+            context.output.show(&node, details);
+        }
+        NodeCommand::Devices { node } => {
+            let live = client.call::<GetNodeInventory>(&NodePath { node }, &Nothing {}, &Nothing {}).await?;
+            if let Some(reason) = &live.unreachable {
+                let node = &live.node.name;
+                let remedy = format!("look at its agent: systemctl status lustre-agent on {node}");
+                return Err(Failure::Local(format!("node {node} does not answer: {reason}\n  remedy: {remedy}")));
+            }
+            context.output.show(&live, devices);
+        }
+        NodeCommand::Delete { node, write } => {
+            let written = client.call::<DeleteNode>(&NodePath { node }, &write.query(), &Nothing {}).await?;
+            context.show_written(&written, &write, |node| format!("node {}", node.name), "is forgotten");
+        }
+    }
+    Ok(())
+}
+
+fn table(list: &[Node]) -> String {
+    let mut table = Table::new(&["NODE", "ALIVE", "LAST SEEN", "LUSTRE", "NIDS", "AGENT"]);
+    for node in list {
+        table.row([
+            node.name.to_string(),
+            if node.is_alive { "yes" } else { "no" }.into(),
+            or_dash(node.last_seen.as_ref()),
+            or_dash(node.info.lustre.as_ref()),
+            nids(&node.info.nids),
+            node.api_url.clone(),
+        ]);
+    }
+    table.text("no nodes")
+}
+
+fn nids(nids: &[Nid]) -> String {
+    nids.iter().map(Nid::to_string).collect::<Vec<_>>().join(",")
+}
+
+fn details(node: &Node) -> String {
+    let info = &node.info;
+    fields(&[
+        ("name", node.name.to_string()),
+        ("alive", if node.is_alive { "yes" } else { "no" }.into()),
+        ("last seen", or_dash(node.last_seen.as_ref())),
+        ("enrolled", node.enrolled.to_string()),
+        ("agent", format!("{} (version {})", node.api_url, info.agent_version)),
+        ("nids", nids(&info.nids)),
+        ("kernel", info.kernel.clone()),
+        ("lustre", or_dash(info.lustre.as_ref())),
+        ("e2fsprogs", or_dash(info.e2fsprogs.as_ref())),
+        ("lacks", if info.missing_features.is_empty() { "-".into() } else { info.missing_features.join(",") }),
+        ("revision", node.revision.to_string()),
+    ])
+}
+
+fn devices(live: &LiveNode) -> String {
+    let mut table = Table::new(&["DEVICE", "SIZE", "KIND", "CONTENT", "MAY BE FORMATTED"]);
+    let devices: &[Device] = live.inventory.as_ref().map_or(&[], |inventory| &inventory.devices);
+    for device in devices {
+        let refusals = device.refusals.iter().map(|refusal| refusal.message.clone()).collect::<Vec<_>>().join("; ");
+        table.row([
+            device.path.clone(),
+            size(device.size_bytes),
+            device.kind.clone(),
+            device.content.clone(),
+            if refusals.is_empty() { "yes".into() } else { format!("no: {refusals}") },
+        ]);
+    }
+    table.text("no devices")
+}

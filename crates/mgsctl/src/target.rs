@@ -1,0 +1,76 @@
+//! `mgsctl target`
+
+use lustre_api::target::{DeregisterTarget, GetTarget, ListTargets, StartTarget, StopTarget, Target, TargetPath};
+use lustre_api::{Nothing, PageQuery, Written};
+use lustre_types::Nid;
+
+use crate::cli::{TargetCommand, WriteArgs};
+use crate::output::{Table, fields, or_dash, size};
+use crate::status::all;
+use crate::{Context, Failure};
+
+pub(crate) async fn run(context: &Context, command: TargetCommand) -> Result<(), Failure> {
+    let client = &context.client;
+    match command {
+        TargetCommand::List { fsname } => {
+            let list = all::<ListTargets, _>(context, PageQuery { fsname, ..PageQuery::default() }).await?;
+            context.output.show(&list, |list| table(list));
+        }
+        TargetCommand::Show { svname } => {
+            let target = client.call::<GetTarget>(&TargetPath { svname }, &Nothing {}, &Nothing {}).await?;
+            context.output.show(&target, details);
+        }
+        TargetCommand::Start { svname, write } => {
+            let written = client.call::<StartTarget>(&TargetPath { svname }, &write.query(), &Nothing {}).await?;
+            show(context, &written, &write, "is started");
+        }
+        TargetCommand::Stop { svname, write } => {
+            let written = client.call::<StopTarget>(&TargetPath { svname }, &write.query(), &Nothing {}).await?;
+            show(context, &written, &write, "is stopped");
+        }
+        TargetCommand::Delete { svname, write } => {
+            let written = client.call::<DeregisterTarget>(&TargetPath { svname }, &write.query(), &Nothing {}).await?;
+            show(context, &written, &write, "is taken out of the configuration; its device keeps its data");
+        }
+    }
+    Ok(())
+}
+
+fn show(context: &Context, written: &Written<Target>, write: &WriteArgs, done: &str) {
+    context.show_written(written, write, |target| format!("target {}", target.svname), done);
+}
+
+pub(crate) fn table(list: &[Target]) -> String {
+    let mut table = Table::new(&["TARGET", "STATE", "NODE", "DEVICE", "SIZE", "REASON"]);
+    for target in list {
+        table.row([
+            target.svname.to_string(),
+            target.state.as_str().into(),
+            target.spec.node.to_string(),
+            target.spec.device.clone(),
+            target.size_bytes.map_or_else(|| "-".into(), size),
+            target.state_reason.clone(),
+        ]);
+    }
+    table.text("no targets")
+}
+
+fn details(target: &Target) -> String {
+    let nids = target.nids.iter().map(Nid::to_string).collect::<Vec<_>>().join(",");
+    let failover = target.spec.failover_nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    fields(&[
+        ("name", target.svname.to_string()),
+        ("id", target.id.clone()),
+        ("state", format!("{}: {}", target.state.as_str(), target.state_reason)),
+        ("device", format!("{}:{}", target.spec.node, target.spec.device)),
+        ("failover", if failover.is_empty() { "-".into() } else { failover }),
+        ("label", or_dash(target.label.as_ref())),
+        ("uuid", or_dash(target.uuid.as_ref())),
+        ("size", target.size_bytes.map_or_else(|| "-".into(), size)),
+        ("formatted over", or_dash(target.formatted_over.as_ref())),
+        ("nids", if nids.is_empty() { "-".into() } else { nids }),
+        ("last job", or_dash(target.job.as_ref())),
+        ("reserved until", or_dash(target.reserved_until.as_ref())),
+        ("revision", target.revision.to_string()),
+    ])
+}
