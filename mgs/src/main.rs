@@ -2,6 +2,7 @@
 
 mod config;
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -71,7 +72,8 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let mut serving = tokio::task::JoinSet::new();
     for listener in listeners {
         info!(url = listener.url(), "listening");
-        println!("listening on {}", listener.url());
+        // For who started it with port 0. A reader that has gone away is no reason to end.
+        let _ = writeln!(std::io::stdout(), "listening on {}", listener.url());
         serving.spawn(listener.serve(router.clone(), stopped.clone()));
     }
     let running = tokio::spawn(runner.run());

@@ -350,7 +350,7 @@ fn a_pool_has_registered_osts_only_and_holds_them() {
     let job = sim.ensure(ensure(ost("oss1", "/dev/sdb")), blank("/dev/sdb")).unwrap().job.unwrap();
     sim.run(&job);
     let (fsname, name) = ("scratch".parse().unwrap(), "flash".parse().unwrap());
-    let mut put = |sim: &mut Sim, members: &[&str]| {
+    let put = |sim: &mut Sim, members: &[&str]| {
         let members = members.iter().map(ToString::to_string).collect();
         let spec = PoolSpec { filesystem: "scratch".parse().unwrap(), name: "flash".parse().unwrap(), members };
         let req = sim.env_request();
