@@ -25,6 +25,7 @@ pub struct Engine {
     env: Env,
     state: RwLock<State>,
     applied: watch::Sender<u64>,
+    stopping: watch::Sender<bool>,
     /// Names that requests under way are about to claim: so that racing callers of this instance don't collide on each
     /// index in turn. Only the store's compare decides who gets one.
     claims: Mutex<BTreeSet<SvName>>,
@@ -61,6 +62,7 @@ impl Engine {
             env,
             state: RwLock::new(state),
             applied: watch::Sender::new(revision),
+            stopping: watch::Sender::new(false),
             claims: Mutex::default(),
         });
         let follower = tokio::spawn(follow(engine.clone(), watch));
@@ -82,6 +84,17 @@ impl Engine {
     /// The store, for history and events.
     pub fn store(&self) -> &dyn Store {
         &*self.store
+    }
+
+    /// Lets go of everybody who waits for news: the daemon is about to end.
+    pub fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Waits until the daemon is about to end.
+    pub async fn stopped(&self) {
+        // The sender lives as long as the engine, so the wait ends by its value only.
+        let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
     }
 
     /// Tells of every revision that was applied.

@@ -77,7 +77,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
         serving.spawn(listener.serve(router.clone(), stopped.clone()));
     }
     let running = tokio::spawn(runner.run());
-    let expiring = tokio::spawn(expiry::run(engine));
+    let expiring = tokio::spawn(expiry::run(engine.clone()));
 
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let outcome = tokio::select! {
@@ -86,6 +86,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
         ended = &mut follower => Err(ended.unwrap_or_else(|err| anyhow::Error::new(err).context("the MGS stopped following its store"))),
     };
     info!("stopping: requests under way are answered, jobs go on after the next start");
+    engine.stop();
     stop.send_replace(true);
     while serving.join_next().await.is_some() {}
     // Whatever these have begun is committed or not; the next start goes on from there.

@@ -71,6 +71,17 @@ fn a_device_under_another_name_is_the_same_device() {
 }
 
 #[test]
+fn a_reserved_device_is_the_same_under_every_name() {
+    let mut sim = Sim::new();
+    let reserved = sim.reserve(ost("oss1", "/dev/disk/by-path/pci-7")).unwrap().object.target.svname;
+    let links = vec!["/dev/disk/by-id/wwn-0x5".into(), "/dev/disk/by-path/pci-7".into()];
+    let device = lustre_api::device::Device { links, ..blank("/dev/sdb") };
+    let written = sim.ensure(ensure(ost("oss1", "/dev/sdb")), device).unwrap();
+    assert_eq!(written.object.svname, reserved, "not a second target on one device");
+    assert_eq!(sim.state.targets.len(), 1);
+}
+
+#[test]
 fn a_device_with_foreign_data_is_refused_and_named() {
     let mut sim = Sim::new();
     let xfs = || refused("/dev/sdb", "xfs label=home", RefusalCode::ForeignData);

@@ -67,7 +67,10 @@ impl Api {
             let api = api.clone();
             async move {
                 // A watch that ends (shutdown, compaction) ends the stream; the client begins again after its last event.
-                let commit = watch.next().await.ok()?;
+                let commit = tokio::select! {
+                    commit = watch.next() => commit.ok()?,
+                    () = api.engine.stopped() => return None,
+                };
                 let event = history::event(api.engine.store(), &commit).await;
                 Some((event, watch))
             }

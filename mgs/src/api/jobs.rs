@@ -52,6 +52,7 @@ impl Api {
                 tokio::select! {
                     changed = applied.changed() => changed.is_ok(),
                     changed = news.changed() => changed.is_ok(),
+                    () = self.engine.stopped() => false,
                 }
             };
             match tokio::time::timeout_at(deadline, changed).await {

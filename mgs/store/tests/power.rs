@@ -7,9 +7,10 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use lustre_mgs_store::{Meta, OpenError, RedbStore, Store, Txn};
+use lustre_mgs_store::{Meta, OpenError, RedbStore, Store, StoreError, Txn};
 use redb::StorageBackend;
 
 #[derive(Clone, Debug)]
@@ -21,11 +22,18 @@ enum DiskOp {
 
 /// A disk that remembers what happened to it.
 #[derive(Clone, Debug, Default)]
-struct Disk(Arc<Mutex<(Vec<u8>, Vec<DiskOp>)>>);
+struct Disk(Arc<Mutex<(Vec<u8>, Vec<DiskOp>)>>, Arc<AtomicBool>);
 
 impl Disk {
     fn with(image: Vec<u8>) -> Self {
-        Self(Arc::new(Mutex::new((image, Vec::new()))))
+        Self(Arc::new(Mutex::new((image, Vec::new()))), Arc::default())
+    }
+    /// From now on nothing can be written, as on a full or broken disk.
+    fn fail(&self) {
+        self.1.store(true, Ordering::Relaxed);
+    }
+    fn check(&self) -> io::Result<()> {
+        if self.1.load(Ordering::Relaxed) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
     fn log(&self) -> Vec<DiskOp> {
         self.0.lock().unwrap().1.clone()
@@ -50,16 +58,19 @@ impl StorageBackend for Disk {
         Ok(())
     }
     fn set_len(&self, len: u64) -> io::Result<()> {
+        self.check()?;
         let mut disk = self.0.lock().unwrap();
         disk.0.resize(usize::try_from(len).unwrap(), 0);
         disk.1.push(DiskOp::SetLen(len));
         Ok(())
     }
     fn sync_data(&self) -> io::Result<()> {
+        self.check()?;
         self.0.lock().unwrap().1.push(DiskOp::Sync);
         Ok(())
     }
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.check()?;
         let mut disk = self.0.lock().unwrap();
         write_to(&mut disk.0, offset, data);
         disk.1.push(DiskOp::Write(offset, data.to_vec()));
@@ -200,4 +211,25 @@ async fn a_disk_that_lies_about_syncs_is_found_out() {
         losses += usize::from(loss(image, acknowledged_before(&run, cut)).await.is_err());
     }
     assert!(losses >= 18, "only {losses} of 20 crashes of a lying disk were noticed");
+}
+
+#[tokio::test]
+async fn a_full_disk_stops_changes_but_not_reads_and_loses_nothing() {
+    let disk = Disk::default();
+    let store = RedbStore::open_on(disk.clone()).unwrap();
+    let txn = |key: &str| Txn::new(Meta { time_ms: 0, who: "test".into(), why: "full".into() }).put(key, key);
+    store.commit(txn("before")).await.unwrap();
+    disk.fail();
+    for key in ["during", "after"] {
+        let refused = store.commit(txn(key)).await;
+        assert!(matches!(refused, Err(StoreError::Failed { .. })), "{refused:?}");
+    }
+    assert_eq!(store.head(), 1, "a change that failed is not shown");
+    assert!(store.get("before", None).await.unwrap().is_some(), "reads go on");
+    assert_eq!(store.get("during", None).await.unwrap(), None);
+    let image = disk.0.lock().unwrap().0.clone();
+    drop(store);
+    let store = RedbStore::open_on(Disk::with(image)).unwrap();
+    assert!(store.get("before", None).await.unwrap().is_some());
+    store.commit(txn("again")).await.unwrap();
 }

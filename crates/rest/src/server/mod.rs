@@ -84,6 +84,11 @@ impl<S: Send + Sync + 'static> Server<S> {
         self
     }
 
+    /// The OpenAPI document of what is served.
+    pub fn document(self) -> serde_json::Value {
+        self.document.finish()
+    }
+
     /// The finished routes, with `/openapi.json` and answers for whatever is not a call.
     pub fn router(self) -> Router {
         let document = Arc::new(self.document.finish());

@@ -83,7 +83,8 @@ pub fn ensure(
 pub(super) fn find<'a>(state: &'a State, spec: &TargetSpec, device: Option<&Device>) -> Result<Found<'a>, Problem> {
     let mut paths = vec![spec.device.as_str()];
     if let Some(device) = device {
-        paths.push(stable_path(device));
+        paths.push(&device.path);
+        paths.extend(device.links.iter().map(String::as_str));
     }
     let named = named(spec).and_then(|svname| state.targets.get_key_value(&svname));
     match (state.target_on(&spec.node, &paths), named) {
