@@ -74,6 +74,7 @@ pub struct PageQuery {
 
 /// A part of a list, in the order of its keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "PageOf{T}")]
 pub struct Page<T> {
     /// The items.
     pub items: Vec<T>,
@@ -101,6 +102,7 @@ pub struct WriteQuery {
 
 /// Answer of every write.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "WrittenOf{T}")]
 pub struct Written<T> {
     /// The object after the write (with `dry_run`: as it would be).
     pub object: T,
