@@ -41,6 +41,8 @@ fn main() -> ExitCode {
 }
 
 async fn run(config: Config) -> anyhow::Result<()> {
+    // First: who sees that it listens may tell it to end.
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let (store, kind): (Arc<dyn Store>, _) = match &config.store {
         StoreUrl::Memory => (Arc::new(MemoryStore::new()), "memory"),
         StoreUrl::Redb(path) => (Arc::new(RedbStore::open(path)?), "redb"),
@@ -79,7 +81,6 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let running = tokio::spawn(runner.run());
     let expiring = tokio::spawn(expiry::run(engine.clone()));
 
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let outcome = tokio::select! {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),

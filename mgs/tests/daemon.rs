@@ -3,10 +3,11 @@
 // A panic is how a test reports.
 #![allow(clippy::unwrap_used)]
 
+mod process;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use lustre_api::event::{EventQuery, GetHistory, HistoryQuery, StreamEvents};
@@ -17,55 +18,8 @@ use lustre_api::target::{
 };
 use lustre_api::{Nothing, PageQuery, Problem, ProblemCode, WriteQuery};
 use lustre_types::{SvName, TargetKind};
+use process::{Daemon, command};
 use rest::{Client, ClientError};
-
-/// A running daemon; killed when dropped.
-struct Daemon {
-    process: Child,
-    url: String,
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn command(store: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lustre-mgs"));
-    command.arg("--store").arg(store).args(["--listen", "127.0.0.1:0", "--nid", "10.0.0.1@tcp", "--log", "warn"]);
-    command.env_remove("RUST_LOG").stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-impl Daemon {
-    fn start(store: &Path) -> Self {
-        Self::wait_for(&mut command(store))
-    }
-
-    fn wait_for(command: &mut Command) -> Self {
-        let mut process = command.spawn().unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let line = lines.next().and_then(Result::ok).unwrap_or_else(|| {
-            let mut err = String::new();
-            process.stderr.take().unwrap().read_to_string(&mut err).unwrap();
-            panic!("the daemon did not start: {err}");
-        });
-        let url = line.strip_prefix("listening on ").unwrap().to_owned();
-        Self { process, url }
-    }
-
-    fn client(&self) -> Client {
-        Client::new(&self.url, None).unwrap()
-    }
-
-    /// kill -9.
-    fn kill(mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-}
 
 fn path(fsname: &str) -> FilesystemPath {
     FilesystemPath { fsname: fsname.parse().unwrap() }

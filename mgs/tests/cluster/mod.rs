@@ -342,7 +342,7 @@ pub fn ensure(device: &str) -> EnsureTarget {
     EnsureTarget { target: ost(device), expect_content: None, expect_size_bytes: None, allow_reformat: false }
 }
 
-fn info(node: &str) -> NodeInfo {
+pub fn info(node: &str) -> NodeInfo {
     NodeInfo {
         node: node.parse().unwrap(),
         agent_version: "0".into(),

@@ -1,0 +1,119 @@
+//! The daemon and an agent, each over HTTP: a job goes on when the daemon is killed in the middle of it.
+
+// A panic is how a test reports.
+#![allow(clippy::unwrap_used)]
+
+mod cluster;
+mod process;
+
+use std::sync::Arc;
+
+use cluster::{Nodes, ensure, info, soon};
+use lustre_api::agent::{CancelAgentJob, CheckFormat, GetAgentJob, GetInventory, PutAgentJob};
+use lustre_api::filesystem::{FilesystemPath, FilesystemSpec, PutFilesystem};
+use lustre_api::job::{GetJob, Job, JobPath, JobState, WaitQuery};
+use lustre_api::mgs::{GetSnapshot, SnapshotQuery};
+use lustre_api::node::{AnnounceNode, Announcement, Heartbeat, NodePath};
+use lustre_api::target::{GetTarget, PostTarget, TargetPath, TargetState};
+use lustre_api::{Nothing, Problem, WriteQuery};
+use lustre_mgs::agents::{AgentError, Agents};
+use process::Daemon;
+use rest::{Client, Listener, Server};
+use tokio::sync::watch;
+
+fn answer<T>(answer: Result<T, AgentError>) -> Result<T, Problem> {
+    answer.map_err(|err| match err {
+        AgentError::Refused(problem) => problem,
+        AgentError::Unreachable(reason) => Problem::unavailable(reason),
+    })
+}
+
+/// Serves the nodes' agent; gives its URL and what stops it.
+async fn serve(nodes: Arc<Nodes>) -> (String, watch::Sender<bool>) {
+    let router = Server::new(nodes, "agent", "test")
+        .route::<GetInventory, _, _>(|nodes, _| async move { answer(nodes.inventory("").await) })
+        .route::<CheckFormat, _, _>(|nodes, call| async move { answer(nodes.check("", &call.body).await) })
+        .route::<PutAgentJob, _, _>(
+            |nodes, call| async move { answer(nodes.put_job("", &call.path.id, &call.body).await) },
+        )
+        .route::<GetAgentJob, _, _>(|nodes, call| async move {
+            answer(nodes.get_job("", &call.path.id, call.query.seen, call.query.wait_s.unwrap_or(0)).await)
+        })
+        .route::<CancelAgentJob, _, _>(|nodes, call| async move { answer(nodes.cancel_job("", &call.path.id).await) })
+        .router();
+    let listener = Listener::tcp("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let (stop, stopped) = watch::channel(false);
+    let url = listener.url();
+    tokio::spawn(listener.serve(router, stopped));
+    (url, stop)
+}
+
+async fn prepare(client: &Client, agent: String) {
+    let announcement = Announcement { api_url: agent, info: info("oss1") };
+    let node = NodePath { node: "oss1".parse().unwrap() };
+    client.call::<AnnounceNode>(&node, &WriteQuery::default(), &announcement).await.unwrap();
+    let fs = FilesystemPath { fsname: "scratch".parse().unwrap() };
+    let spec = FilesystemSpec { name: fs.fsname.clone(), description: None };
+    client.call::<PutFilesystem>(&fs, &WriteQuery::default(), &spec).await.unwrap();
+}
+
+async fn end_of(client: &Client, path: &JobPath) -> Job {
+    let query = WaitQuery { wait_s: Some(20), seen: None };
+    soon(client.call::<GetJob>(path, &query, &Nothing {})).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_goes_on_after_kill_9_of_the_daemon_and_nothing_runs_twice() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = directory.path().join("mgs.redb");
+    let nodes = Arc::new(Nodes::default());
+    nodes.set_slow();
+    let (agent, _stop) = serve(nodes.clone()).await;
+    let daemon = Daemon::start(&store);
+    let client = daemon.client();
+    prepare(&client, agent).await;
+    let written = client.call::<PostTarget>(&Nothing {}, &WriteQuery::default(), &ensure("/dev/sdb")).await.unwrap();
+    let job = JobPath { id: written.job.unwrap() };
+    nodes.has_job().await;
+    daemon.kill();
+    for _ in 0..2 {
+        Daemon::start(&store).kill();
+    }
+    let daemon = Daemon::start(&store);
+    nodes.finish();
+    let client = daemon.client();
+    assert_eq!(end_of(&client, &job).await.state, JobState::Done);
+    assert_eq!(nodes.begun().into_values().collect::<Vec<_>>(), [1], "one format, begun once");
+    let path = TargetPath { svname: "scratch-OST0000".parse().unwrap() };
+    let target = client.call::<GetTarget>(&path, &Nothing {}, &Nothing {}).await.unwrap();
+    assert_eq!(target.state, TargetState::Registered);
+    let again = client.call::<PostTarget>(&Nothing {}, &WriteQuery::default(), &ensure("/dev/sdb")).await.unwrap();
+    assert_eq!((again.changed, again.job), (false, None));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_is_alive_while_it_is_heard_of_and_its_devices_are_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = directory.path().join("mgs.redb");
+    let (agent, stop) = serve(Arc::new(Nodes::default())).await;
+    let daemon = Daemon::start(&store);
+    prepare(&daemon.client(), agent).await;
+    drop(daemon);
+    let daemon = Daemon::start(&store);
+    let client = daemon.client();
+    let query = SnapshotQuery { fsname: None, devices: true };
+    let node = client.call::<GetSnapshot>(&Nothing {}, &query, &Nothing {}).await.unwrap().nodes.remove(0);
+    assert!(!node.node.is_alive && node.node.last_seen.is_none(), "not heard of since the restart");
+    assert!(node.inventory.is_some(), "and asked all the same");
+    let path = NodePath { node: "oss1".parse().unwrap() };
+    client.call::<Heartbeat>(&path, &Nothing {}, &Nothing {}).await.unwrap();
+    stop.send(true).unwrap();
+    let node = client.call::<GetSnapshot>(&Nothing {}, &query, &Nothing {}).await.unwrap().nodes.remove(0);
+    assert!(node.node.is_alive);
+    assert!(node.unreachable.unwrap().contains("http://127.0.0.1:"), "says which agent does not answer");
+    let unknown = NodePath { node: "oss9".parse().unwrap() };
+    let problem = client.call::<Heartbeat>(&unknown, &Nothing {}, &Nothing {}).await.unwrap_err();
+    assert!(
+        matches!(problem, rest::ClientError::Problem(problem) if problem.code == lustre_api::ProblemCode::NotFound)
+    );
+}
