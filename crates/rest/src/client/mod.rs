@@ -79,6 +79,12 @@ impl Client {
         &self.url
     }
 
+    /// A client of what the same server offers below a path, as in `/mgs`, under which an agent passes calls on to the MGS.
+    #[must_use]
+    pub fn below(&self, path: &str) -> Self {
+        Self { base: format!("{}{path}", self.base), ..self.clone() }
+    }
+
     /// Calls an endpoint. A connection that can't be made is tried again a few times; nothing else is.
     /// Errors: [`ClientError`] tells a refusal from silence.
     pub async fn call<E: Endpoint>(
