@@ -1,3 +1,7 @@
-//! The modules of the Ansible collection chandelier.lustre, one multi-call binary.
+//! `lustre-modules ARGS_FILE` or `lustre-modules -`: see the library's text.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lustre_modules::run(std::env::args())
+}

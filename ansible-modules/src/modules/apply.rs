@@ -1,0 +1,144 @@
+//! Carries a plan out: one call per change, in the plan's order.
+
+use lustre_api::filesystem::{DeleteFilesystem, FilesystemPath, PutFilesystem};
+use lustre_api::job::JobId;
+use lustre_api::mgs::Snapshot;
+use lustre_api::param::{DeleteParam, ParamPath, PutParam};
+use lustre_api::plan::{Action, Change, Desired, DesiredTarget, ObjectKey, Plan};
+use lustre_api::pool::{DeletePool, PoolPath, PutPool};
+use lustre_api::target::{DeregisterTarget, EnsureTarget, PostTarget, TargetPath};
+use lustre_api::{Endpoint, Nothing, WriteQuery, Written};
+use lustre_types::{FsName, SvName, TargetKind};
+
+use super::Task;
+use super::session::{Session, json_of};
+use super::target::device_of;
+use crate::contract::Failure;
+
+/// What carrying a plan out started and said.
+#[derive(Debug, Default)]
+pub(super) struct Applied {
+    pub(super) jobs: Vec<JobId>,
+    pub(super) warnings: Vec<String>,
+}
+
+struct Work<'a> {
+    session: &'a Session,
+    query: WriteQuery,
+    applied: Applied,
+}
+
+/// Makes the changes. Stops at the first that is refused; its message says what was done before.
+pub(super) async fn apply(
+    task: &Task<'_>,
+    session: &Session,
+    snapshot: &Snapshot,
+    desired: &Desired,
+    plan: &Plan,
+) -> Result<Applied, Failure> {
+    let why = Some(format!("Ansible, {}", task.module));
+    let query = WriteQuery { if_revision: Some(plan.revision), dry_run: false, why };
+    let mut work = Work { session, query, applied: Applied::default() };
+    for (n, change) in plan.changes.iter().enumerate() {
+        if let Err(mut failure) = work.change(change, desired, snapshot).await {
+            failure.values.insert("plan".to_owned(), json_of(&plan.changes));
+            failure.values.insert("jobs".to_owned(), json_of(&work.applied.jobs));
+            if n > 0 {
+                failure.message += &format!(" ({n} of {} changes were made before)", plan.changes.len());
+            }
+            return Err(failure);
+        }
+    }
+    Ok(work.applied)
+}
+
+impl Work<'_> {
+    async fn change(&mut self, change: &Change, desired: &Desired, snapshot: &Snapshot) -> Result<(), Failure> {
+        let lost = || Failure::from(format!("fault: the plan changes {}, which is not described", change.object));
+        let is_delete = change.action == Action::Delete;
+        match &change.object {
+            ObjectKey::Filesystem { name } if is_delete => {
+                self.call::<DeleteFilesystem, _>(FilesystemPath { fsname: name.clone() }, Nothing {}).await
+            }
+            ObjectKey::Filesystem { name } => {
+                let spec = desired.filesystems.iter().find(|spec| spec.name == *name).ok_or_else(lost)?;
+                self.call::<PutFilesystem, _>(FilesystemPath { fsname: name.clone() }, spec.clone()).await
+            }
+            ObjectKey::Target { svname } if is_delete => {
+                self.call::<DeregisterTarget, _>(TargetPath { svname: svname.clone() }, Nothing {}).await
+            }
+            ObjectKey::Target { .. } | ObjectKey::NewTarget { .. } => {
+                let wanted = described_by(change, desired, snapshot).ok_or_else(lost)?;
+                let device = device_of(snapshot, &wanted.target).filter(|_| change.action == Action::Create);
+                let ensure = EnsureTarget {
+                    target: wanted.target.clone(),
+                    expect_content: device.map(|device| device.content.clone()),
+                    expect_size_bytes: device.map(|device| device.size_bytes),
+                    allow_reformat: wanted.allow_reformat,
+                };
+                self.call::<PostTarget, _>(Nothing {}, ensure).await
+            }
+            ObjectKey::Param { filesystem, scope, name } => {
+                let fsname = filesystem.as_ref().map_or("*", FsName::as_str).to_owned();
+                let path = ParamPath { fsname, scope: scope.clone(), name: name.clone() };
+                if is_delete {
+                    return self.call::<DeleteParam, _>(path, Nothing {}).await;
+                }
+                let mut specs = desired.params.iter();
+                let spec = specs.find(|s| s.filesystem == *filesystem && s.scope == *scope && s.name == *name);
+                self.call::<PutParam, _>(path, spec.ok_or_else(lost)?.clone()).await
+            }
+            ObjectKey::Pool { filesystem, name } => {
+                let path = PoolPath { fsname: filesystem.clone(), pool: name.clone() };
+                if is_delete {
+                    return self.call::<DeletePool, _>(path, Nothing {}).await;
+                }
+                let mut specs = desired.pools.iter();
+                let spec = specs.find(|spec| spec.filesystem == *filesystem && spec.name == *name);
+                self.call::<PutPool, _>(path, spec.ok_or_else(lost)?.clone()).await
+            }
+        }
+    }
+
+    async fn call<E, T>(&mut self, path: E::Path, body: E::Body) -> Result<(), Failure>
+    where
+        E: Endpoint<Query = WriteQuery, Reply = Written<T>>,
+    {
+        let written = self.session.mgs.call::<E>(&path, &self.query, &body).await;
+        let written = written.map_err(|error| self.session.explain(error).failure)?;
+        self.applied.jobs.extend(written.job);
+        self.applied.warnings.extend(written.warnings);
+        Ok(())
+    }
+}
+
+/// The described target that a change is about. A description without index finds its name by its place.
+pub(super) fn described_by<'d>(
+    change: &Change,
+    desired: &'d Desired,
+    snapshot: &Snapshot,
+) -> Option<&'d DesiredTarget> {
+    let mut targets = desired.targets.iter();
+    match &change.object {
+        ObjectKey::NewTarget { node, device } => {
+            targets.find(|wanted| wanted.target.node == *node && wanted.target.device == *device)
+        }
+        ObjectKey::Target { svname } => targets.find(|wanted| is_named(wanted, svname, snapshot)),
+        _ => None,
+    }
+}
+
+fn is_named(wanted: &DesiredTarget, svname: &SvName, snapshot: &Snapshot) -> bool {
+    let spec = &wanted.target;
+    if spec.kind != svname.kind() || (spec.kind != TargetKind::Mgt && spec.filesystem.as_ref() != svname.fsname()) {
+        return false;
+    }
+    if spec.index.is_some() || spec.kind == TargetKind::Mgt {
+        return spec.index == svname.index();
+    }
+    let device = device_of(snapshot, spec);
+    let is_place = |path: &str| path == spec.device || device.is_some_and(|device| device.is_named(path));
+    let mut known = snapshot.targets.iter().filter(|known| known.svname == *svname);
+    known.any(|known| known.spec.node == spec.node && is_place(&known.spec.device))
+        || device.and_then(|device| device.formatted_as.as_ref()).is_some_and(|found| found.svname == *svname)
+}

@@ -1,0 +1,147 @@
+//! `lustre_param`.
+
+use lustre_api::attributes::PARAM;
+use lustre_api::mgs::Snapshot;
+use lustre_api::param::ParamSpec;
+use lustre_api::plan::{Desired, ObjectKey};
+use lustre_types::{FsName, ParamName, ParamScope};
+use serde_json::{Value, json};
+
+use super::plan::{Wanted, ensure, no_more, unreachable_in_check_mode};
+use super::session::{Session, json_of};
+use super::{Module, ReturnValue, Task, block_on, common, table};
+use crate::argspec::{Argument, ArgumentSpec, ArgumentType, Relations, RequiredIf};
+use crate::contract::{Failure, Outcome};
+
+pub(super) fn module() -> Module {
+    let mut arguments = table::options(&PARAM);
+    for argument in &mut arguments {
+        // One tunable by name and value, or many by `params`.
+        argument.required = false;
+    }
+    arguments.push(
+        Argument::new("params", ArgumentType::Dict)
+            .doc("Many tunables of the same O(filesystem) and O(scope) in one task: names with their values.")
+            .doc("With O(state=absent) only the names count."),
+    );
+    arguments.push(common::state(
+        "they are set permanently to these values.",
+        "they are not set; their defaults come back.",
+    ));
+    arguments.push(common::fingerprint());
+    arguments.extend(common::connection());
+    let relations = Relations {
+        mutually_exclusive: vec![vec!["name".into(), "params".into()], vec!["value".into(), "params".into()]],
+        required_one_of: vec![vec!["name".into(), "params".into()]],
+        required_if: vec![RequiredIf {
+            parameter: "state".into(),
+            value: "present".into(),
+            requires: vec!["value".into(), "params".into()],
+            any: true,
+        }],
+        required_by: vec![("value".into(), vec!["name".into()])],
+        ..Relations::default()
+    };
+    Module {
+        name: "lustre_param",
+        summary: "Set permanent Lustre tunables",
+        description: vec![table::markup(PARAM.description)],
+        notes: vec!["Other tunables than those named are left alone."],
+        see_also: &["lustre_filesystem", "lustre_info"],
+        is_read_only: false,
+        is_facts: false,
+        spec: ArgumentSpec::new(arguments).with(relations),
+        examples: r#"- name: Clients may have 512 MiB of dirty pages per OST
+  chandelier.lustre.lustre_param:
+    filesystem: scratch
+    name: osc.*.max_dirty_mb
+    value: 512
+
+- name: Several in one task
+  chandelier.lustre.lustre_param:
+    filesystem: scratch
+    scope: clients
+    params:
+      osc.*.max_pages_per_rpc: 4M
+      llite.*.max_read_ahead_mb: 256
+
+- name: The default is good enough
+  chandelier.lustre.lustre_param:
+    filesystem: scratch
+    name: osc.*.max_dirty_mb
+    state: absent
+"#,
+        returns: common::planned(ReturnValue {
+            name: "resource",
+            kind: "list",
+            elements: Some("dict"),
+            returned: "always, but not in check mode",
+            description: "The named tunables that are set after the task.",
+            sample: json!([{
+                "filesystem": "scratch", "scope": "filesystem", "name": "osc.*.max_dirty_mb", "value": "512",
+                "id": "scratch/filesystem/osc.*.max_dirty_mb", "canonical_name": "osc.scratch-*.max_dirty_mb",
+            }]),
+        }),
+        run: |task| block_on(run(task)),
+    }
+}
+
+async fn run(task: &Task<'_>) -> Result<Outcome, Failure> {
+    let filesystem: Option<FsName> =
+        task.text("filesystem").map(str::parse).transpose().map_err(|e| Failure::from(format!("filesystem: {e}")))?;
+    let scope: ParamScope = task
+        .text("scope")
+        .map(str::parse)
+        .transpose()
+        .map_err(|e| Failure::from(format!("scope: {e}")))?
+        .unwrap_or_default();
+    let named = named(task)?;
+    let session = Session::new(task)?;
+    let snapshot = match session.snapshot().await {
+        Ok(snapshot) => snapshot,
+        Err(error) => return unreachable_in_check_mode(task, error),
+    };
+    let is_it =
+        |spec: &ParamSpec, name: &ParamName| spec.filesystem == filesystem && spec.scope == scope && spec.name == *name;
+    let mut desired = Desired::default();
+    for (name, value) in &named {
+        if task.is_absent() {
+            let key = ObjectKey::Param { filesystem: filesystem.clone(), scope: scope.clone(), name: name.clone() };
+            desired.absent.push(key);
+            continue;
+        }
+        let known = snapshot.params.iter().find(|known| is_it(&known.spec, name));
+        let given = task.params.get("allow_unknown").and_then(Value::as_bool);
+        desired.params.push(ParamSpec {
+            filesystem: filesystem.clone(),
+            scope: scope.clone(),
+            name: name.clone(),
+            value: value.clone(),
+            allow_unknown: given.unwrap_or_else(|| known.is_some_and(|known| known.spec.allow_unknown)),
+        });
+    }
+    let view = |snapshot: &Snapshot| {
+        let set = snapshot.params.iter().filter(|known| named.iter().any(|(name, _)| is_it(&known.spec, name)));
+        set.map(json_of).collect()
+    };
+    ensure(task, &session, &snapshot, Wanted { desired, findings: &no_more, view: &view }).await
+}
+
+/// The tunables that the task names, with their values; empty values where they are to be absent.
+fn named(task: &Task<'_>) -> Result<Vec<(ParamName, String)>, Failure> {
+    let parse = |name: &str| name.parse::<ParamName>().map_err(Failure::from);
+    if let Some(name) = task.text("name") {
+        let value = task.params.get("value").and_then(Value::as_str).unwrap_or_default();
+        return Ok(vec![(parse(name)?, value.to_owned())]);
+    }
+    let Some(Value::Object(params)) = task.params.get("params") else { return Ok(Vec::new()) };
+    let value_of = |name: &str, value: &Value| match value {
+        Value::String(text) => Ok(text.clone()),
+        Value::Number(number) => Ok(number.to_string()),
+        // What YAML makes of `on` and `yes`.
+        Value::Bool(truth) => Ok(if *truth { "1" } else { "0" }.to_owned()),
+        Value::Null if task.is_absent() => Ok(String::new()),
+        _ => Err(Failure::from(format!("params: the value of {name} must be a text or a number"))),
+    };
+    params.iter().map(|(name, value)| Ok((parse(name)?, value_of(name, value)?))).collect()
+}
