@@ -1,0 +1,83 @@
+//! A backing file system from outside: `debugfs`, `tune2fs`, `e2mmpstatus`, and the superblock by our own hand.
+
+use super::ext4::{self, Superblock};
+use super::{Device, Host, HostError, tool};
+use lustre_wire::mountdata;
+use std::{
+    fs::File,
+    io::Read,
+    os::unix::fs::FileExt,
+    process::{Command, Stdio},
+};
+
+impl Host {
+    /// The ext4 superblock of a device, if there is one. Anything else at its place is none.
+    pub fn superblock(&self, device: &Device) -> Result<Option<Superblock>, HostError> {
+        if device.size_bytes < ext4::OFFSET + ext4::LEN as u64 {
+            return Ok(None);
+        }
+        let file = File::open(&device.path).map_err(HostError::io("open", &device.path))?;
+        let mut bytes = [0; ext4::LEN];
+        file.read_exact_at(&mut bytes, ext4::OFFSET).map_err(HostError::io("read", &device.path))?;
+        Ok(Superblock::decode(&bytes).ok())
+    }
+
+    /// The bytes of `CONFIGS/mountdata` on an ext4 device, read without mounting; none if there is no such file.
+    ///
+    /// At most one byte more than the format has, however large the file claims to be.
+    /// Errors: `debugfs` can't open the file system, as when it doesn't know one of its features.
+    pub fn mountdata(&self, device: &Device) -> Result<Option<Vec<u8>>, HostError> {
+        let tool = &self.tools.debugfs;
+        // -c leaves the bitmaps alone: they are gigabytes on a large target, and may be changing under a mounted one.
+        let mut child = Command::new(tool)
+            .args(["-c", "-R", &format!("cat {}", mountdata::PATH)])
+            .arg(&device.path)
+            .env("LC_ALL", "C")
+            .env("DEBUGFS_PAGER", "__none__")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|source| HostError::ToolMissing { tool: tool.clone(), package: "e2fsprogs", source })?;
+        let mut bytes = Vec::new();
+        if let Some(stdout) = child.stdout.take() {
+            stdout
+                .take(mountdata::LEN as u64 + 1)
+                .read_to_end(&mut bytes)
+                .map_err(HostError::io("read mountdata of", &device.path))?;
+        }
+        let output = child.wait_with_output().map_err(HostError::io("read mountdata of", &device.path))?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        // debugfs ends with status 0 whatever happened; its complaints tell.
+        if said.contains("File not found by ext2_lookup") || said.contains("Not a directory") {
+            return Ok(None);
+        }
+        if bytes.is_empty() && said.lines().any(|line| !line.starts_with("debugfs ")) {
+            return Err(tool::failed(tool, &device.path, &output));
+        }
+        Ok(Some(bytes))
+    }
+
+    /// Writes the volume label, and nothing else. Durable only after [`sync`](Self::sync).
+    pub fn set_label(&self, device: &Device, label: &str) -> Result<(), HostError> {
+        let tool = &self.tools.tune2fs;
+        let args = [std::ffi::OsStr::new("-L"), label.as_ref(), device.path.as_os_str()];
+        let output = tool::run(tool, "e2fsprogs", args)?;
+        if output.status.success() { Ok(()) } else { Err(tool::failed(tool, &device.path, &output)) }
+    }
+
+    /// Whether another node has the file system mounted, by its multi-mount protection. Takes as long as that node's
+    /// update interval, some 10 seconds, where it is in use or was not unmounted.
+    ///
+    /// Only for file systems that have MMP ([`Superblock::has_mmp`]).
+    pub fn is_mounted_elsewhere(&self, device: &Device) -> Result<bool, HostError> {
+        let output = tool::run(&self.tools.e2mmpstatus, "e2fsprogs", [&device.path])?;
+        Ok(!output.status.success())
+    }
+
+    /// Brings everything written to a device onto its medium.
+    pub fn sync(&self, device: &Device) -> Result<(), HostError> {
+        let file = File::options().write(true).open(&device.path).map_err(HostError::io("open", &device.path))?;
+        file.sync_all().map_err(HostError::io("sync", &device.path))
+    }
+}

@@ -1,0 +1,13 @@
+//! `mke2fs`: what options a target needs, what the installed one can do, and running it.
+
+mod args;
+mod options;
+mod process;
+mod progress;
+mod support;
+
+pub use args::{Backing, MIN_TARGET_BYTES};
+pub use options::{UserOptions, UserOptionsError};
+pub use process::{Mke2fsRun, ProcessId, Spawn, boot_id, find_by_argument};
+pub use progress::{Mke2fsProgress, last_lines, latest_progress};
+pub use support::{Mke2fs, Mke2fsCache};

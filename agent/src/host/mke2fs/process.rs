@@ -1,0 +1,229 @@
+//! A running `mke2fs`, ours or one that an earlier agent started.
+
+use crate::host::HostError;
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    ffi::OsString,
+    fs::{self, File},
+    io::{Read, Seek, SeekFrom},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+/// How much of the output's end is read for progress and messages, bytes.
+const TAIL: u64 = 8 << 10;
+
+/// A process beyond doubt: ids are used again, but not with the same start time within the same boot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessId {
+    /// Process id, which is its group's id too.
+    pub pid: i32,
+    /// Start time in clock ticks since boot; field 22 of `/proc/<pid>/stat`.
+    pub start_ticks: u64,
+    /// Boot that it belongs to.
+    pub boot_id: String,
+}
+
+/// What to run.
+#[derive(Debug)]
+pub struct Spawn<'a> {
+    /// Program and arguments.
+    pub command: &'a [OsString],
+    /// Directory of the files `stdout` and `stderr`.
+    pub output_dir: &'a Path,
+    /// The device's lock. The program gets it as standard input, positioned at its end, so that the lock lives as long as
+    /// the program does, whatever becomes of the agent, and reading it finds nothing.
+    pub lock: File,
+}
+
+/// A `mke2fs` at work, or just ended.
+#[derive(Debug)]
+pub struct Mke2fsRun {
+    id: ProcessId,
+    /// Only of a process that this agent started itself.
+    child: Option<Child>,
+    output_dir: PathBuf,
+}
+
+/// Changes with every boot.
+pub fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned()).unwrap_or_default()
+}
+
+impl Mke2fsRun {
+    /// Starts it in its own process group, its output in files: so it outlives the agent undisturbed.
+    pub fn start(spawn: Spawn<'_>) -> Result<Self, HostError> {
+        let [program, args @ ..] = spawn.command else {
+            unreachable!("a command has a program: built by the format");
+        };
+        let mut lock = spawn.lock;
+        lock.seek(SeekFrom::End(0)).map_err(HostError::io("seek in", spawn.output_dir))?;
+        let file = |name: &str| {
+            let path = spawn.output_dir.join(name);
+            File::create(&path).map_err(HostError::io("create", &path))
+        };
+        let child = Command::new(program)
+            .args(args)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into()))
+            .env("LC_ALL", "C")
+            .stdin(Stdio::from(lock))
+            .stdout(file("stdout")?)
+            .stderr(file("stderr")?)
+            .process_group(0)
+            .spawn()
+            .map_err(|source| HostError::ToolMissing {
+                tool: program.to_string_lossy().into_owned(),
+                package: "e2fsprogs",
+                source,
+            })?;
+        let pid = i32::try_from(child.id()).expect("process ids are positive i32");
+        // Ours until it is waited for, so the entry can't be another process's.
+        let start_ticks = stat(pid).map_or(0, |stat| stat.start_ticks);
+        let id = ProcessId { pid, start_ticks, boot_id: boot_id() };
+        Ok(Self { id, child: Some(child), output_dir: spawn.output_dir.to_owned() })
+    }
+
+    /// Takes over a process that an earlier agent started, if it still runs.
+    pub fn adopt(id: ProcessId, output_dir: &Path) -> Option<Self> {
+        let run = Self { id, child: None, output_dir: output_dir.to_owned() };
+        run.is_alive().then_some(run)
+    }
+
+    /// Which process it is.
+    pub fn id(&self) -> &ProcessId {
+        &self.id
+    }
+
+    /// Whether it still runs. Collects the exit status of a child that has ended.
+    pub fn is_running(&mut self) -> bool {
+        match &mut self.child {
+            Some(child) => matches!(child.try_wait(), Ok(None)),
+            None => self.is_alive(),
+        }
+    }
+
+    fn is_alive(&self) -> bool {
+        self.id.boot_id == boot_id()
+            && stat(self.id.pid).is_some_and(|stat| stat.start_ticks == self.id.start_ticks && !stat.is_dead())
+    }
+
+    /// Exit status in words; of an adopted process nobody knows it.
+    pub fn status(&mut self) -> String {
+        match self.child.as_mut().and_then(|child| child.try_wait().ok().flatten()) {
+            Some(status) => status.to_string(),
+            None => "an unknown status".to_owned(),
+        }
+    }
+
+    /// Sends `signal` to the whole process group, if it is still this process's.
+    pub fn signal(&mut self, signal: Signal) {
+        if self.is_running() {
+            // It may end in between; then there is nobody to tell, which is what was wanted.
+            let _ = killpg(Pid::from_raw(self.id.pid), signal);
+        }
+    }
+
+    /// The end of what it has printed so far.
+    pub fn stdout_tail(&self) -> Vec<u8> {
+        tail(&self.output_dir.join("stdout"))
+    }
+
+    /// The end of its complaints.
+    pub fn stderr_tail(&self) -> Vec<u8> {
+        tail(&self.output_dir.join("stderr"))
+    }
+}
+
+/// The last few KiB of a file; nothing if it can't be read.
+fn tail(path: &Path) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if let Ok(mut file) = File::open(path) {
+        let len = file.metadata().map(|meta| meta.len()).unwrap_or(0);
+        if file.seek(SeekFrom::Start(len.saturating_sub(TAIL))).is_ok() {
+            // A short tail is as good as none: it is for people to read.
+            let _ = file.take(TAIL).read_to_end(&mut bytes);
+        }
+    }
+    bytes
+}
+
+/// The running process that has `argument` as one of its arguments, such as the UUID that a format chose: finds a program
+/// whose start was not journaled any more.
+pub fn find_by_argument(argument: &str) -> Option<ProcessId> {
+    let entries = fs::read_dir("/proc").ok()?;
+    for entry in entries.flatten() {
+        let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else { continue };
+        let Ok(cmdline) = fs::read(entry.path().join("cmdline")) else { continue };
+        let is_it = cmdline.split(|byte| *byte == 0).any(|word| word == argument.as_bytes());
+        let Some(stat) = stat(pid).filter(|stat| is_it && !stat.is_dead()) else { continue };
+        return Some(ProcessId { pid, start_ticks: stat.start_ticks, boot_id: boot_id() });
+    }
+    None
+}
+
+struct Stat {
+    state: u8,
+    start_ticks: u64,
+}
+
+impl Stat {
+    /// Ended, and maybe not yet collected by its parent.
+    fn is_dead(&self) -> bool {
+        matches!(self.state, b'Z' | b'X' | b'x')
+    }
+}
+
+fn stat(pid: i32) -> Option<Stat> {
+    parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// proc_pid_stat(5). The program's name, field 2, may hold blanks and brackets: fields count from its last bracket.
+fn parse_stat(text: &str) -> Option<Stat> {
+    let (_, rest) = text.rsplit_once(')')?;
+    let mut fields = rest.split_ascii_whitespace();
+    let state = *fields.next()?.as_bytes().first()?;
+    Some(Stat { state, start_ticks: fields.nth(18)?.parse().ok()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_brackets_does_not_shift_the_fields() {
+        let fields: Vec<String> = (4..=52).map(|field| field.to_string()).collect();
+        let stat = parse_stat(&format!("7 (a) (b) c) S {}", fields.join(" "))).unwrap();
+        assert_eq!((stat.state, stat.start_ticks), (b'S', 22));
+        assert!(parse_stat("7 (x) S 1").is_none());
+    }
+
+    #[test]
+    fn a_process_is_found_by_an_argument_and_taken_over_only_while_it_lives() {
+        let dir = tempfile::tempdir().unwrap();
+        let argument = uuid::Uuid::new_v4().to_string();
+        let command: Vec<OsString> = ["sh", "-c", "sleep 60; true", &argument].map(Into::into).into();
+        let lock = File::open("/dev/null").unwrap();
+        let mut run = Mke2fsRun::start(Spawn { command: &command, output_dir: dir.path(), lock }).unwrap();
+        let found = find_by_argument(&argument).unwrap();
+        assert_eq!(&found, run.id());
+        assert!(Mke2fsRun::adopt(found.clone(), dir.path()).is_some());
+        let other_boot = ProcessId { boot_id: "another".into(), ..found.clone() };
+        assert!(Mke2fsRun::adopt(other_boot, dir.path()).is_none());
+        let reused = ProcessId { start_ticks: found.start_ticks + 1, ..found.clone() };
+        assert!(Mke2fsRun::adopt(reused, dir.path()).is_none());
+
+        run.signal(Signal::SIGKILL);
+        while run.is_running() {
+            std::thread::yield_now();
+        }
+        assert!(run.status().contains("signal: 9"), "{}", run.status());
+        assert!(Mke2fsRun::adopt(found, dir.path()).is_none());
+        assert!(find_by_argument(&argument).is_none());
+    }
+}

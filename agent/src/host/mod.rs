@@ -1,0 +1,108 @@
+//! The host that the agent works on: one file per tool or kernel interface.
+//!
+//! All of it is blocking and does what it is asked at once; what may be done, and when, is decided elsewhere. The seam for
+//! tests is below: [`Sysroot`] says where `/sys`, `/proc` and `/dev` are, so that a test can show a multipath device or a
+//! swap partition that it doesn't have, and the programs are found in [`Tools`]. Everything else in tests is real.
+
+pub mod devices;
+pub mod e2fs;
+mod error;
+pub mod ext4;
+pub mod lnet;
+pub mod lock;
+pub mod mke2fs;
+pub mod mount;
+pub mod signatures;
+mod tool;
+pub mod usage;
+pub mod versions;
+
+pub use devices::{Device, DeviceKind};
+pub use error::{HostError, chain};
+pub use signatures::Signature;
+pub use usage::Usage;
+
+use std::path::{Path, PathBuf};
+
+/// Where the kernel's tables and the devices are.
+#[derive(Debug, Clone)]
+pub struct Sysroot {
+    /// `/sys`.
+    pub sys: PathBuf,
+    /// `/proc`.
+    pub proc: PathBuf,
+    /// `/dev`.
+    pub dev: PathBuf,
+    /// Directories whose plain files may serve as devices; canonical paths.
+    pub image_dirs: Vec<PathBuf>,
+}
+
+impl Default for Sysroot {
+    fn default() -> Self {
+        Self { sys: "/sys".into(), proc: "/proc".into(), dev: "/dev".into(), image_dirs: Vec::new() }
+    }
+}
+
+/// Programs of e2fsprogs.
+#[derive(Debug, Clone)]
+pub struct Tools {
+    /// `mke2fs`.
+    pub mke2fs: String,
+    /// `tune2fs`.
+    pub tune2fs: String,
+    /// `debugfs`.
+    pub debugfs: String,
+    /// `e2mmpstatus`.
+    pub e2mmpstatus: String,
+}
+
+impl Tools {
+    /// From `dir`, where Lustre's own e2fsprogs are not in the `PATH`; else from the `PATH`.
+    pub fn from_dir(dir: Option<&Path>) -> Self {
+        let place =
+            |name: &str| dir.map_or_else(|| name.to_owned(), |dir| dir.join(name).to_string_lossy().into_owned());
+        Self {
+            mke2fs: place("mke2fs"),
+            tune2fs: place("tune2fs"),
+            debugfs: place("debugfs"),
+            e2mmpstatus: place("e2mmpstatus"),
+        }
+    }
+}
+
+/// The host.
+#[derive(Debug)]
+pub struct Host {
+    /// Where to look.
+    pub root: Sysroot,
+    /// What to run.
+    pub tools: Tools,
+    mke2fs: mke2fs::Mke2fsCache,
+}
+
+impl Host {
+    /// A host that is looked at through `root` and worked on with `tools`.
+    pub fn new(root: Sysroot, tools: Tools) -> Self {
+        Self { root, tools, mke2fs: mke2fs::Mke2fsCache::default() }
+    }
+
+    /// Every device that could hold a target.
+    pub fn devices(&self) -> Result<Vec<Device>, HostError> {
+        devices::list(&self.root)
+    }
+
+    /// The device that a path names.
+    pub fn device(&self, path: &Path) -> Result<Device, HostError> {
+        devices::resolve(&self.root, path)
+    }
+
+    /// Who uses a device, by the kernel's tables.
+    pub fn usages(&self, device: &Device) -> Result<Vec<Usage>, HostError> {
+        usage::usages(&self.root, device)
+    }
+
+    /// The installed `mke2fs`, asked once for as long as the program stays the same.
+    pub fn mke2fs(&self) -> Result<mke2fs::Mke2fs, HostError> {
+        self.mke2fs.probe(&self.tools.mke2fs)
+    }
+}

@@ -1,0 +1,45 @@
+//! Runs a program to its end and takes its answer.
+
+use super::HostError;
+use std::{
+    ffi::OsStr,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+/// The most of a program's complaint that goes into a message, bytes.
+const COMPLAINT_MAX: usize = 2000;
+
+/// Runs `tool` with `args` and gives its output whatever the exit status; `package` is named when it isn't there.
+///
+/// `LC_ALL=C`, because answers are parsed. Nothing to read on standard input.
+pub(crate) fn run<I, S>(tool: &str, package: &'static str, args: I) -> Result<Output, HostError>
+where
+    I: IntoIterator<Item = S>,
+    S: AsRef<OsStr>,
+{
+    Command::new(tool)
+        .args(args)
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|source| HostError::ToolMissing { tool: tool.to_owned(), package, source })
+}
+
+/// The error of a program that ended badly while working on `device`.
+pub(crate) fn failed(tool: &str, device: &Path, output: &Output) -> HostError {
+    HostError::ToolFailed {
+        tool: tool.to_owned(),
+        device: device.to_owned(),
+        status: output.status.to_string(),
+        stderr: complaint(&output.stderr),
+    }
+}
+
+/// The last part of what a program said, on one line.
+pub(crate) fn complaint(bytes: &[u8]) -> String {
+    let tail = &bytes[bytes.len().saturating_sub(COMPLAINT_MAX)..];
+    let text = String::from_utf8_lossy(tail);
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    if lines.is_empty() { "it said nothing".to_owned() } else { lines.join("; ") }
+}

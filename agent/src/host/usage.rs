@@ -1,0 +1,228 @@
+//! Who is using a device right now: what no flag may override.
+
+use super::devices::{self, Device, DeviceKind};
+use super::{HostError, Sysroot};
+use std::{
+    fmt, fs, io,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+/// One reason why a device is not free.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Usage {
+    /// A file system on it is mounted.
+    Mounted {
+        /// Where.
+        mountpoint: String,
+        /// As what.
+        fstype: String,
+    },
+    /// The kernel swaps to it.
+    Swap,
+    /// It is one path of a multipath device.
+    MultipathPath {
+        /// The device to use instead.
+        mapper: PathBuf,
+    },
+    /// Another device is built on it.
+    Holder {
+        /// Kernel name, with the name in `/dev/mapper` where there is one.
+        name: String,
+    },
+    /// It has partitions.
+    Partitioned {
+        /// Their kernel names.
+        names: Vec<String>,
+    },
+    /// A loop device is made of this file.
+    LoopDevice {
+        /// The device to use instead.
+        device: PathBuf,
+    },
+    /// The kernel refuses writes.
+    ReadOnly,
+    /// Somebody has it open for himself alone; who, the kernel doesn't say.
+    OpenedExclusively,
+}
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mounted { mountpoint, fstype } => write!(f, "mounted at {mountpoint} as {fstype}"),
+            Self::Swap => f.write_str("in use as swap"),
+            Self::MultipathPath { mapper } => {
+                write!(f, "a path of a multipath device; use {} instead", mapper.display())
+            }
+            Self::Holder { name } => write!(f, "in use by {name}"),
+            Self::Partitioned { names } => {
+                write!(f, "partitioned into {}; use a partition, or remove them first", names.join(", "))
+            }
+            Self::LoopDevice { device } => write!(f, "the file behind {}; use that device", device.display()),
+            Self::ReadOnly => f.write_str("read-only"),
+            Self::OpenedExclusively => f.write_str("opened exclusively by another program"),
+        }
+    }
+}
+
+/// Everything that uses `device` as far as the kernel's tables say; [`probe_exclusive`] finds the rest.
+pub fn usages(root: &Sysroot, device: &Device) -> Result<Vec<Usage>, HostError> {
+    let mut found = Vec::new();
+    if device.is_read_only {
+        found.push(Usage::ReadOnly);
+    }
+    for holder in &device.holders {
+        found.push(holder_usage(root, holder));
+    }
+    if !device.partitions.is_empty() {
+        found.push(Usage::Partitioned { names: device.partitions.clone() });
+    }
+    if device.kind == DeviceKind::Image {
+        found.extend(loops_on(root, &device.path)?.into_iter().map(|device| Usage::LoopDevice { device }));
+    }
+    found.extend(mounts(root, device)?);
+    if is_swap(root, &device.path)? {
+        found.push(Usage::Swap);
+    }
+    Ok(found)
+}
+
+fn holder_usage(root: &Sysroot, holder: &str) -> Usage {
+    let dm = root.sys.join("block").join(holder).join("dm");
+    let read = |name: &str| fs::read_to_string(dm.join(name)).map(|text| text.trim().to_owned()).unwrap_or_default();
+    let (name, uuid) = (read("name"), read("uuid"));
+    if uuid.starts_with("mpath-") {
+        Usage::MultipathPath { mapper: root.dev.join("mapper").join(name) }
+    } else if name.is_empty() {
+        Usage::Holder { name: holder.to_owned() }
+    } else {
+        Usage::Holder { name: format!("{holder} ({name})") }
+    }
+}
+
+/// Loop devices made of `file`.
+fn loops_on(root: &Sysroot, file: &Path) -> Result<Vec<PathBuf>, HostError> {
+    let block = root.sys.join("block");
+    let names = devices::names_in(&block)?;
+    Ok(names
+        .into_iter()
+        .filter(|name| {
+            fs::read_to_string(block.join(name).join("loop/backing_file"))
+                .is_ok_and(|backing| Path::new(backing.trim_end_matches('\n')) == file)
+        })
+        .map(|name| root.dev.join(name))
+        .collect())
+}
+
+fn mounts(root: &Sysroot, device: &Device) -> Result<Vec<Usage>, HostError> {
+    let path = root.proc.join("self/mountinfo");
+    let text = fs::read_to_string(&path).map_err(HostError::io("read", &path))?;
+    let mut found = Vec::new();
+    for line in text.lines() {
+        let Some(mount) = MountLine::parse(line) else { continue };
+        // Lustre, btrfs and others mount under a number of their own: for them the source says which device it is.
+        let same_number = device.number.is_some() && device.number == mount.number;
+        let same_source = Path::new(&mount.source) == device.path
+            || device.links.iter().any(|link| Path::new(&mount.source) == link)
+            || fs::canonicalize(&mount.source).is_ok_and(|source| source == device.path);
+        if same_number || same_source {
+            found.push(Usage::Mounted { mountpoint: mount.mountpoint, fstype: mount.fstype });
+        }
+    }
+    Ok(found)
+}
+
+/// What this code reads of a line of `/proc/self/mountinfo`; proc(5).
+struct MountLine {
+    number: Option<(u64, u64)>,
+    mountpoint: String,
+    fstype: String,
+    source: String,
+}
+
+impl MountLine {
+    fn parse(line: &str) -> Option<Self> {
+        let (before, after) = line.split_once(" - ")?;
+        let mut before = before.split(' ').skip(2);
+        let (major, minor) = before.next()?.split_once(':')?;
+        let mountpoint = before.nth(1)?;
+        let mut after = after.split(' ');
+        let fstype = after.next()?.to_owned();
+        let source = after.next()?;
+        Some(Self {
+            number: major.parse().ok().zip(minor.parse().ok()),
+            mountpoint: unescape(mountpoint),
+            fstype,
+            source: unescape(source),
+        })
+    }
+}
+
+/// Octal escapes of blanks and backslashes, as the kernel writes them into its tables of mounts and swaps.
+fn unescape(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        let code = tail.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        match code.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(escaped) if byte == b'\\' => {
+                out.push(escaped);
+                rest = &tail[3..];
+            }
+            _ => {
+                out.push(byte);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+fn is_swap(root: &Sysroot, device: &Path) -> Result<bool, HostError> {
+    let path = root.proc.join("swaps");
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        // A kernel without swap.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(source) => return Err(HostError::Io { what: "read", path, source }),
+    };
+    Ok(text.lines().skip(1).filter_map(|line| line.split_whitespace().next()).any(|name| {
+        let name = PathBuf::from(unescape(name));
+        name == device || fs::canonicalize(&name).is_ok_and(|name| name == device)
+    }))
+}
+
+/// Opens a block device for us alone and lets go of it again: finds users that no table shows, such as a mount in
+/// another namespace. `mke2fs` needs the same for itself, so it can't be held while it runs.
+pub fn probe_exclusive(device: &Device) -> Result<Option<Usage>, HostError> {
+    if device.kind == DeviceKind::Image {
+        return Ok(None);
+    }
+    match fs::OpenOptions::new().read(true).custom_flags(nix::libc::O_EXCL).open(&device.path) {
+        Ok(_released) => Ok(None),
+        Err(error) if error.raw_os_error() == Some(nix::libc::EBUSY) => Ok(Some(Usage::OpenedExclusively)),
+        Err(source) => Err(HostError::Io { what: "open", path: device.path.clone(), source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_line_gives_number_place_type_and_source() {
+        let line = r"42 27 7:0 / /mnt/with\040blank rw,relatime shared:1 - xfs /dev/loop0 rw,nouuid";
+        let mount = MountLine::parse(line).unwrap();
+        assert_eq!((mount.number, mount.mountpoint.as_str()), (Some((7, 0)), "/mnt/with blank"));
+        assert_eq!((mount.fstype.as_str(), mount.source.as_str()), ("xfs", "/dev/loop0"));
+        assert!(MountLine::parse("42 27 7:0 / /mnt").is_none());
+        assert!(MountLine::parse("").is_none());
+    }
+
+    #[test]
+    fn escapes_are_undone_and_broken_ones_stay() {
+        assert_eq!(unescape(r"a\040b\134c"), r"a b\c");
+        assert_eq!(unescape(r"a\04"), r"a\04");
+        assert_eq!(unescape(r"\9zz"), r"\9zz");
+    }
+}

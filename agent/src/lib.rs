@@ -1,0 +1,4 @@
+//! The node agent: formats, starts, stops and observes targets.
+
+pub mod host;
+pub mod observe;
