@@ -1,3 +1,111 @@
-//! The node agent: formats, starts, stops and observes targets.
+//! `lustre-agent`: the node agent's daemon.
 
-fn main() {}
+use anyhow::Context;
+use clap::Parser;
+use lustre_agent::{
+    api::{self, Agent},
+    config::{Config, LogFormat},
+    host::{Host, Sysroot, Tools},
+    jobs::Jobs,
+    mgs,
+};
+use rest::{Client, Listener};
+use std::{os::unix::fs::DirBuilderExt, process::ExitCode, sync::Arc};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+use tracing::{info, warn};
+
+fn main() -> ExitCode {
+    let config = Config::parse();
+    start_log(&config);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("lustre-agent: can't start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = runtime.block_on(run(config));
+    // Jobs' threads and a mke2fs are not waited for: the next agent goes on with them.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lustre-agent: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(config: Config) -> anyhow::Result<()> {
+    let state_dir = &config.state_dir;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(state_dir)
+        .with_context(|| format!("can't create {}", state_dir.display()))?;
+    let mut root = Sysroot::default();
+    for dir in &config.image_dirs {
+        let canonical =
+            std::fs::canonicalize(dir).with_context(|| format!("can't use --image-dir {}", dir.display()))?;
+        root.image_dirs.push(canonical);
+    }
+    let host = Arc::new(Host::new(root, Tools::from_dir(config.e2fsprogs_dir.as_deref())));
+    host.nids(&config.nids).context("--nid can't be used")?;
+    let mgs = config.mgs.as_deref().map(|url| Client::new(url, None)).transpose().context("--mgs can't be used")?;
+
+    let mut listeners = Vec::new();
+    for address in &config.listen {
+        if !address.ip().is_loopback() {
+            warn!(%address, "the API has no authentication yet and listens beyond this machine");
+        }
+        listeners.push(Listener::tcp(*address).await.with_context(|| format!("can't listen on {address}"))?);
+    }
+    if let Some(path) = &config.socket {
+        listeners.push(Listener::unix(path).await.with_context(|| format!("can't listen on {}", path.display()))?);
+    }
+    let api_url = config.api_url.clone().or_else(|| listeners.first().map(Listener::url));
+
+    let jobs = Jobs::start(host.clone(), state_dir)?;
+    let agent = Arc::new(Agent { host, jobs, config });
+    let mut router = api::server(agent.clone()).router();
+    if let Some(mgs) = &mgs {
+        router = router.merge(mgs::proxy(mgs.url()).context("--mgs can't be used")?);
+    }
+    let (stop, stopped) = watch::channel(false);
+    let mut serving = tokio::task::JoinSet::new();
+    for listener in listeners {
+        info!(url = listener.url(), "listening");
+        println!("listening on {}", listener.url());
+        serving.spawn(listener.serve(router.clone(), stopped.clone()));
+    }
+    let enrolling = match (mgs, api_url) {
+        (Some(mgs), Some(api_url)) => Some(tokio::spawn(mgs::enrol(agent, mgs, api_url))),
+        _ => None,
+    };
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    info!("stopping: requests under way are answered, jobs go on after the next start");
+    stop.send_replace(true);
+    if let Some(enrolling) = enrolling {
+        enrolling.abort();
+    }
+    while serving.join_next().await.is_some() {}
+    info!("stopped");
+    Ok(())
+}
+
+fn start_log(config: &Config) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(&config.log));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+}

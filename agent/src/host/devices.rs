@@ -128,10 +128,9 @@ pub fn list(root: &Sysroot) -> Result<Vec<Device>, HostError> {
     }
     for dir in &root.image_dirs {
         for name in names_in(dir)? {
-            match image(&dir.join(name)) {
-                Ok(Some(device)) => devices.push(device),
-                // Gone since the listing, or not ours to read: it is no device for us then.
-                Ok(None) | Err(_) => {}
+            // Gone since the listing, or not ours to read: it is no device for us then.
+            if let Ok(Some(device)) = image(&dir.join(name)) {
+                devices.push(device);
             }
         }
     }

@@ -58,9 +58,10 @@ impl Host {
             return Vec::new();
         }
         if let Ok(output) = tool::run("lctl", "lustre", ["list_nids"])
-            && output.status.success() {
-                return parse_nids(&String::from_utf8_lossy(&output.stdout));
-            }
+            && output.status.success()
+        {
+            return parse_nids(&String::from_utf8_lossy(&output.stdout));
+        }
         parse_nids(&fs::read_to_string(self.root.sys.join("kernel/debug/lnet/nis")).unwrap_or_default())
     }
 

@@ -49,9 +49,10 @@ pub fn signatures(device: &Device) -> Result<Vec<Signature>, HostError> {
         }
     }
     if found.is_empty()
-        && let Some(offset) = first_byte_set(&reader)? {
-            found.push(Signature::magic(UNKNOWN_DATA, offset, 0));
-        }
+        && let Some(offset) = first_byte_set(&reader)?
+    {
+        found.push(Signature::magic(UNKNOWN_DATA, offset, 0));
+    }
     found.sort_by_key(|signature| signature.offset);
     Ok(found)
 }
@@ -148,9 +149,10 @@ fn by_magic(reader: &Reader<'_>) -> Result<Vec<Signature>, HostError> {
     let mut found = Vec::new();
     let mut probe = |kind: &str, magic: &[u8], offset: Option<u64>| -> Result<(), HostError> {
         if let Some(offset) = offset
-            && reader.has(magic, offset)? {
-                found.push(Signature::magic(kind, offset, magic.len() as u64));
-            }
+            && reader.has(magic, offset)?
+        {
+            found.push(Signature::magic(kind, offset, magic.len() as u64));
+        }
         Ok(())
     };
     let v0_90 = (size & !0xFFFF).checked_sub(64 << 10);

@@ -90,9 +90,10 @@ impl Mke2fsCache {
         let print = fingerprint(tool);
         let mut known = self.known.lock().expect("never poisoned: nothing panics while it is held");
         if let (Some(print), Some((seen, answer))) = (print, known.as_ref())
-            && print == *seen {
-                return Ok(answer.clone());
-            }
+            && print == *seen
+        {
+            return Ok(answer.clone());
+        }
         let answer = Mke2fs::probe(tool)?;
         *known = print.map(|print| (print, answer.clone()));
         Ok(answer)

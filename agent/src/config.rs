@@ -1,0 +1,84 @@
+//! Command line and environment.
+
+use crate::host::lnet::NidSource;
+use clap::{Parser, ValueEnum};
+use lustre_types::NodeName;
+use std::{net::SocketAddr, path::PathBuf};
+
+/// The Lustre node agent: formats, starts, stops and observes the targets of this node.
+#[derive(Debug, Parser)]
+#[command(name = "lustre-agent", version)]
+pub struct Config {
+    /// The node's name; its host name when missing.
+    #[arg(long, env = "LUSTRE_AGENT_NODE", value_name = "NAME")]
+    pub node: Option<NodeName>,
+    /// Where the agent keeps its journal.
+    #[arg(long, env = "LUSTRE_AGENT_STATE_DIR", default_value = "/var/lib/lustre-agent", value_name = "DIR")]
+    pub state_dir: PathBuf,
+    /// Addresses of the API. It has no authentication yet: leave it on loopback, or on a network that you trust.
+    #[arg(
+        long,
+        env = "LUSTRE_AGENT_LISTEN",
+        default_value = "127.0.0.1:7080",
+        value_delimiter = ',',
+        value_name = "ADDRESS"
+    )]
+    pub listen: Vec<SocketAddr>,
+    /// A unix socket for the API as well; only the user that runs the agent may use it.
+    #[arg(long, env = "LUSTRE_AGENT_SOCKET", value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// The MGS to enrol at, and to pass calls of `/mgs/...` on to; without one the agent works alone.
+    #[arg(long, env = "LUSTRE_MGS", value_name = "URL")]
+    pub mgs: Option<String>,
+    /// Where the MGS reaches this agent; the first address of the API when missing.
+    #[arg(long, env = "LUSTRE_AGENT_API_URL", value_name = "URL")]
+    pub api_url: Option<String>,
+    /// NIDs of this node where LNet isn't running: a NID (10.0.0.5@tcp) or an interface (eth0, eth0:tcp1). Repeatable.
+    #[arg(long = "nid", env = "LUSTRE_AGENT_NIDS", value_delimiter = ',', value_name = "NID|INTERFACE")]
+    pub nids: Vec<NidSource>,
+    /// A directory whose plain files may serve as devices, where block devices can't be had. Repeatable.
+    #[arg(long = "image-dir", env = "LUSTRE_AGENT_IMAGE_DIRS", value_delimiter = ',', value_name = "DIR")]
+    pub image_dirs: Vec<PathBuf>,
+    /// Where Lustre's own e2fsprogs are, if not in the PATH.
+    #[arg(long, env = "LUSTRE_AGENT_E2FSPROGS", value_name = "DIR")]
+    pub e2fsprogs_dir: Option<PathBuf>,
+    /// What is logged, as in `info` or `lustre_agent=debug`; the variable `RUST_LOG` overrides it.
+    #[arg(long, default_value = "info", value_name = "FILTER")]
+    pub log: String,
+    /// How it is logged, to standard error.
+    #[arg(long, env = "LUSTRE_AGENT_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+/// Shapes of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+impl Config {
+    /// The configured name, or one made of the host name.
+    pub fn node_name(&self, hostname: &str) -> NodeName {
+        let configured = self.node.clone();
+        configured
+            .or_else(|| hostname.to_lowercase().parse().ok())
+            .unwrap_or_else(|| "localhost".parse().expect("localhost is a node name"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_api_is_on_loopback_unless_told_otherwise() {
+        Config::command().debug_assert();
+        let config = Config::try_parse_from(["lustre-agent"]).unwrap();
+        assert!(config.listen.iter().all(|address| address.ip().is_loopback()));
+        assert_eq!(config.node_name("OSS1").as_str(), "oss1");
+    }
+}

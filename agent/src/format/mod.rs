@@ -1,0 +1,12 @@
+//! Makes a target of a device: natively, in one pass, without mounting it.
+//!
+//! Every check stands before the first write, and the label that makes a file system a target is the last one. In
+//! between the device says that it is unfinished ([`crate::observe::Marker`]), so nothing that was killed half way is
+//! ever taken for a target.
+
+pub mod guard;
+mod procedure;
+mod wanted;
+
+pub use procedure::{Begun, Format, FormatEnd, Report};
+pub use wanted::{Wanted, WantedError};

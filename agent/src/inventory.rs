@@ -1,0 +1,147 @@
+//! What a node is and what is in it, in the words of the API.
+
+use crate::{
+    config::Config,
+    format::guard,
+    host::{Device, DeviceKind, Host, HostError, Usage, chain, mke2fs, versions::Kernel},
+    observe::{Content, Observed},
+    time::now,
+};
+use lustre_api::{
+    agent::{FormattedDevice, FormattedDevices, Inventory, NodeInfo, StartDriver},
+    device::{self, Refusal, RefusalCode},
+};
+use tracing::warn;
+
+/// What the node is and can do. Errors: the NIDs that the configuration names can't be found.
+pub fn node_info(host: &Host, config: &Config) -> Result<NodeInfo, HostError> {
+    let kernel = Kernel::of_this_node();
+    let (e2fsprogs, missing_features) = match host.mke2fs() {
+        Ok(found) => (Some(found.version), found.missing.into_iter().collect()),
+        Err(error) => {
+            warn!(error = chain(&error), "mke2fs can't be asked; this node can't format");
+            (None, Vec::new())
+        }
+    };
+    Ok(NodeInfo {
+        node: config.node_name(&kernel.node),
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        boot_id: mke2fs::boot_id(),
+        kernel: kernel.release,
+        lustre: host.lustre_version(),
+        e2fsprogs,
+        missing_features,
+        start_driver: if host.has_kernel_lustre() { StartDriver::Kernel } else { StartDriver::None },
+        nids: host.nids(&config.nids)?,
+    })
+}
+
+/// The node and all of its devices, looked at now.
+pub fn inventory(host: &Host, config: &Config) -> Result<Inventory, HostError> {
+    let devices = host.devices()?.iter().map(|device| describe(host, device)).collect();
+    Ok(Inventory { info: node_info(host, config)?, devices, at: now() })
+}
+
+/// What every device is formatted as; devices without a target are left out.
+pub fn formatted(host: &Host) -> Result<FormattedDevices, HostError> {
+    let mut targets = Vec::new();
+    for device in host.devices()? {
+        let observed = match host.observe(&device) {
+            Ok(observed) => observed,
+            // One bad disk must not hide the targets on the others; the inventory says what is wrong with it.
+            Err(error) => {
+                warn!(device = %device.path.display(), error = chain(&error), "device can't be read");
+                continue;
+            }
+        };
+        if let Content::Target(found) = observed.content {
+            targets.push(FormattedDevice {
+                device: device.path.to_string_lossy().into_owned(),
+                formatted_as: *found,
+                mountpoint: host.mountpoints(&device)?.into_iter().next(),
+            });
+        }
+    }
+    Ok(FormattedDevices { targets })
+}
+
+/// One device with what is on it and why it may not be formatted. A device that can't be read says so.
+pub fn describe(host: &Host, device: &Device) -> device::Device {
+    let observed = host.observe(device);
+    let (observed, refusals) = match observed {
+        Ok(observed) => {
+            let refusals =
+                guard::refusals(host, device, &observed).unwrap_or_else(|error| vec![unusable(device, &error)]);
+            (observed, refusals)
+        }
+        Err(error) => {
+            let nothing = Observed { signatures: Vec::new(), content: Content::Foreign(Vec::new()) };
+            (nothing, vec![unusable(device, &error)])
+        }
+    };
+    with(host, device, observed, refusals)
+}
+
+/// The API's view of a device that was looked at.
+pub fn with(host: &Host, device: &Device, observed: Observed, refusals: Vec<Refusal>) -> device::Device {
+    let content = match observed.content.to_string() {
+        unknown if unknown.is_empty() => "unreadable".to_owned(),
+        content => content,
+    };
+    device::Device {
+        path: device.path.to_string_lossy().into_owned(),
+        links: device.links.iter().map(|link| link.to_string_lossy().into_owned()).collect(),
+        kind: kind(&device.kind).to_owned(),
+        size_bytes: device.size_bytes,
+        model: device.model.clone(),
+        serial: device.serial.clone(),
+        wwn: device.wwn.clone(),
+        rotational: device.is_rotational,
+        signatures: observed
+            .signatures
+            .into_iter()
+            .map(|found| device::Signature {
+                kind: found.kind,
+                label: found.label,
+                uuid: found.uuid,
+                offset: Some(found.offset),
+            })
+            .collect(),
+        content,
+        formatted_as: match observed.content {
+            Content::Target(found) => Some(*found),
+            _ => None,
+        },
+        holders: device.partitions.iter().chain(&device.holders).cloned().collect(),
+        mountpoints: mountpoints(host, device),
+        refusals,
+    }
+}
+
+fn mountpoints(host: &Host, device: &Device) -> Vec<String> {
+    let usages = host.usages(device).unwrap_or_default();
+    usages
+        .into_iter()
+        .filter_map(|usage| match usage {
+            Usage::Mounted { mountpoint, .. } => Some(mountpoint),
+            Usage::Swap => Some("[SWAP]".to_owned()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn unusable(device: &Device, error: &HostError) -> Refusal {
+    let message = format!("{} can't be looked at: {}", device.path.display(), chain(error));
+    Refusal { code: RefusalCode::Unusable, message }
+}
+
+fn kind(kind: &DeviceKind) -> &'static str {
+    match kind {
+        DeviceKind::Disk => "disk",
+        DeviceKind::Partition { .. } => "part",
+        DeviceKind::Loop { .. } => "loop",
+        DeviceKind::Mapper { .. } => "dm",
+        DeviceKind::Md => "md",
+        DeviceKind::Image => "file",
+    }
+}

@@ -1,0 +1,128 @@
+//! The agent's journal: every job, durable before it acts. One redb file.
+
+use crate::format::Begun;
+use lustre_api::{agent::AgentJob, job::JobId};
+use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+const JOBS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("jobs");
+/// Finished jobs that are kept.
+const KEEP_FINISHED: usize = 1000;
+
+/// A job as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The job as callers see it.
+    pub job: AgentJob,
+    /// How far its format has come, where it is one and has touched the device.
+    #[serde(default)]
+    pub begun: Option<Begun>,
+}
+
+/// A journal that can't be read or written.
+#[derive(Debug, Error)]
+pub enum JournalError {
+    /// The file can't be opened as a journal.
+    #[error(
+        "can't open the journal {path}; if it is damaged, move it away: the agent looks at the devices before it acts"
+    )]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: Box<redb::Error>,
+    },
+    /// Reading or writing failed.
+    #[error("can't read or write the journal")]
+    Io(#[source] Box<redb::Error>),
+    /// An entry that this version doesn't understand.
+    #[error("the journal's entry of job {id} can't be understood; was it written by a newer agent?")]
+    Entry {
+        /// The job.
+        id: String,
+        /// The cause.
+        source: serde_json::Error,
+    },
+}
+
+fn io<E: Into<redb::Error>>(error: E) -> JournalError {
+    JournalError::Io(Box::new(error.into()))
+}
+
+/// The journal.
+#[derive(Debug)]
+pub struct Journal {
+    database: Database,
+}
+
+impl Journal {
+    /// Opens or creates it. Errors: another agent has it open; it is damaged (it is never overwritten).
+    pub fn open(path: &Path) -> Result<Self, JournalError> {
+        let open = || -> Result<Database, redb::Error> {
+            let database = Database::create(path)?;
+            let write = database.begin_write()?;
+            write.open_table(JOBS)?;
+            write.commit()?;
+            Ok(database)
+        };
+        let database =
+            open().map_err(|source| JournalError::Open { path: path.to_owned(), source: Box::new(source) })?;
+        Ok(Self { database })
+    }
+
+    /// All jobs, oldest first.
+    pub fn load(&self) -> Result<Vec<Entry>, JournalError> {
+        let read = self.database.begin_read().map_err(io)?;
+        let table = read.open_table(JOBS).map_err(io)?;
+        let mut entries = Vec::new();
+        for row in table.iter().map_err(io)? {
+            let (id, bytes) = row.map_err(io)?;
+            let entry: Entry = serde_json::from_slice(bytes.value())
+                .map_err(|source| JournalError::Entry { id: id.value().to_owned(), source })?;
+            entries.push(entry);
+        }
+        entries.sort_by(|a, b| (a.job.created, &a.job.id).cmp(&(b.job.created, &b.job.id)));
+        Ok(entries)
+    }
+
+    /// Makes an entry durable; when this returns, it survives whatever comes.
+    pub fn put(&self, entry: &Entry) -> Result<(), JournalError> {
+        let bytes =
+            serde_json::to_vec(entry).map_err(|source| JournalError::Entry { id: entry.job.id.to_string(), source })?;
+        self.write(|table| table.insert(entry.job.id.as_str(), bytes.as_slice()).map(drop))
+    }
+
+    /// Forgets the oldest finished jobs beyond those that are kept; says which.
+    pub fn prune(&self, entries: &[Entry]) -> Result<Vec<JobId>, JournalError> {
+        let finished: Vec<&JobId> =
+            entries.iter().filter(|entry| entry.job.state.is_final()).map(|entry| &entry.job.id).collect();
+        let old: Vec<JobId> =
+            finished[..finished.len().saturating_sub(KEEP_FINISHED)].iter().map(|id| (*id).clone()).collect();
+        if !old.is_empty() {
+            self.write(|table| {
+                for id in &old {
+                    table.remove(id.as_str())?;
+                }
+                Ok(())
+            })?;
+        }
+        Ok(old)
+    }
+
+    fn write<F>(&self, change: F) -> Result<(), JournalError>
+    where
+        F: FnOnce(&mut redb::Table<'_, &str, &[u8]>) -> Result<(), redb::StorageError>,
+    {
+        let mut write = self.database.begin_write().map_err(io)?;
+        write.set_durability(Durability::Immediate).map_err(io)?;
+        // A torn write of the one-phase kind could roll back a commit that was acknowledged.
+        write.set_two_phase_commit(true);
+        {
+            let mut table = write.open_table(JOBS).map_err(io)?;
+            change(&mut table).map_err(io)?;
+        }
+        write.commit().map_err(io)
+    }
+}

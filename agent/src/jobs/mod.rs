@@ -1,0 +1,221 @@
+//! The agent's jobs: asynchronous, idempotent by name, cancellable, and alive across restarts of the agent.
+//!
+//! A job is journaled before it acts. Each runs in a thread of its own, because everything that it does blocks; readers
+//! see the latest state in memory. At most one job works on a device.
+
+mod journal;
+mod run;
+
+pub use journal::{Entry, Journal, JournalError};
+
+use crate::{
+    format::{Begun, Wanted},
+    host::{Host, chain},
+    time::now,
+};
+use lustre_api::{
+    Problem,
+    agent::{AgentJob, AgentOp},
+    job::{JobId, JobState},
+};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard},
+    thread,
+};
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+/// Jobs of this agent.
+#[derive(Debug)]
+pub struct Jobs {
+    host: Arc<Host>,
+    /// Each job has a directory in here.
+    dir: PathBuf,
+    journal: Journal,
+    entries: Mutex<BTreeMap<JobId, Entry>>,
+    /// Told of every change of any job.
+    changed: watch::Sender<()>,
+}
+
+/// What a job needs to know about a device to keep others away from it: its canonical path, or the path as given.
+fn device_of(op: &AgentOp) -> &str {
+    match op {
+        AgentOp::Format(op) => &op.device,
+        AgentOp::Start(op) => &op.device,
+        AgentOp::Stop(op) => &op.device,
+    }
+}
+
+impl Jobs {
+    /// Opens the journal in `state_dir` and goes on with every job that isn't finished.
+    pub fn start(host: Arc<Host>, state_dir: &std::path::Path) -> Result<Arc<Self>, JournalError> {
+        let journal = Journal::open(&state_dir.join("agent.redb"))?;
+        let mut loaded = journal.load()?;
+        let old = journal.prune(&loaded)?;
+        loaded.retain(|entry| !old.contains(&entry.job.id));
+        let unfinished: Vec<JobId> =
+            loaded.iter().filter(|entry| !entry.job.state.is_final()).map(|entry| entry.job.id.clone()).collect();
+        let entries = loaded.into_iter().map(|entry| (entry.job.id.clone(), entry)).collect();
+        let jobs = Arc::new(Self {
+            host,
+            dir: state_dir.join("jobs"),
+            journal,
+            entries: Mutex::new(entries),
+            changed: watch::Sender::new(()),
+        });
+        for id in unfinished {
+            info!(job_id = %id, "job goes on after a restart of the agent");
+            jobs.clone().spawn(id);
+        }
+        Ok(jobs)
+    }
+
+    /// Starts a job, or gives the one that was started under this name.
+    ///
+    /// Errors: an operation that can't be; the name belongs to another operation; another job works on the device.
+    pub fn put(self: &Arc<Self>, id: JobId, op: AgentOp, who: String) -> Result<AgentJob, Problem> {
+        check(&op)?;
+        let device = self.canonical(device_of(&op));
+        let mut entries = self.entries();
+        if let Some(known) = entries.get(&id) {
+            return if known.job.op == op {
+                Ok(known.job.clone())
+            } else {
+                Err(Problem::conflict(format!("job {id} exists and does something else")).remedy("choose another id"))
+            };
+        }
+        let active = entries
+            .values()
+            .find(|entry| !entry.job.state.is_final() && self.canonical(device_of(&entry.job.op)) == device);
+        if let Some(active) = active {
+            return Err(Problem::conflict(format!("job {} is at work on {}", active.job.id, device.display()))
+                .remedy(format!("wait for it, or cancel it: POST /v1/jobs/{}/cancel", active.job.id)));
+        }
+        let created = now();
+        let job = AgentJob {
+            id: id.clone(),
+            op,
+            state: JobState::Queued,
+            progress: None,
+            message: None,
+            retryable: false,
+            output: Vec::new(),
+            command: Vec::new(),
+            formatted: None,
+            who,
+            created,
+            ended: None,
+            version: created.unix_ms(),
+        };
+        let entry = Entry { job: job.clone(), begun: None };
+        self.journal.put(&entry).map_err(|error| Problem::unavailable(chain(&error)))?;
+        entries.insert(id.clone(), entry);
+        drop(entries);
+        self.changed.send_replace(());
+        info!(job_id = %id, who = job.who, "job accepted");
+        self.clone().spawn(id);
+        Ok(job)
+    }
+
+    /// Asks a job to stop. A finished job stays as it is.
+    pub fn cancel(&self, id: &JobId) -> Result<AgentJob, Problem> {
+        self.update(id, true, |entry| {
+            if !entry.job.state.is_final() {
+                entry.job.state = JobState::Cancelling;
+            }
+        })
+        .map_err(|error| Problem::unavailable(chain(&error)))?
+        .ok_or_else(|| unknown(id))
+    }
+
+    /// A job as it is now.
+    pub fn get(&self, id: &JobId) -> Result<AgentJob, Problem> {
+        self.entries().get(id).map(|entry| entry.job.clone()).ok_or_else(|| unknown(id))
+    }
+
+    /// All jobs, oldest first.
+    pub fn list(&self) -> Vec<AgentJob> {
+        let mut jobs: Vec<AgentJob> = self.entries().values().map(|entry| entry.job.clone()).collect();
+        jobs.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
+        jobs
+    }
+
+    /// Wakes whoever waits for news of any job.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    fn canonical(&self, device: &str) -> PathBuf {
+        std::fs::canonicalize(device).unwrap_or_else(|_| device.into())
+    }
+
+    fn entries(&self) -> MutexGuard<'_, BTreeMap<JobId, Entry>> {
+        self.entries.lock().expect("nothing panics while it is held")
+    }
+
+    fn spawn(self: Arc<Self>, id: JobId) {
+        let name = format!("job-{id}").chars().take(15).collect();
+        let jobs = self.clone();
+        let job = id.clone();
+        let spawned = thread::Builder::new().name(name).spawn(move || run::run(&jobs, &job));
+        if let Err(error) = spawned {
+            error!(job_id = %id, %error, "can't start a thread for the job; it goes on with the next start of the agent");
+        }
+    }
+
+    /// Changes a job. With `durable` it is journaled first, and only then seen by anybody.
+    fn update(
+        &self,
+        id: &JobId,
+        durable: bool,
+        change: impl FnOnce(&mut Entry),
+    ) -> Result<Option<AgentJob>, JournalError> {
+        let mut entries = self.entries();
+        let Some(entry) = entries.get_mut(id) else { return Ok(None) };
+        let mut next = entry.clone();
+        change(&mut next);
+        // Wall-clock milliseconds keep it growing across restarts too, when progress that was never journaled is lost.
+        next.job.version = (entry.job.version + 1).max(now().unix_ms());
+        if durable {
+            self.journal.put(&next)?;
+        }
+        *entry = next;
+        let job = entry.job.clone();
+        drop(entries);
+        self.changed.send_replace(());
+        Ok(Some(job))
+    }
+
+    /// Like [`update`](Self::update) where nobody can be told of a journal that fails: the state in memory still counts.
+    fn note(&self, id: &JobId, change: impl FnOnce(&mut Entry)) {
+        if let Err(error) = self.update(id, false, change) {
+            warn!(job_id = %id, error = chain(&error), "job not updated");
+        }
+    }
+
+    fn begun(&self, id: &JobId) -> Option<Begun> {
+        self.entries().get(id).and_then(|entry| entry.begun.clone())
+    }
+}
+
+/// Refuses at once what could never work.
+fn check(op: &AgentOp) -> Result<(), Problem> {
+    match op {
+        AgentOp::Format(op) => {
+            Wanted::from_op(op).map(drop).map_err(|error| Problem::invalid(chain(&error)).attribute(error.attribute()))
+        }
+        AgentOp::Start(_) | AgentOp::Stop(_) => {
+            if device_of(op).starts_with('/') {
+                Ok(())
+            } else {
+                Err(Problem::invalid(format!("device path {:?} must be absolute", device_of(op))).attribute("device"))
+            }
+        }
+    }
+}
+
+fn unknown(id: &JobId) -> Problem {
+    Problem::not_found(format!("this agent has no job {id}"))
+}

@@ -1,0 +1,218 @@
+//! Runs one job to its end, in its own thread.
+
+use super::Jobs;
+use crate::{
+    format::{Begun, Format, FormatEnd, Report, Wanted},
+    host::{HostError, chain, mount},
+    observe::Content,
+    time::now,
+};
+use lustre_api::{
+    agent::{AgentOp, FormatOp, StartOp, StopOp},
+    job::{FormatResult, JobId, JobState, Progress},
+};
+use lustre_types::SvName;
+use lustre_wire::mountdata::{Label, Mountdata};
+use std::{
+    fs,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+use tracing::{info, warn};
+
+/// How long a stop may take when the operation doesn't say.
+const STOP_TIMEOUT_S: u32 = 300;
+
+/// How a job ended.
+struct End {
+    state: JobState,
+    message: Option<String>,
+    retryable: bool,
+    formatted: Option<Box<FormatResult>>,
+}
+
+impl End {
+    fn done(message: impl Into<String>) -> Self {
+        Self { state: JobState::Done, message: Some(message.into()), retryable: false, formatted: None }
+    }
+
+    fn failed(message: impl Into<String>, retryable: bool) -> Self {
+        Self { state: JobState::Failed, message: Some(message.into()), retryable, formatted: None }
+    }
+
+    fn cancelled(message: impl Into<String>) -> Self {
+        Self { state: JobState::Cancelled, message: Some(message.into()), retryable: true, formatted: None }
+    }
+}
+
+impl From<HostError> for End {
+    fn from(error: HostError) -> Self {
+        Self::failed(chain(&error), false)
+    }
+}
+
+/// Runs the job and makes its end durable.
+pub(super) fn run(jobs: &Jobs, id: &JobId) {
+    let Ok(job) = jobs.get(id) else { return };
+    let is_new = job.state == JobState::Queued;
+    if is_new {
+        // Not durable: a job that is still queued after a restart simply begins.
+        jobs.note(id, |entry| {
+            // A cancel may have come first, and stays.
+            if entry.job.state == JobState::Queued {
+                entry.job.state = JobState::Running;
+            }
+        });
+    }
+    let end = match &job.op {
+        AgentOp::Format(op) => format(jobs, id, op),
+        AgentOp::Start(_) | AgentOp::Stop(_) if job.state == JobState::Cancelling => {
+            Err(End::cancelled("cancelled before it began"))
+        }
+        AgentOp::Start(op) => start(jobs, op),
+        AgentOp::Stop(op) => stop(jobs, op),
+    };
+    let end = end.unwrap_or_else(|end| end);
+    match end.state {
+        JobState::Done => info!(job_id = %id, outcome = end.message.as_deref(), "job done"),
+        state => warn!(job_id = %id, state = state.as_str(), error = end.message.as_deref(), "job ended"),
+    }
+    let finish = |entry: &mut super::Entry| {
+        entry.job.state = end.state;
+        entry.job.message = end.message.clone();
+        entry.job.retryable = end.retryable;
+        entry.job.formatted = end.formatted.as_deref().cloned();
+        entry.job.ended = Some(now());
+    };
+    // The end is told when it is durable. If the disk of the journal is full, that is later, not never.
+    while let Err(error) = jobs.update(id, true, finish) {
+        warn!(job_id = %id, error = chain(&error), "the end of the job can't be journaled, will try again");
+        thread::sleep(Duration::from_secs(1));
+    }
+    // What mke2fs said is in the job; its files are of no more use.
+    let _ = fs::remove_dir_all(jobs.dir.join(id.as_str()));
+}
+
+fn format(jobs: &Jobs, id: &JobId, op: &FormatOp) -> Result<End, End> {
+    let wanted = Wanted::from_op(op).map_err(|error| End::failed(chain(&error), false))?;
+    let dir = jobs.dir.join(id.as_str());
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(|source| HostError::Io {
+        what: "create",
+        path: dir.clone(),
+        source,
+    })?;
+    let report = JobReport { jobs, id };
+    let format = Format { host: &jobs.host, op, wanted: &wanted, dir: &dir, report: &report };
+    match format.run(jobs.begun(id)) {
+        Ok(result) => {
+            let what = if result.changed { "formatted" } else { "was there already, nothing was changed" };
+            Ok(End { formatted: Some(Box::new(result)), ..End::done(format!("{} {what}", op.svname)) })
+        }
+        Err(FormatEnd::Refused(refusals)) => {
+            let reasons: Vec<&str> = refusals.iter().map(|refusal| refusal.message.as_str()).collect();
+            let remedy = if refusals.iter().all(|refusal| refusal.code.is_overridable()) {
+                "name another device; to lose what is on this one, set allow_reformat for this target"
+            } else {
+                "free the device first, or name another one; no option overrides this"
+            };
+            Err(End::failed(format!("{} was not formatted: {}; {remedy}", op.svname, reasons.join("; ")), false))
+        }
+        Err(FormatEnd::Changed(why)) => {
+            Err(End::failed(format!("{} was not formatted: {why}; plan again", op.svname), false))
+        }
+        Err(FormatEnd::Failed { message, retryable }) => Err(End::failed(message, retryable)),
+        Err(FormatEnd::Cancelled(message)) => Err(End::cancelled(message)),
+    }
+}
+
+/// What a format tells goes into its job.
+struct JobReport<'a> {
+    jobs: &'a Jobs,
+    id: &'a JobId,
+}
+
+impl Report for JobReport<'_> {
+    fn begun(&self, begun: &Begun) -> Result<(), String> {
+        let put = self.jobs.update(self.id, true, |entry| {
+            entry.job.command = begun.command.clone();
+            entry.begun = Some(begun.clone());
+        });
+        put.map(drop).map_err(|error| chain(&error))
+    }
+
+    fn progress(&self, progress: Progress) {
+        self.jobs.note(self.id, |entry| entry.job.progress = Some(progress));
+    }
+
+    fn output(&self, lines: Vec<String>) {
+        self.jobs.note(self.id, |entry| entry.job.output = lines);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.jobs.get(self.id).is_ok_and(|job| job.state == JobState::Cancelling)
+    }
+}
+
+/// The target on a device, which must be the one that is meant.
+fn target(jobs: &Jobs, device: &crate::host::Device, svname: &SvName) -> Result<(), End> {
+    match jobs.host.observe(device)?.content {
+        Content::Target(found) if found.svname == *svname && !found.incomplete => Ok(()),
+        other => Err(End::failed(format!("{} holds {other}, not {svname}", device.path.display()), false)),
+    }
+}
+
+fn start(jobs: &Jobs, op: &StartOp) -> Result<End, End> {
+    let host = &jobs.host;
+    let device = host.device(Path::new(&op.device))?;
+    target(jobs, &device, &op.svname)?;
+    if let Some(mountpoint) = host.mountpoints(&device)?.first() {
+        return Ok(End::done(format!("{} is mounted at {mountpoint} already", op.svname)));
+    }
+    if !host.has_kernel_lustre() {
+        return Err(End::failed(
+            format!("{} can't be started: this node has no kernel Lustre, it holds targets on disk only", op.svname),
+            false,
+        ));
+    }
+    let superblock = host.superblock(&device)?.map(|superblock| superblock.label).unwrap_or_default();
+    let label: Label =
+        superblock.parse().map_err(|error: lustre_wire::mountdata::LabelError| End::failed(chain(&error), false))?;
+    let bytes = host.mountdata(&device)?.unwrap_or_default();
+    let file = Mountdata::decode(&bytes).map_err(|error| End::failed(chain(&error), false))?;
+    let options = mount::kernel_options(&label, &file).map_err(|error| End::failed(chain(&error), false))?;
+    let mountpoint =
+        op.mountpoint.as_ref().map_or_else(|| PathBuf::from(format!("/mnt/lustre/{}", op.svname)), PathBuf::from);
+    host.mount_target(&device, &mountpoint, &label, &options).map_err(|error| End::failed(chain(&error), true))?;
+    Ok(End::done(format!("{} is mounted at {}", op.svname, mountpoint.display())))
+}
+
+fn stop(jobs: &Jobs, op: &StopOp) -> Result<End, End> {
+    let device = jobs.host.device(Path::new(&op.device))?;
+    let mountpoints = jobs.host.mountpoints(&device)?;
+    if mountpoints.is_empty() {
+        return Ok(End::done(format!("{} is not mounted", op.svname)));
+    }
+    target(jobs, &device, &op.svname)?;
+    let timeout = Duration::from_secs(op.timeout_s.unwrap_or(STOP_TIMEOUT_S).into());
+    for mountpoint in mountpoints {
+        let (told, ended) = mpsc::channel();
+        let host = jobs.host.clone();
+        let place = PathBuf::from(&mountpoint);
+        // An unmount that hangs can't be interrupted; its thread stays behind, and the job says so.
+        thread::spawn(move || told.send(host.unmount(&place)));
+        match ended.recv_timeout(timeout) {
+            Ok(result) => result.map_err(|error| End::failed(chain(&error), true))?,
+            Err(_) => {
+                let seconds = timeout.as_secs();
+                return Err(End::failed(
+                    format!("unmounting {mountpoint} of {} hangs since {seconds} s and may still end", op.svname),
+                    true,
+                ));
+            }
+        }
+    }
+    Ok(End::done(format!("{} is unmounted", op.svname)))
+}
