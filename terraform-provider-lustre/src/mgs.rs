@@ -68,6 +68,13 @@ impl Mgs {
         Ok(lock(assumed))
     }
 
+    /// Changes what later plans of this run are computed against.
+    pub(crate) fn learn(&self, change: impl FnOnce(&mut Snapshot)) {
+        if let Some(assumed) = self.assumed.get() {
+            change(&mut lock(assumed));
+        }
+    }
+
     /// Writes; with `if_revision`, only if nothing changed the object since.
     pub(crate) async fn write<E>(
         &self,

@@ -2,5 +2,7 @@
 
 mod cluster;
 mod examples;
+mod node;
 mod objects;
+mod targets;
 mod workspace;
