@@ -5,4 +5,5 @@ mod examples;
 mod node;
 mod objects;
 mod targets;
+mod whole;
 mod workspace;
