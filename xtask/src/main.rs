@@ -1,7 +1,9 @@
 //! Repository chores: CI lanes, generated files, dependency rules.
 
+mod collection;
 mod docs;
 mod proto;
+mod stubs;
 
 use clap::{Parser, Subcommand};
 
@@ -14,15 +16,21 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Chore {
+    /// Builds the Ansible collection with its program, into target/.
+    AnsibleCollection(collection::Args),
     /// Regenerates docs/provider from the Terraform provider's schemas and examples.
     Docs(docs::Args),
     /// Regenerates the Rust code of the plugin protocol from crates/tfplugin-proto/proto.
     Proto(proto::Args),
+    /// Regenerates the collection's module stubs, action plugins and meta/runtime.yml.
+    Stubs(stubs::Args),
 }
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().chore {
+        Chore::AnsibleCollection(args) => collection::run(&args),
         Chore::Docs(args) => docs::run(&args),
         Chore::Proto(args) => proto::run(&args),
+        Chore::Stubs(args) => stubs::run(&args),
     }
 }

@@ -20,7 +20,7 @@ fn arguments(spec: &ArgumentSpec) -> Value {
     Value::Object(spec.arguments.iter().map(|a| (a.name.clone(), Value::Object(argument(a)))).collect())
 }
 
-fn argument(argument: &Argument) -> Map<String, Value> {
+pub(super) fn argument(argument: &Argument) -> Map<String, Value> {
     let mut out = Map::new();
     let mut put = |key: &str, value: Value| out.insert(key.to_owned(), value);
     put("type", argument.kind.name().into());

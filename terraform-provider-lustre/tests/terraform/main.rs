@@ -2,8 +2,5 @@
 
 mod cluster;
 mod examples;
-mod node;
 mod objects;
-mod targets;
-mod whole;
 mod workspace;
