@@ -39,6 +39,9 @@ pub(crate) trait Kind: Send + Sync + 'static {
     /// Makes the object part of what later plans of this run take for granted.
     fn assume(_spec: &Self::Spec, _snapshot: &mut Snapshot) {}
 
+    /// Makes what was just made known to the plans that follow in this run, with what only the apply could tell.
+    fn made(_view: &Json, _snapshot: &mut Snapshot) {}
+
     /// True if the plan must know what is on the devices.
     fn needs_devices(_spec: &Self::Spec) -> bool {
         false
@@ -286,7 +289,13 @@ impl<K: Kind> Managed<K> {
             return None;
         }
         let result = match self.session.mgs() {
-            Ok(mgs) => K::put(&mgs, spec, Put { planned, prior }).await,
+            Ok(mgs) => {
+                let made = K::put(&mgs, spec, Put { planned, prior }).await;
+                if let Ok(view) = &made {
+                    mgs.learn(|snapshot| K::made(view, snapshot));
+                }
+                made
+            }
             Err(failure) => Err(failure),
         };
         match result {

@@ -23,7 +23,7 @@ pub(crate) struct Mgs {
     /// Everything, at the first time that something was asked: drift and plans are computed against one revision.
     first: OnceCell<Result<Arc<Snapshot>, Failure>>,
     /// The nodes with their devices, asked for only when a plan needs them.
-    devices: OnceCell<Result<Vec<LiveNode>, Failure>>,
+    devices: OnceCell<Result<(), Failure>>,
     /// `first`, and what the plans of this run will have made.
     assumed: OnceCell<Mutex<Snapshot>>,
     stopped: watch::Receiver<bool>,
@@ -55,17 +55,22 @@ impl Mgs {
         let first = self.snapshot().await?;
         let assumed = self.assumed.get_or_init(async || Mutex::new((*first).clone())).await;
         if with_devices {
-            let mut is_news = false;
+            // Inside: who waits for the devices goes on only when they are in the snapshot.
             let ask = async || {
-                is_news = true;
-                Ok(self.snapshot_now(true).await?.nodes)
+                let nodes = self.snapshot_now(true).await?.nodes;
+                lock(assumed).nodes = nodes;
+                Ok(())
             };
-            let nodes = self.devices.get_or_init(ask).await.clone();
-            if is_news {
-                lock(assumed).nodes = nodes?;
-            }
+            self.devices.get_or_init(ask).await.clone()?;
         }
         Ok(lock(assumed))
+    }
+
+    /// Changes what later plans of this run are computed against.
+    pub(crate) fn learn(&self, change: impl FnOnce(&mut Snapshot)) {
+        if let Some(assumed) = self.assumed.get() {
+            change(&mut lock(assumed));
+        }
     }
 
     /// Writes; with `if_revision`, only if nothing changed the object since.

@@ -76,11 +76,18 @@ impl Kind for Target {
     }
 
     fn assume(spec: &TargetSpec, snapshot: &mut Snapshot) {
-        if known(snapshot, spec).is_none()
-            && let Some(svname) = svname(spec)
-        {
-            snapshot.targets.push(planned(spec, svname));
+        let Some(svname) = svname(spec) else { return };
+        match snapshot.targets.iter_mut().find(|target| target.svname == svname) {
+            Some(target) => target.state = TargetState::Registered,
+            None => snapshot.targets.push(planned(spec, svname)),
         }
+    }
+
+    fn made(view: &Json, snapshot: &mut Snapshot) {
+        // The index that the MGS assigned: a pool that refers to this target has it as a member.
+        let Ok(made) = serde_json::from_value::<target::Target>(view.clone()) else { return };
+        snapshot.targets.retain(|target| target.svname != made.svname);
+        snapshot.targets.push(made);
     }
 
     fn needs_devices(_: &TargetSpec) -> bool {

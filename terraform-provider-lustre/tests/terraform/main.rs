@@ -2,5 +2,8 @@
 
 mod cluster;
 mod examples;
+mod node;
 mod objects;
+mod targets;
+mod whole;
 mod workspace;

@@ -6,7 +6,7 @@ use crate::cluster::Mgs;
 use crate::workspace::{Said, Workspace};
 
 /// A workspace whose provider talks to this MGS.
-fn workspace(mgs: &Mgs) -> Workspace {
+pub(crate) fn workspace(mgs: &Mgs) -> Workspace {
     let ws = Workspace::new();
     ws.write(
         "provider.tf",
@@ -19,23 +19,23 @@ fn workspace(mgs: &Mgs) -> Workspace {
     ws
 }
 
-fn apply(ws: &Workspace) -> Said {
+pub(crate) fn apply(ws: &Workspace) -> Said {
     let said = ws.run(&["apply", "-auto-approve"]);
     assert_eq!(said.code, 0, "{}", said.text);
     said
 }
 
-fn plan(ws: &Workspace) -> Said {
+pub(crate) fn plan(ws: &Workspace) -> Said {
     ws.run(&["plan", "-detailed-exitcode"])
 }
 
-fn expect_empty_plan(ws: &Workspace) {
+pub(crate) fn expect_empty_plan(ws: &Workspace) {
     let said = plan(ws);
     assert_eq!(said.code, 0, "the plan is not empty: {}", said.text);
 }
 
 /// The attributes of a resource in state.
-fn state(ws: &Workspace, address: &str) -> Json {
+pub(crate) fn state(ws: &Workspace, address: &str) -> Json {
     let state = ws.json(&["show"]);
     let resources = state["values"]["root_module"]["resources"].as_array().cloned().unwrap_or_default();
     let found = resources.into_iter().find(|resource| resource["address"] == address);

@@ -1,5 +1,6 @@
 //! A directory with a configuration, and terraform in it.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -9,6 +10,8 @@ use tempfile::TempDir;
 /// A fresh directory with a CLI configuration that finds the provider of this build.
 pub(crate) struct Workspace {
     dir: TempDir,
+    /// `LUSTRE_MGS_ENDPOINT`, where a test says so.
+    endpoint: RefCell<Option<String>>,
 }
 
 /// What a run of terraform said.
@@ -32,7 +35,12 @@ impl Workspace {
             "provider_installation {{\n  dev_overrides {{ \"chandelier/lustre\" = {bin:?} }}\n  direct {{}}\n}}\n"
         );
         std::fs::write(dir.path().join("cli.tfrc"), cli).expect("cli config");
-        Self { dir }
+        Self { dir, endpoint: RefCell::new(None) }
+    }
+
+    /// Sets the environment variable that names the MGS.
+    pub(crate) fn set_endpoint(&self, endpoint: &str) {
+        *self.endpoint.borrow_mut() = Some(endpoint.to_owned());
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -66,6 +74,9 @@ impl Workspace {
             .env_remove("TF_LOG")
             .env_remove("LUSTRE_MGS_ENDPOINT")
             .env_remove("LUSTRE_MGS_TOKEN");
+        if let Some(endpoint) = &*self.endpoint.borrow() {
+            command.env("LUSTRE_MGS_ENDPOINT", endpoint);
+        }
         command
     }
 
