@@ -1,6 +1,8 @@
 //! Repository chores: CI lanes, generated files, dependency rules.
 
+mod ci;
 mod collection;
+mod dependencies;
 mod docs;
 mod proto;
 mod stubs;
@@ -18,6 +20,10 @@ struct Cli {
 enum Chore {
     /// Builds the Ansible collection with its program, into target/.
     AnsibleCollection(collection::Args),
+    /// Runs everything that has to hold before a change lands, or the lanes named.
+    Ci(ci::Args),
+    /// Checks that dependencies point down only and that the deterministic crates do no I/O.
+    Dependencies,
     /// Regenerates docs/provider from the Terraform provider's schemas and examples.
     Docs(docs::Args),
     /// Regenerates the Rust code of the plugin protocol from crates/tfplugin-proto/proto.
@@ -29,6 +35,8 @@ enum Chore {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().chore {
         Chore::AnsibleCollection(args) => collection::run(&args),
+        Chore::Ci(args) => ci::run(&args),
+        Chore::Dependencies => dependencies::run(),
         Chore::Docs(args) => docs::run(&args),
         Chore::Proto(args) => proto::run(&args),
         Chore::Stubs(args) => stubs::run(&args),

@@ -1,0 +1,24 @@
+.PHONY: help setup demo test bench docs
+
+help:
+	@echo "make demo   brings up a file system with Terraform on this machine (KEEP=1 leaves it running)"
+	@echo "make test   installs what is missing and runs everything that CI runs"
+	@echo "make bench  runs the benchmarks; each ends with a line RESULT name=... ratio=... goal=..."
+	@echo "make docs   regenerates the checked-in references"
+
+setup:
+	@tools/setup
+
+demo: setup
+	@tools/demo
+
+test: setup
+	cargo xtask ci
+
+bench: setup
+	cargo bench --package lustre-mgs-store --bench commit
+	cargo bench --package lustre-mgs --bench register
+
+docs:
+	cargo xtask proto
+	UPDATE_OPENAPI=1 cargo test --quiet --package lustre-mgs --test openapi

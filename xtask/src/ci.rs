@@ -1,0 +1,59 @@
+//! `cargo xtask ci`: what has to hold before anything lands, lane by lane.
+
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, bail};
+
+/// Arguments of `cargo xtask ci`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only these lanes; all of them, in order, when none is named.
+    lanes: Vec<String>,
+}
+
+/// A lane: its name, and the command lines that must succeed in order.
+type Lane = (&'static str, &'static [&'static [&'static str]]);
+
+const LANES: &[Lane] = &[
+    ("format", &[&["cargo", "fmt", "--all", "--check"]]),
+    ("clippy", &[&["cargo", "clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]]),
+    (
+        "dependencies",
+        &[&["cargo", "xtask", "dependencies"], &["cargo", "deny", "--offline", "check", "bans", "licenses", "sources"]],
+    ),
+    // Debug binaries of every daemon first: the whole-system tests start them.
+    (
+        "test",
+        &[
+            &["cargo", "build", "--workspace", "--bins", "--locked"],
+            &["cargo", "nextest", "run", "--workspace", "--locked", "--no-fail-fast"],
+            &["cargo", "test", "--quiet", "--workspace", "--doc", "--locked"],
+        ],
+    ),
+    ("generated", &[&["cargo", "xtask", "proto", "--check"]]),
+];
+
+/// Runs the lanes; stops at the first that fails and names the command.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    if let Some(unknown) = args.lanes.iter().find(|lane| !LANES.iter().any(|(name, _)| name == lane)) {
+        let names: Vec<_> = LANES.iter().map(|(name, _)| *name).collect();
+        bail!("there is no lane \"{unknown}\"; the lanes are {}", names.join(", "));
+    }
+    for (name, commands) in
+        LANES.iter().filter(|(name, _)| args.lanes.is_empty() || args.lanes.iter().any(|l| l == name))
+    {
+        let began = Instant::now();
+        for words in *commands {
+            println!("[{name}] {}", words.join(" "));
+            let status = Command::new(words[0]).args(&words[1..]).status();
+            let status =
+                status.with_context(|| format!("can't run {}; `tools/setup` installs what is missing", words[0]))?;
+            if !status.success() {
+                bail!("lane {name}: `{}` failed ({status})", words.join(" "));
+            }
+        }
+        println!("[{name}] passed in {} s", began.elapsed().as_secs());
+    }
+    Ok(())
+}
