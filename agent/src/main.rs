@@ -10,7 +10,7 @@ use lustre_agent::{
     mgs,
 };
 use rest::{Client, Listener};
-use std::{os::unix::fs::DirBuilderExt, process::ExitCode, sync::Arc};
+use std::{io::Write, os::unix::fs::DirBuilderExt, process::ExitCode, sync::Arc};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -78,7 +78,8 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let mut serving = tokio::task::JoinSet::new();
     for listener in listeners {
         info!(url = listener.url(), "listening");
-        println!("listening on {}", listener.url());
+        // For whoever started us; that nobody reads it is no reason to stop.
+        let _ = writeln!(std::io::stdout(), "listening on {}", listener.url());
         serving.spawn(listener.serve(router.clone(), stopped.clone()));
     }
     let enrolling = match (mgs, api_url) {

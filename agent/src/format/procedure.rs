@@ -27,8 +27,10 @@ use std::{
 };
 use uuid::Uuid;
 
-/// How often a running `mke2fs` is looked at: a cancel must be obeyed within a second.
+/// How often a running `mke2fs` is looked at, at most: a cancel must be obeyed within a second.
 const POLL: Duration = Duration::from_millis(50);
+/// How often at first: most formats take a fraction of a second.
+const POLL_FIRST: Duration = Duration::from_millis(2);
 /// How old progress may get before it is told again, even unchanged.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// How long `mke2fs` may take to end by itself once told to.
@@ -262,6 +264,7 @@ impl Format<'_> {
     fn watch(&self, device: &Device, run: &mut Mke2fsRun, begun: &Begun) -> Result<(), FormatEnd> {
         let mut told = None;
         let mut told_at = Instant::now();
+        let mut pause = POLL_FIRST;
         while run.is_running() {
             if self.report.is_cancelled() {
                 self.kill(run);
@@ -273,7 +276,8 @@ impl Format<'_> {
                 self.report.progress(progress_of(progress.as_ref()));
                 (told, told_at) = (progress, Instant::now());
             }
-            thread::sleep(POLL);
+            thread::sleep(pause);
+            pause = (pause * 5 / 4).min(POLL);
         }
         self.report.output(last_lines(&run.stdout_tail(), OUTPUT_LINES));
         Ok(())
@@ -316,11 +320,18 @@ impl Format<'_> {
         if self.host.marker(device)?.is_some() {
             self.write_start(device, &[0; MARKER_LEN])?;
         }
+        let quotas = self.wanted.backing(device).quota_types(&self.host.mke2fs()?.missing);
+        self.host.recount_quota(device, &quotas)?;
         self.host.sync(device)?;
         self.host.set_label(device, &self.wanted.mkfs.label().to_string())?;
         self.host.sync(device)?;
+        let has_quota = self.host.superblock(device)?.is_some_and(|superblock| superblock.has_quota);
         match self.host.observe(device)?.content {
-            Content::Target(found) if found.uuid == begun.uuid.to_string() && guard::is_same(&found, self.wanted) => {
+            Content::Target(found)
+                if found.uuid == begun.uuid.to_string()
+                    && guard::is_same(&found, self.wanted)
+                    && has_quota != quotas.is_empty() =>
+            {
                 Ok(FormatResult {
                     formatted_as: *found,
                     formatted_over: begun.formatted_over.clone(),

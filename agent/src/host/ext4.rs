@@ -31,6 +31,7 @@ const STATE_VALID: u16 = 0x1;
 const INCOMPAT_RECOVER: u32 = 0x4;
 const INCOMPAT_64BIT: u32 = 0x80;
 const INCOMPAT_MMP: u32 = 0x100;
+const RO_COMPAT_QUOTA: u32 = 0x100;
 const INCOMPAT_DIRDATA: u32 = 0x1000;
 
 /// What the agent reads of a superblock.
@@ -54,6 +55,8 @@ pub struct Superblock {
     pub has_mmp: bool,
     /// Whether directory entries can carry FIDs.
     pub has_dirdata: bool,
+    /// Whether usage is accounted.
+    pub has_quota: bool,
     /// Feature words: compat, incompat, ro_compat.
     pub features: [u32; 3],
 }
@@ -111,6 +114,7 @@ impl Superblock {
             is_clean: half(at::STATE) & STATE_VALID != 0 && features[1] & INCOMPAT_RECOVER == 0,
             has_mmp: features[1] & INCOMPAT_MMP != 0,
             has_dirdata: features[1] & INCOMPAT_DIRDATA != 0,
+            has_quota: features[2] & RO_COMPAT_QUOTA != 0,
             features,
         })
     }

@@ -105,6 +105,7 @@ mod tests {
             is_clean: true,
             has_mmp: false,
             has_dirdata: false,
+            has_quota: true,
             features: [0; 3],
         }
     }

@@ -87,6 +87,19 @@ impl Backing {
         args
     }
 
+    /// Quota types that the file system accounts, as `tune2fs -Q` names them; none without the feature.
+    pub fn quota_types(&self, missing: &BTreeSet<String>) -> Vec<&'static str> {
+        let has = |feature: &str| {
+            let said = self.user.features.iter().find(|word| feature_name(word) == feature);
+            said.map_or(!missing.contains(feature), |word| !word.starts_with('^'))
+        };
+        match (has("quota"), has("project")) {
+            (false, _) => Vec::new(),
+            (true, false) => vec!["usrquota", "grpquota"],
+            (true, true) => vec!["usrquota", "grpquota", "prjquota"],
+        }
+    }
+
     /// The device's size as `mke2fs` takes it as last argument.
     pub fn size_argument(&self) -> String {
         format!("{}k", self.device_bytes >> 10)
@@ -233,6 +246,17 @@ mod tests {
         assert!(!mdt.options(&missing).join(" ").contains("dirdata"));
         let asked = Backing { user: UserOptions::parse("-O dirdata").unwrap(), ..mdt };
         assert!(asked.options(&missing).join(" ").contains("-O dirdata,uninit_bg"));
+    }
+
+    #[test]
+    fn all_three_quotas_are_accounted_unless_told_otherwise() {
+        let types = |options: &str| {
+            let user = UserOptions::parse(options).unwrap();
+            Backing { user, ..backing(TargetKind::Ost, MIB300) }.quota_types(&BTreeSet::new())
+        };
+        assert_eq!(types(""), ["usrquota", "grpquota", "prjquota"]);
+        assert_eq!(types("-O ^project"), ["usrquota", "grpquota"]);
+        assert!(types("-O ^quota").is_empty());
     }
 
     #[test]

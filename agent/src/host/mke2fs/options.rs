@@ -5,8 +5,14 @@ use thiserror::Error;
 /// Options that may be given, all of which take a value. Others would change what is formatted (`-n`, `-S`, a second
 /// device), under which name (`-L`, `-U`), with what in it (`-d`), or past which guard (`-F`).
 const ALLOWED: &str = "bCeEgGiIJmNO";
-/// Words of `-E` and `-J` that would move the file system or write to another device.
-const REFUSED_WORDS: [&str; 3] = ["offset", "device", "location"];
+/// Words of `-E` and `-J` that would move the file system, write to another device, or leave out an accounting that Lustre
+/// needs, each with the reason.
+const REFUSED_WORDS: [(&str, &str); 4] = [
+    ("offset", "a target begins at the start of its device"),
+    ("device", "a target has its journal inside"),
+    ("location", "a target's journal is where mke2fs puts it"),
+    ("quotatype", "Lustre accounts by user, group and project"),
+];
 /// Features that make something else than a target.
 const REFUSED_FEATURES: [&str; 2] = ["journal_dev", "^has_journal"];
 
@@ -79,8 +85,10 @@ impl UserOptions {
                 self.features.extend(words().map(str::to_owned));
             }
             'E' | 'J' => {
-                if words().any(|word| REFUSED_WORDS.contains(&word.split('=').next().unwrap_or(word))) {
-                    return refuse("a target and its journal are on one device, from its start");
+                let name = |word: &str| word.split('=').next().unwrap_or_default().to_owned();
+                let refused = REFUSED_WORDS.iter().find(|(refused, _)| words().any(|word| name(word) == *refused));
+                if let Some((_, why)) = refused {
+                    return refuse(why);
                 }
                 if option == 'E' {
                     self.extended.extend(words().map(str::to_owned));
@@ -145,6 +153,7 @@ mod tests {
         }
         for line in [
             "-E offset=1",
+            "-E quotatype=usrquota",
             "-J device=/dev/sda",
             "-J size=4,location=1",
             "-b 512",

@@ -1,0 +1,133 @@
+//! Agents and `mke2fs` killed and cancelled in the middle of a format.
+//!
+//! A metadata target of 4 TiB on a sparse file keeps `mke2fs` busy for long enough to be met at work; it is then halted
+//! with SIGSTOP, so that each test decides what happens next.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on shall say so by failing")]
+
+mod node;
+
+use lustre_api::job::JobState;
+use nix::sys::signal::{Signal, kill};
+use node::{MIB, Node, TIB, op};
+use std::time::{Duration, Instant};
+
+#[tokio::test]
+async fn a_format_outlives_its_agent_and_the_next_agent_takes_it_over() {
+    let mut node = Node::start();
+    let image = node.image("mdt", 4 * TIB);
+    node.put("job", &op("gold-MDT0000", &image)).await.unwrap();
+    let mke2fs = node.halted_mke2fs("job").await;
+    let begun = node.job("job").await;
+    node.kill_agent();
+    node.restart();
+    kill(mke2fs, Signal::SIGCONT).unwrap();
+    let job = node.end_of("job").await;
+    assert_eq!(job.state, JobState::Done, "{job:#?}");
+    assert_eq!(job.command, begun.command, "it was not begun a second time");
+    assert!(job.formatted.unwrap().changed);
+    assert!(node.check(&op("gold-MDT0000", &image)).await.unwrap().is_same);
+}
+
+#[tokio::test]
+async fn a_format_whose_agent_and_mke2fs_were_killed_is_begun_again() {
+    let mut node = Node::start();
+    let image = node.image("mdt", 4 * TIB);
+    let mut op = op("gold-MDT0000", &image);
+    op.expect_content = Some("blank".into());
+    node.put("job", &op).await.unwrap();
+    let mke2fs = node.halted_mke2fs("job").await;
+    node.kill_agent();
+    kill(mke2fs, Signal::SIGKILL).unwrap();
+    node.restart();
+    let job = node.end_of("job").await;
+    assert_eq!(job.state, JobState::Done, "{job:#?}");
+    assert_eq!(job.formatted.unwrap().formatted_over, "blank");
+}
+
+#[tokio::test]
+async fn a_cancelled_format_ends_within_a_second_and_is_no_target() {
+    let node = Node::start();
+    let image = node.image("mdt", 4 * TIB);
+    let op = op("gold-MDT0000", &image);
+    node.put("job", &op).await.unwrap();
+    let mke2fs = node.halted_mke2fs("job").await;
+    let asked = Instant::now();
+    node.cancel("job").await;
+    let job = node.end_of("job").await;
+    assert!(asked.elapsed() < Duration::from_secs(1), "it took {:?}", asked.elapsed());
+    assert_eq!(job.state, JobState::Cancelled, "{job:#?}");
+    assert!(job.message.unwrap().contains("unfinished format of gold-MDT0000"));
+    assert!(kill(mke2fs, None).is_err(), "mke2fs is still there");
+    let device = node.device(&image).await;
+    assert!(device.content.starts_with("lustre gold-MDT0000 (unfinished)"), "{device:#?}");
+    assert!(device.formatted_as.unwrap().incomplete);
+    // Twice, and after the end: nothing changes.
+    assert_eq!(node.cancel("job").await.state, JobState::Cancelled);
+    assert!(node.formatted("again", &op).await.changed, "an unfinished format may be begun again");
+}
+
+#[tokio::test]
+async fn a_cancel_is_not_forgotten_when_the_agent_is_killed() {
+    let mut node = Node::start();
+    let image = node.image("mdt", 4 * TIB);
+    node.put("job", &op("gold-MDT0000", &image)).await.unwrap();
+    let mke2fs = node.halted_mke2fs("job").await;
+    node.kill_agent();
+    node.restart();
+    assert_eq!(node.job("job").await.state, JobState::Running);
+    node.cancel("job").await;
+    let job = node.end_of("job").await;
+    assert_eq!(job.state, JobState::Cancelled, "{job:#?}");
+    let gone = Instant::now();
+    // It isn't the new agent's child: somebody else collects it.
+    while lustre_agent::host::mke2fs::find_by_argument("gold-MDT0000").is_some() {
+        assert!(gone.elapsed() < Duration::from_secs(5), "{mke2fs} is still there");
+    }
+    assert!(node.device(&image).await.formatted_as.unwrap().incomplete);
+}
+
+#[tokio::test]
+async fn a_killed_mke2fs_is_a_failure_that_leaves_no_target() {
+    let node = Node::start();
+    let image = node.image("mdt", 4 * TIB);
+    node.put("job", &op("gold-MDT0000", &image)).await.unwrap();
+    kill(node.halted_mke2fs("job").await, Signal::SIGKILL).unwrap();
+    let job = node.end_of("job").await;
+    assert_eq!(job.state, JobState::Failed, "{job:#?}");
+    assert!(job.message.unwrap().contains("signal: 9"));
+    assert!(node.device(&image).await.formatted_as.unwrap().incomplete);
+}
+
+#[tokio::test]
+async fn a_second_job_on_a_busy_device_names_the_first_and_others_go_on() {
+    let node = Node::start();
+    let busy = node.image("mdt", 4 * TIB);
+    node.put("first", &op("gold-MDT0000", &busy)).await.unwrap();
+    node.halted_mke2fs("first").await;
+    let problem = node.put("second", &op("gold-MDT0000", &busy)).await.unwrap_err();
+    assert_eq!(problem.code, lustre_api::ProblemCode::Conflict);
+    assert!(problem.message.contains("job first is at work"), "{problem}");
+    let other = node.image("ost", 300 * MIB);
+    assert!(node.formatted("other", &op("gold-OST0000", &other)).await.changed);
+    node.cancel("first").await;
+    node.end_of("first").await;
+}
+
+#[tokio::test]
+async fn progress_is_told_while_mke2fs_works_and_is_never_old() {
+    let node = Node::start();
+    let image = node.image("mdt", 4 * TIB);
+    node.put("job", &op("gold-MDT0000", &image)).await.unwrap();
+    let mke2fs = node.halted_mke2fs("job").await;
+    let job = node.wait_for("job", |job| job.progress.is_some()).await;
+    let first = job.progress.unwrap().at;
+    // Halted, it prints nothing: that this is how things stand is told all the same.
+    let job = node.wait_for("job", |job| job.progress.as_ref().is_some_and(|progress| progress.at > first)).await;
+    let age = job.progress.unwrap().at.unix_ms() - first.unix_ms();
+    assert!(age < 2000, "{age} ms");
+    kill(mke2fs, Signal::SIGCONT).unwrap();
+    let job = node.end_of("job").await;
+    assert_eq!(job.state, JobState::Done);
+    assert!(job.output.iter().any(|line| line.contains("Writing inode tables: done")), "{:#?}", job.output);
+}

@@ -1,0 +1,276 @@
+//! A node for tests: the real daemon, with image files and loop devices for disks. Needs root.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "a test that can't go on shall say so by failing"
+)]
+
+use lustre_api::{
+    Nothing, Problem,
+    agent::{
+        AgentJob, AgentOp, CancelAgentJob, CheckFormat, FormatCheck, FormatOp, FormattedDevices, GetAgentJob,
+        GetFormatted, GetInventory, Inventory, PutAgentJob,
+    },
+    device::Device,
+    job::{JobId, JobPath, JobState, WaitQuery},
+};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use rest::{Client, ClientError};
+use std::{
+    fs::File,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+/// How long anything may take here before the test says that it hangs.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+pub(crate) const MIB: u64 = 1 << 20;
+pub(crate) const TIB: u64 = 1 << 40;
+
+/// A node with a running agent.
+pub(crate) struct Node {
+    dir: tempfile::TempDir,
+    daemon: Option<Child>,
+    client: Client,
+    mgs: Option<String>,
+}
+
+impl Node {
+    pub(crate) fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// A node whose agent enrols at an MGS.
+    pub(crate) fn start_with(mgs: Option<String>) -> Self {
+        assert!(nix::unistd::geteuid().is_root(), "this test needs root: it works on loop devices");
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("images")).unwrap();
+        let mut node = Self { dir, daemon: None, client: Client::new("http://127.0.0.1:1", None).unwrap(), mgs };
+        node.restart();
+        node
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Starts the agent anew, on the state that the one before left.
+    pub(crate) fn restart(&mut self) {
+        self.kill_agent();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lustre-agent"));
+        command.args(["--node", "oss1", "--listen", "127.0.0.1:0", "--nid", "127.0.0.1@tcp", "--log", "warn"]);
+        command.arg("--state-dir").arg(self.path("state")).arg("--image-dir").arg(self.path("images"));
+        command.arg("--socket").arg(self.path("agent.sock"));
+        if let Some(mgs) = &self.mgs {
+            command.args(["--mgs", mgs]);
+        }
+        let mut daemon = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let url = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("the agent said {line:?}"));
+        self.client = Client::new(url, None).unwrap();
+        self.daemon = Some(daemon);
+    }
+
+    /// SIGKILL, to the agent alone.
+    pub(crate) fn kill_agent(&mut self) {
+        if let Some(mut daemon) = self.daemon.take() {
+            daemon.kill().unwrap();
+            daemon.wait().unwrap();
+        }
+    }
+
+    /// A sparse image file that the agent takes as a device.
+    pub(crate) fn image(&self, name: &str, size: u64) -> PathBuf {
+        let path = self.path("images").join(name);
+        File::create(&path).unwrap().set_len(size).unwrap();
+        path
+    }
+
+    /// A loop device on a sparse file.
+    pub(crate) fn loop_device(&self, name: &str, size: u64) -> LoopDevice {
+        let path = self.path(name);
+        File::create(&path).unwrap().set_len(size).unwrap();
+        LoopDevice::on(&path)
+    }
+
+    pub(crate) async fn put(&self, id: &str, op: &FormatOp) -> Result<AgentJob, Problem> {
+        let path = JobPath { id: id.parse().unwrap() };
+        refusal(self.client.call::<PutAgentJob>(&path, &Nothing {}, &AgentOp::Format(op.clone())).await)
+    }
+
+    pub(crate) async fn cancel(&self, id: &str) -> AgentJob {
+        let path = JobPath { id: id.parse().unwrap() };
+        self.client.call::<CancelAgentJob>(&path, &Nothing {}, &Nothing {}).await.unwrap()
+    }
+
+    pub(crate) async fn job(&self, id: &str) -> AgentJob {
+        let path = JobPath { id: id.parse::<JobId>().unwrap() };
+        self.client.call::<GetAgentJob>(&path, &WaitQuery::default(), &Nothing {}).await.unwrap()
+    }
+
+    /// Waits for news of a job until `is_it` says that it is as expected.
+    pub(crate) async fn wait_for(&self, id: &str, is_it: impl Fn(&AgentJob) -> bool) -> AgentJob {
+        let path = JobPath { id: id.parse().unwrap() };
+        let begun = Instant::now();
+        let mut job = self.job(id).await;
+        while !is_it(&job) {
+            assert!(!job.state.is_final() && begun.elapsed() < DEADLINE, "not as expected: {job:#?}");
+            let query = WaitQuery { wait_s: Some(5), seen: Some(job.version) };
+            job = self.client.call::<GetAgentJob>(&path, &query, &Nothing {}).await.unwrap();
+        }
+        job
+    }
+
+    pub(crate) async fn end_of(&self, id: &str) -> AgentJob {
+        self.wait_for(id, |job| job.state.is_final()).await
+    }
+
+    /// Formats, to the end.
+    pub(crate) async fn format(&self, id: &str, op: &FormatOp) -> AgentJob {
+        self.put(id, op).await.unwrap();
+        self.end_of(id).await
+    }
+
+    /// Formats and expects that it worked.
+    pub(crate) async fn formatted(&self, id: &str, op: &FormatOp) -> lustre_api::job::FormatResult {
+        let job = self.format(id, op).await;
+        assert_eq!(job.state, JobState::Done, "{job:#?}");
+        job.formatted.unwrap()
+    }
+
+    /// Formats and expects a refusal; gives its message.
+    pub(crate) async fn refused(&self, id: &str, op: &FormatOp) -> String {
+        let job = self.format(id, op).await;
+        assert_eq!(job.state, JobState::Failed, "{job:#?}");
+        assert!(!job.retryable && job.formatted.is_none(), "{job:#?}");
+        job.message.unwrap()
+    }
+
+    pub(crate) async fn check(&self, op: &FormatOp) -> Result<FormatCheck, Problem> {
+        refusal(self.client.call::<CheckFormat>(&Nothing {}, &Nothing {}, op).await)
+    }
+
+    pub(crate) async fn targets(&self) -> FormattedDevices {
+        self.client.call::<GetFormatted>(&Nothing {}, &Nothing {}, &Nothing {}).await.unwrap()
+    }
+
+    pub(crate) async fn inventory(&self) -> Inventory {
+        self.client.call::<GetInventory>(&Nothing {}, &Nothing {}, &Nothing {}).await.unwrap()
+    }
+
+    pub(crate) async fn device(&self, path: &Path) -> Device {
+        let path = path.to_str().unwrap();
+        let inventory = self.inventory().await;
+        inventory
+            .devices
+            .into_iter()
+            .find(|device| device.is_named(path))
+            .unwrap_or_else(|| panic!("{path} isn't there"))
+    }
+
+    /// Waits until the job's `mke2fs` runs, and stops it there: nothing goes on until it is killed or continued.
+    pub(crate) async fn halted_mke2fs(&self, id: &str) -> Pid {
+        let job = self.wait_for(id, |job| !job.command.is_empty()).await;
+        let uuid = &job.command[job.command.iter().position(|word| word == "-U").unwrap() + 1];
+        let begun = Instant::now();
+        loop {
+            if let Some(process) = lustre_agent::host::mke2fs::find_by_argument(uuid) {
+                let pid = Pid::from_raw(process.pid);
+                kill(pid, Signal::SIGSTOP).unwrap();
+                return pid;
+            }
+            assert!(begun.elapsed() < DEADLINE, "mke2fs of {id} never ran: {:#?}", self.job(id).await);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.kill_agent();
+    }
+}
+
+/// A loop device, detached at the end of the test.
+pub(crate) struct LoopDevice(pub(crate) PathBuf);
+
+impl LoopDevice {
+    pub(crate) fn on(file: &Path) -> Self {
+        let output = run("losetup", &["--find", "--show", file.to_str().unwrap()]);
+        Self(String::from_utf8(output.stdout).unwrap().trim().into())
+    }
+}
+
+impl Drop for LoopDevice {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").arg("--detach").arg(&self.0).status();
+    }
+}
+
+/// A mount, undone at the end of the test.
+pub(crate) struct Mount(PathBuf);
+
+impl Mount {
+    pub(crate) fn of(device: &Path, at: &Path) -> Self {
+        std::fs::create_dir_all(at).unwrap();
+        run("mount", &[device.to_str().unwrap(), at.to_str().unwrap()]);
+        Self(at.to_owned())
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+/// Runs a program that must be there and must succeed.
+pub(crate) fn run(tool: &str, args: &[&str]) -> Output {
+    let output = Command::new(tool)
+        .args(args)
+        .output()
+        .unwrap_or_else(|error| panic!("{tool}: {error}; apt-get install xfsprogs lvm2 mdadm fdisk gdisk e2fsprogs"));
+    assert!(output.status.success(), "{tool} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+/// A file in a device's file system, without mounting it.
+pub(crate) fn read_file(device: &Path, file: &str) -> Vec<u8> {
+    run("debugfs", &["-R", &format!("cat {file}"), device.to_str().unwrap()]).stdout
+}
+
+/// The bytes that a format must never touch when it refuses.
+pub(crate) fn ends_of(device: &Path) -> Vec<u8> {
+    use std::io::{Read, Seek, SeekFrom};
+    let mut file = File::open(device).unwrap();
+    let mut bytes = vec![0; MIB as usize];
+    file.read_exact(&mut bytes).unwrap();
+    let mut tail = vec![0; MIB as usize];
+    file.seek(SeekFrom::End(-(MIB as i64))).unwrap();
+    file.read_exact(&mut tail).unwrap();
+    bytes.extend(tail);
+    bytes
+}
+
+/// A plain target on a device.
+pub(crate) fn op(svname: &str, device: &Path) -> FormatOp {
+    serde_json::from_value(serde_json::json!({
+        "svname": svname, "device": device, "mgs_nids": "10.9.0.1@tcp",
+    }))
+    .unwrap()
+}
+
+fn refusal<T>(answer: Result<T, ClientError>) -> Result<T, Problem> {
+    answer.map_err(|error| match error {
+        ClientError::Problem(problem) => problem,
+        other => panic!("{other}"),
+    })
+}
