@@ -21,4 +21,6 @@ bench: setup
 
 docs:
 	cargo xtask proto
+	cargo xtask docs
+	cargo xtask stubs
 	UPDATE_OPENAPI=1 cargo test --quiet --package lustre-mgs --test openapi

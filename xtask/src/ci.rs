@@ -31,7 +31,14 @@ const LANES: &[Lane] = &[
             &["cargo", "test", "--quiet", "--workspace", "--doc", "--locked"],
         ],
     ),
-    ("generated", &[&["cargo", "xtask", "proto", "--check"]]),
+    (
+        "generated",
+        &[
+            &["cargo", "xtask", "proto", "--check"],
+            &["cargo", "xtask", "docs", "--check"],
+            &["cargo", "xtask", "stubs", "--check"],
+        ],
+    ),
 ];
 
 /// Runs the lanes; stops at the first that fails and names the command.
