@@ -22,9 +22,14 @@ fn literal(value: &Value, indent: usize) -> String {
             [Value::String(name), variables] if name == ENV_FALLBACK => {
                 format!("({ENV_FALLBACK}, {})", literal(variables, indent))
             }
+            items if items.len() > 6 => {
+                let pad = " ".repeat(indent + 4);
+                let lines: String = items.iter().map(|item| format!("{pad}{},\n", literal(item, indent + 4))).collect();
+                format!("[\n{lines}{}]", " ".repeat(indent))
+            }
             items => format!("[{}]", items.iter().map(|item| literal(item, indent)).collect::<Vec<_>>().join(", ")),
         },
-        Value::Object(map) if map.values().any(Value::is_object) => {
+        Value::Object(map) if map.values().any(Value::is_object) || value.to_string().len() > 100 => {
             let (pad, end) = (" ".repeat(indent + 4), " ".repeat(indent));
             let lines: String = map
                 .iter()

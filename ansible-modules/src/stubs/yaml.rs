@@ -2,6 +2,9 @@
 
 use serde_json::Value;
 
+/// Longest line of a text, if its words allow it.
+const WIDTH: usize = 110;
+
 /// `value` as YAML lines. Texts are quoted as JSON quotes them, which YAML reads the same.
 pub(super) fn yaml(value: &Value) -> String {
     let mut out = String::new();
@@ -36,7 +39,7 @@ fn block(value: &Value, indent: usize, out: &mut String) {
             }
         }
         scalar => {
-            out.push_str(&scalar.to_string());
+            out.push_str(&folded(&scalar.to_string(), indent));
             out.push('\n');
         }
     }
@@ -52,6 +55,27 @@ fn behind(value: &Value, indent: usize, out: &mut String) {
     block(value, indent, out);
 }
 
+/// A quoted text over several lines: YAML reads a line break inside the quotes as one space.
+fn folded(text: &str, indent: usize) -> String {
+    let mut out = String::new();
+    let mut width = indent;
+    for (n, word) in text.split(' ').enumerate() {
+        // Only between two words: more than one space in a row would be lost.
+        let is_between = !word.is_empty() && n > 0 && !out.ends_with(' ');
+        if is_between && width + word.len() > WIDTH {
+            out.push('\n');
+            out.push_str(&" ".repeat(indent));
+            width = indent;
+        } else if n > 0 {
+            out.push(' ');
+            width += 1;
+        }
+        out.push_str(word);
+        width += word.len();
+    }
+    out
+}
+
 fn scalar_key(key: &str) -> String {
     let is_plain = key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
         && !["on", "off", "yes", "no", "y", "n"].contains(&key);
@@ -62,6 +86,15 @@ fn scalar_key(key: &str) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn long_texts_are_folded_where_nothing_is_lost() {
+        let text = "word ".repeat(60).trim_end().to_owned();
+        let folded = yaml(&json!({ "a": text }));
+        assert!(folded.lines().count() > 2 && folded.lines().all(|line| line.len() <= WIDTH + 4));
+        assert_eq!(folded.replace("\n  ", " "), format!("a: \"{text}\"\n"));
+        assert!(yaml(&json!("x  ".repeat(60))).lines().count() == 1);
+    }
 
     #[test]
     fn mappings_and_lists_nest() {

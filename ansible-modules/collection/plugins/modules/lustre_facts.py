@@ -14,7 +14,8 @@ version_added: "0.1.0"
 author:
   - "Chandelier maintainers (@chandelier)"
 description:
-  - "Asks the agent of the host for its versions and NIDs, its block devices with all that speaks against formatting them, and the Lustre targets on them. Changes nothing."
+  - "Asks the agent of the host for its versions and NIDs, its block devices with all that speaks against
+    formatting them, and the Lustre targets on them. Changes nothing."
 options:
   agent_socket:
     description:
@@ -58,7 +59,8 @@ EXAMPLES = r'''
 RETURN = r'''
 ansible_facts:
   description:
-    - "The facts, all in C(lustre): what the node is, C(devices) with their C(refusals), and C(targets), what the devices are formatted as."
+    - "The facts, all in C(lustre): what the node is, C(devices) with their C(refusals), and C(targets), what
+      the devices are formatted as."
   returned: "always"
   type: "dict"
   sample:

@@ -38,12 +38,15 @@ options:
       - "absent"
   fingerprint:
     description:
-      - "RV(fingerprint) of an earlier run in check mode. The task fails, and changes nothing, if its plan is another one by now."
+      - "RV(fingerprint) of an earlier run in check mode. The task fails, and changes nothing, if its plan is
+        another one by now."
     type: "str"
   api_url:
     description:
-      - "Address of the MGS's API, as in V(http://10.0.0.1:7070). The task then runs on the controller and needs no host."
-      - "Without it the task runs on its host, and the agent there passes the calls on to the MGS that it enrolled with."
+      - "Address of the MGS's API, as in V(http://10.0.0.1:7070). The task then runs on the controller and
+        needs no host."
+      - "Without it the task runs on its host, and the agent there passes the calls on to the MGS that it
+        enrolled with."
     type: "str"
   api_token:
     description:
@@ -122,7 +125,8 @@ previous:
     capacity_bytes: 4398046511104
 plan:
   description:
-    - "What had to be changed, in order; what would have to be in check mode. Empty if nothing had to be. The same that C(terraform plan) shows."
+    - "What had to be changed, in order; what would have to be in check mode. Empty if nothing had to be. The
+      same that C(terraform plan) shows."
   returned: "always"
   type: "list"
   elements: "dict"

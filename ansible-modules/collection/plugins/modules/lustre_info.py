@@ -51,8 +51,10 @@ options:
     type: "str"
   api_url:
     description:
-      - "Address of the MGS's API, as in V(http://10.0.0.1:7070). The task then runs on the controller and needs no host."
-      - "Without it the task runs on its host, and the agent there passes the calls on to the MGS that it enrolled with."
+      - "Address of the MGS's API, as in V(http://10.0.0.1:7070). The task then runs on the controller and
+        needs no host."
+      - "Without it the task runs on its host, and the agent there passes the calls on to the MGS that it
+        enrolled with."
     type: "str"
   api_token:
     description:
@@ -171,7 +173,21 @@ from ansible.module_utils.basic import AnsibleModule, env_fallback
 def main():
     module = AnsibleModule(
         argument_spec={
-            "gather_subset": {"type": "list", "elements": "str", "default": ["mgs", "filesystems", "targets", "params", "pools", "nodes"], "choices": ["mgs", "filesystems", "targets", "params", "pools", "nodes", "devices", "jobs"]},
+            "gather_subset": {
+                "type": "list",
+                "elements": "str",
+                "default": ["mgs", "filesystems", "targets", "params", "pools", "nodes"],
+                "choices": [
+                    "mgs",
+                    "filesystems",
+                    "targets",
+                    "params",
+                    "pools",
+                    "nodes",
+                    "devices",
+                    "jobs",
+                ],
+            },
             "filesystem": {"type": "str"},
             "api_url": {"type": "str"},
             "api_token": {"type": "str", "no_log": True, "fallback": (env_fallback, ["LUSTRE_API_TOKEN"])},

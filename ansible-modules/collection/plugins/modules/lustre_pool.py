@@ -14,7 +14,8 @@ version_added: "0.1.0"
 author:
   - "Chandelier maintainers (@chandelier)"
 description:
-  - "A named set of OSTs of one file system. Its members are exactly those given. Removing the pool leaves its OSTs and all files as they are."
+  - "A named set of OSTs of one file system. Its members are exactly those given. Removing the pool leaves its
+    OSTs and all files as they are."
 options:
   filesystem:
     description:
@@ -43,12 +44,15 @@ options:
       - "absent"
   fingerprint:
     description:
-      - "RV(fingerprint) of an earlier run in check mode. The task fails, and changes nothing, if its plan is another one by now."
+      - "RV(fingerprint) of an earlier run in check mode. The task fails, and changes nothing, if its plan is
+        another one by now."
     type: "str"
   api_url:
     description:
-      - "Address of the MGS's API, as in V(http://10.0.0.1:7070). The task then runs on the controller and needs no host."
-      - "Without it the task runs on its host, and the agent there passes the calls on to the MGS that it enrolled with."
+      - "Address of the MGS's API, as in V(http://10.0.0.1:7070). The task then runs on the controller and
+        needs no host."
+      - "Without it the task runs on its host, and the agent there passes the calls on to the MGS that it
+        enrolled with."
     type: "str"
   api_token:
     description:
@@ -123,7 +127,8 @@ previous:
       - "scratch-OST0001"
 plan:
   description:
-    - "What had to be changed, in order; what would have to be in check mode. Empty if nothing had to be. The same that C(terraform plan) shows."
+    - "What had to be changed, in order; what would have to be in check mode. Empty if nothing had to be. The
+      same that C(terraform plan) shows."
   returned: "always"
   type: "list"
   elements: "dict"

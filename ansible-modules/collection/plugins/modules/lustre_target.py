@@ -14,9 +14,12 @@ version_added: "0.1.0"
 author:
   - "Chandelier maintainers (@chandelier)"
 description:
-  - "Targets on block devices of a node: the MGS assigns their indices, the node's agent formats the devices with Lustre's on-disk format, starts them where the node has Lustre, and they are registered with the MGS."
-  - "A device that holds the wanted target already is taken up without a format: the second run changes nothing."
-  - "A device that is mounted or otherwise in use is refused, whatever the options. No option ever wipes a device."
+  - "Targets on block devices of a node: the MGS assigns their indices, the node's agent formats the devices
+    with Lustre's on-disk format, starts them where the node has Lustre, and they are registered with the MGS."
+  - "A device that holds the wanted target already is taken up without a format: the second run changes
+    nothing."
+  - "A device that is mounted or otherwise in use is refused, whatever the options. No option ever wipes a
+    device."
 options:
   filesystem:
     description:
@@ -54,7 +57,8 @@ options:
         type: "str"
       device:
         description:
-          - "Path of the block device on that node. Stable paths (V(/dev/disk/by-id/...)) are better: V(/dev/sdX) names move."
+          - "Path of the block device on that node. Stable paths (V(/dev/disk/by-id/...)) are better:
+            V(/dev/sdX) names move."
           - "Required with O(state=present)."
         type: "str"
       failover_nodes:
@@ -75,7 +79,8 @@ options:
         type: "str"
       format_params:
         description:
-          - "Parameters stored on the target, as V(mkfs.lustre --param) does. Only used by the format; V(lustre_param) is the better place."
+          - "Parameters stored on the target, as V(mkfs.lustre --param) does. Only used by the format;
+            V(lustre_param) is the better place."
           - "Left as it is when not given."
         type: "dict"
       comment:
@@ -85,18 +90,22 @@ options:
         type: "str"
       serial:
         description:
-          - "Serial number or WWN that the device must have. Names like V(/dev/sdb) move between boots, and are formatted only with it."
+          - "Serial number or WWN that the device must have. Names like V(/dev/sdb) move between boots, and are
+            formatted only with it."
         type: "str"
       confirm:
         description:
-          - "V(<svname>@<serial>): with O(format=confirmed), this very device may lose what is on it for this very target. A refused task says what to write."
+          - "V(<svname>@<serial>): with O(format=confirmed), this very device may lose what is on it for this
+            very target. A refused task says what to write."
         type: "str"
   format:
     description:
       - "What a format may overwrite."
-      - "V(blank): nothing. Only a device on which nothing at all is found is formatted, or one on which this MGS has begun the format of this very target."
+      - "V(blank): nothing. Only a device on which nothing at all is found is formatted, or one on which this
+        MGS has begun the format of this very target."
       - "V(same_identity): also an unfinished format of the same target that this MGS knows nothing of."
-      - "V(confirmed): also other data and other targets, for each target whose O(targets[].confirm) names target and disk."
+      - "V(confirmed): also other data and other targets, for each target whose O(targets[].confirm) names
+        target and disk."
     type: "str"
     default: "blank"
     choices:
@@ -114,11 +123,13 @@ options:
       - "absent"
   fingerprint:
     description:
-      - "RV(fingerprint) of an earlier run in check mode. The task fails, and changes nothing, if its plan is another one by now."
+      - "RV(fingerprint) of an earlier run in check mode. The task fails, and changes nothing, if its plan is
+        another one by now."
     type: "str"
   wait:
     description:
-      - "Wait until the jobs are done. V(false) returns at once with their ids in RV(jobs); M(chandelier.lustre.lustre_info) shows them."
+      - "Wait until the jobs are done. V(false) returns at once with their ids in RV(jobs);
+        M(chandelier.lustre.lustre_info) shows them."
     type: "bool"
     default: true
   wait_timeout:
@@ -128,8 +139,10 @@ options:
     default: 3600
   api_url:
     description:
-      - "Address of the MGS's API, as in V(http://10.0.0.1:7070). The task then runs on the controller and needs no host."
-      - "Without it the task runs on its host, and the agent there passes the calls on to the MGS that it enrolled with."
+      - "Address of the MGS's API, as in V(http://10.0.0.1:7070). The task then runs on the controller and
+        needs no host."
+      - "Without it the task runs on its host, and the agent there passes the calls on to the MGS that it
+        enrolled with."
     type: "str"
   api_token:
     description:
@@ -156,7 +169,8 @@ attributes:
     platforms: "linux"
     description: "Target OS that can be operated against."
 notes:
-  - "The work is done by jobs of the MGS and of the agents: it goes on when the play is interrupted, and running the task again waits for it or takes it up."
+  - "The work is done by jobs of the MGS and of the agents: it goes on when the play is interrupted, and
+    running the task again waits for it or takes it up."
   - "The module is a program that the collection brings along: hosts need no Python. It runs on Linux x86_64."
 seealso:
   - module: "chandelier.lustre.lustre_filesystem"
@@ -235,7 +249,8 @@ previous:
       formatted_over: "blank"
 plan:
   description:
-    - "What had to be changed, in order; what would have to be in check mode. Empty if nothing had to be. The same that C(terraform plan) shows."
+    - "What had to be changed, in order; what would have to be in check mode. Empty if nothing had to be. The
+      same that C(terraform plan) shows."
   returned: "always"
   type: "list"
   elements: "dict"
