@@ -139,6 +139,10 @@ impl Format<'_> {
         }
         self.check(&device, &observed, begun.as_ref())?;
         if self.report.is_cancelled() {
+            if let Some(begun) = &begun {
+                // An earlier mke2fs died unseen, maybe after it had discarded the mark.
+                self.mark(&device, begun.uuid, &observed.signatures)?;
+            }
             return Err(FormatEnd::Cancelled(self.left(&device, begun.as_ref())));
         }
         let begun = self.begin(&device, &observed, begun)?;
@@ -191,6 +195,7 @@ impl Format<'_> {
     fn begin(&self, device: &Device, observed: &Observed, before: Option<Begun>) -> Result<Begun, FormatEnd> {
         let begun = match before {
             Some(before) if before.attempts >= MAX_ATTEMPTS => {
+                self.mark(device, before.uuid, &observed.signatures)?;
                 return Err(FormatEnd::Failed {
                     message: format!(
                         "the format of {} was killed {MAX_ATTEMPTS} times; the device is left marked unfinished",
