@@ -368,6 +368,7 @@ impl Format<'_> {
         Ok(())
     }
 
+    /// Overwrites the start of the device. Durable once the caller has synced.
     fn write_start(&self, device: &Device, bytes: &[u8; MARKER_LEN]) -> Result<File, HostError> {
         let io = |what: &'static str| move |source| HostError::Io { what, path: device.path.clone(), source };
         let mut options = File::options();
@@ -378,7 +379,6 @@ impl Format<'_> {
         }
         let file = options.open(&device.path).map_err(io("open"))?;
         file.write_all_at(bytes, 0).map_err(io("write"))?;
-        file.sync_all().map_err(io("sync"))?;
         Ok(file)
     }
 

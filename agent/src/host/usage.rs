@@ -225,4 +225,75 @@ mod tests {
         assert_eq!(unescape(r"a\04"), r"a\04");
         assert_eq!(unescape(r"\9zz"), r"\9zz");
     }
+
+    /// A `/sys`, `/proc` and `/dev` of our own, for what this machine doesn't have.
+    fn pretend(dir: &Path) -> Sysroot {
+        let root =
+            Sysroot { sys: dir.join("sys"), proc: dir.join("proc"), dev: dir.join("dev"), image_dirs: Vec::new() };
+        for (file, text) in [
+            ("sys/block/sda/size", "4194304"),
+            ("sys/block/sda/dev", "8:0"),
+            ("sys/block/sda/device/model", "HUGE DISK"),
+            ("sys/block/sda/device/wwid", "naa.5000c500a1b2c3d4"),
+            ("sys/block/sda/holders/dm-0/x", ""),
+            ("sys/block/sdb/size", "4194304"),
+            ("sys/block/sdb/dev", "8:16"),
+            ("sys/block/sdb/holders/md0/x", ""),
+            ("sys/block/sdc/size", "4194304"),
+            ("sys/block/sdc/dev", "8:32"),
+            ("sys/block/sdc/sdc1/partition", "1"),
+            ("sys/block/sdc/sdc1/size", "2048"),
+            ("sys/block/sdc/sdc1/dev", "8:33"),
+            ("sys/block/dm-0/size", "4194304"),
+            ("sys/block/dm-0/dev", "254:0"),
+            ("sys/block/dm-0/dm/name", "mpatha"),
+            ("sys/block/dm-0/dm/uuid", "mpath-35000c500a1b2c3d4"),
+            ("sys/block/zram0/size", "4194304"),
+            ("sys/block/loop7/size", "0"),
+            (
+                "proc/self/mountinfo",
+                "50 1 0:51 / /mnt/ost rw - lustre /dev/dm-0 rw\n51 1 8:33 / /boot rw - ext4 /dev/root rw\n",
+            ),
+            ("proc/swaps", "Filename Type Size Used Priority\n/dev/sdc partition 1 0 -2\n"),
+        ] {
+            let path = dir.join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        root
+    }
+
+    fn found(root: &Sysroot, name: &str) -> Vec<Usage> {
+        let devices = devices::list(root).unwrap();
+        let mut device = devices.into_iter().find(|device| device.name == name).unwrap();
+        // The tables of the pretended machine name devices by their real paths.
+        device.path = Path::new("/dev").join(name);
+        usages(root, &device).unwrap()
+    }
+
+    #[test]
+    fn paths_raid_members_swap_and_lustre_mounts_are_in_use() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = pretend(dir.path());
+        let mapper = root.dev.join("mapper/mpatha");
+        assert_eq!(found(&root, "sda"), [Usage::MultipathPath { mapper }]);
+        assert_eq!(found(&root, "sdb"), [Usage::Holder { name: "md0".into() }]);
+        assert_eq!(found(&root, "sdc"), [Usage::Partitioned { names: vec!["sdc1".into()] }, Usage::Swap]);
+        assert_eq!(found(&root, "sdc1"), [Usage::Mounted { mountpoint: "/boot".into(), fstype: "ext4".into() }]);
+        // Lustre mounts under a number that is no device's.
+        assert_eq!(found(&root, "dm-0"), [Usage::Mounted { mountpoint: "/mnt/ost".into(), fstype: "lustre".into() }]);
+    }
+
+    #[test]
+    fn memory_disks_and_empty_loop_devices_are_no_devices_and_disks_say_who_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let devices = devices::list(&pretend(dir.path())).unwrap();
+        assert_eq!(
+            devices.iter().map(|device| device.name.as_str()).collect::<Vec<_>>(),
+            ["dm-0", "sda", "sdb", "sdc", "sdc1"]
+        );
+        let sda = &devices[1];
+        assert_eq!((sda.size_bytes, sda.model.as_deref()), (2 << 30, Some("HUGE DISK")));
+        assert_eq!(sda.wwn.as_deref(), Some("naa.5000c500a1b2c3d4"));
+    }
 }
