@@ -91,7 +91,7 @@ sanity() {
 
 check() {
     say "tests with the real ansible"
-    (cd "$root" && LUSTRE_ANSIBLE_VENV="$venv" cargo test -p lustre-modules -- --include-ignored)
+    (cd "$root" && cargo build -p lustre-mgs -p lustre-agent -p mgsctl && LUSTRE_ANSIBLE_VENV="$venv" cargo test -p lustre-modules -- --include-ignored)
 }
 
 what=${1:-all}

@@ -68,7 +68,7 @@ impl Work<'_> {
                 self.call::<DeregisterTarget, _>(TargetPath { svname: svname.clone() }, Nothing {}).await
             }
             ObjectKey::Target { .. } | ObjectKey::NewTarget { .. } => {
-                let wanted = described_by(change, desired, snapshot).ok_or_else(lost)?;
+                let wanted = described_by(&change.object, desired, snapshot).ok_or_else(lost)?;
                 let device = device_of(snapshot, &wanted.target).filter(|_| change.action == Action::Create);
                 let ensure = EnsureTarget {
                     target: wanted.target.clone(),
@@ -112,14 +112,14 @@ impl Work<'_> {
     }
 }
 
-/// The described target that a change is about. A description without index finds its name by its place.
+/// The described target that a plan's object is. A description without index finds its name by its place.
 pub(super) fn described_by<'d>(
-    change: &Change,
+    object: &ObjectKey,
     desired: &'d Desired,
     snapshot: &Snapshot,
 ) -> Option<&'d DesiredTarget> {
     let mut targets = desired.targets.iter();
-    match &change.object {
+    match object {
         ObjectKey::NewTarget { node, device } => {
             targets.find(|wanted| wanted.target.node == *node && wanted.target.device == *device)
         }

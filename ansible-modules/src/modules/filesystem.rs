@@ -82,5 +82,5 @@ async fn run(task: &Task<'_>) -> Result<Outcome, Failure> {
     let view = |snapshot: &lustre_api::mgs::Snapshot| {
         snapshot.filesystems.iter().find(|known| known.spec.name == name).map_or(Value::Null, json_of)
     };
-    ensure(task, &session, &snapshot, Wanted { desired, findings: &no_more, view: &view }).await
+    ensure(task, &session, &snapshot, Wanted { desired, judge: &no_more, view: &view }).await
 }

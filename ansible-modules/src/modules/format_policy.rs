@@ -79,6 +79,22 @@ fn confirmation(spec: &TargetSpec, device: &Device) -> Option<String> {
     Some(format!("{}@{disk}", named(spec)?))
 }
 
+/// Says in this module's options what the plan says in the API's: how a loss would be allowed.
+pub(super) fn speak_of_confirm(desired: &Desired, snapshot: &Snapshot, plan: &mut Plan) {
+    for finding in &mut plan.findings {
+        if !finding.remedy.as_ref().is_some_and(|remedy| remedy.contains("allow_reformat")) {
+            continue;
+        }
+        let Some(wanted) = described_by(&finding.object, desired, snapshot) else { continue };
+        let confirm = device_of(snapshot, &wanted.target).and_then(|device| confirmation(&wanted.target, device));
+        let how = match confirm {
+            Some(confirm) => format!("set format: confirmed, and confirm: {confirm:?} on this target"),
+            None => "give its index, then set format: confirmed; the task will say what to confirm".to_owned(),
+        };
+        finding.remedy = Some(format!("name another device; to lose what is on this one, {how}"));
+    }
+}
+
 /// What stands against the plan by this task's rules.
 pub(super) fn findings(
     task: &Task<'_>,
@@ -93,7 +109,7 @@ pub(super) fn findings(
         let Some(device) = device_of(snapshot, spec) else { continue };
         let mut changes = plan.changes.iter();
         let change =
-            changes.find(|change| described_by(change, desired, snapshot).is_some_and(|it| it.target == *spec));
+            changes.find(|change| described_by(&change.object, desired, snapshot).is_some_and(|it| it.target == *spec));
         let object = change.map(|change| change.object.clone());
         let object = object.or_else(|| named(spec).map(|svname| ObjectKey::Target { svname }));
         let object =

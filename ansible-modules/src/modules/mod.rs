@@ -17,6 +17,8 @@ mod pool;
 mod session;
 mod table;
 mod target;
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
 

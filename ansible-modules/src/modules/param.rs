@@ -124,7 +124,7 @@ async fn run(task: &Task<'_>) -> Result<Outcome, Failure> {
         let set = snapshot.params.iter().filter(|known| named.iter().any(|(name, _)| is_it(&known.spec, name)));
         set.map(json_of).collect()
     };
-    ensure(task, &session, &snapshot, Wanted { desired, findings: &no_more, view: &view }).await
+    ensure(task, &session, &snapshot, Wanted { desired, judge: &no_more, view: &view }).await
 }
 
 /// The tunables that the task names, with their values; empty values where they are to be absent.

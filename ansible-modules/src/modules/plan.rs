@@ -14,16 +14,14 @@ use crate::contract::{Failure, Outcome};
 /// What a task wants, and what its result shows.
 pub(super) struct Wanted<'a> {
     pub(super) desired: Desired,
-    /// What stands against a plan beyond its own findings, by the module's rules.
-    pub(super) findings: &'a dyn Fn(&Desired, &Plan) -> Vec<Finding>,
+    /// Adds to a plan's findings what the module's own rules say.
+    pub(super) judge: &'a dyn Fn(&Desired, &mut Plan),
     /// The described objects as they are in a snapshot: `resource` and `previous`.
     pub(super) view: &'a dyn Fn(&Snapshot) -> Value,
 }
 
-/// For [`Wanted::findings`] where the module has no rules of its own.
-pub(super) fn no_more(_: &Desired, _: &Plan) -> Vec<Finding> {
-    Vec::new()
-}
+/// For [`Wanted::judge`] where the module has no rules of its own.
+pub(super) fn no_more(_: &Desired, _: &mut Plan) {}
 
 /// Plans against `snapshot`; outside check mode carries the plan out and reads back what is there then.
 pub(super) async fn ensure(
@@ -38,7 +36,7 @@ pub(super) async fn ensure(
     }
     let mut plan = diff(&wanted.desired, snapshot);
     plan.changes.retain(|change| !assumed.iter().any(|(object, _)| *object == change.object));
-    plan.findings.extend((wanted.findings)(&wanted.desired, &plan));
+    (wanted.judge)(&wanted.desired, &mut plan);
     let mut missing: Vec<String> = assumed.into_iter().map(|(_, why)| why).collect();
     if task.internals.check_mode {
         missing.extend(forgive_what_may_come(&mut plan));

@@ -84,5 +84,5 @@ async fn run(task: &Task<'_>) -> Result<Outcome, Failure> {
         desired.pools.push(PoolSpec { filesystem: filesystem.clone(), name: name.clone(), members });
     }
     let view = |snapshot: &Snapshot| known(snapshot).map_or(Value::Null, |pool| json_of(&pool));
-    ensure(task, &session, &snapshot, Wanted { desired, findings: &no_more, view: &view }).await
+    ensure(task, &session, &snapshot, Wanted { desired, judge: &no_more, view: &view }).await
 }

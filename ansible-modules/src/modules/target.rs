@@ -181,8 +181,12 @@ async fn run(task: &Task<'_>) -> Result<Outcome, Failure> {
         let found = described.iter().filter_map(|target| find(snapshot, target));
         found.map(json_of).collect()
     };
-    let findings = |desired: &Desired, plan: &Plan| format_policy::findings(task, desired, &consents, &snapshot, plan);
-    ensure(task, &session, &snapshot, Wanted { desired, findings: &findings, view: &view }).await
+    let judge = |desired: &Desired, plan: &mut Plan| {
+        format_policy::speak_of_confirm(desired, &snapshot, plan);
+        let more = format_policy::findings(task, desired, &consents, &snapshot, plan);
+        plan.findings.extend(more);
+    };
+    ensure(task, &session, &snapshot, Wanted { desired, judge: &judge, view: &view }).await
 }
 
 fn at(n: usize, message: &str) -> Failure {

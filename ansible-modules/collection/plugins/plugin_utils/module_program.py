@@ -164,7 +164,8 @@ class ModuleProgram(ActionBase):
         # Input that nobody reads would break the pipe under the connection.
         values.update(absent=ABSENT, unsupported=UNSUPPORTED, root_cache=ROOT_CACHE, drain="cat >/dev/null" if in_data else ":")
         script = FIND.format(cases=cases, **values) + script.format(**values)
-        done = self._low_level_execute_command(script, in_data=in_data)
+        # Core appends `&& sleep 0`, which must not stand on a line of its own.
+        done = self._low_level_execute_command(script.rstrip(), in_data=in_data)
         # A login banner may come first.
         marker = done["stdout"].find("@" + PROGRAM)
         if marker > 0 and done["stdout"][marker - 1] == "\n":
