@@ -9,7 +9,7 @@ mod node;
 
 use lustre_api::job::JobState;
 use nix::sys::signal::{Signal, kill};
-use node::{MIB, Node, TIB, op};
+use node::{MIB, Node, TIB, mke2fs_of, op, uuid_of};
 use std::time::{Duration, Instant};
 
 #[tokio::test]
@@ -21,10 +21,14 @@ async fn a_format_outlives_its_agent_and_the_next_agent_takes_it_over() {
     let begun = node.job("job").await;
     node.kill_agent();
     node.restart();
+    // The new agent tells progress of the very process that the old one started.
+    node.wait_for("job", |job| job.progress.is_some()).await;
+    assert_eq!(mke2fs_of(&begun), Some(mke2fs));
     kill(mke2fs, Signal::SIGCONT).unwrap();
     let job = node.end_of("job").await;
     assert_eq!(job.state, JobState::Done, "{job:#?}");
-    assert_eq!(job.command, begun.command, "it was not begun a second time");
+    let made_by = job.formatted.as_ref().unwrap().formatted_as.uuid.clone();
+    assert_eq!(made_by, uuid_of(&begun));
     assert!(job.formatted.unwrap().changed);
     assert!(node.check(&op("gold-MDT0000", &image)).await.unwrap().is_same);
 }
@@ -68,22 +72,38 @@ async fn a_cancelled_format_ends_within_a_second_and_is_no_target() {
 }
 
 #[tokio::test]
-async fn a_cancel_is_not_forgotten_when_the_agent_is_killed() {
+async fn an_adopted_format_can_be_cancelled() {
     let mut node = Node::start();
     let image = node.image("mdt", 4 * TIB);
     node.put("job", &op("gold-MDT0000", &image)).await.unwrap();
     let mke2fs = node.halted_mke2fs("job").await;
+    let begun = node.job("job").await;
     node.kill_agent();
     node.restart();
-    assert_eq!(node.job("job").await.state, JobState::Running);
+    assert_eq!(mke2fs_of(&begun), Some(mke2fs), "it outlived its agent");
+    let asked = Instant::now();
     node.cancel("job").await;
     let job = node.end_of("job").await;
+    assert!(asked.elapsed() < Duration::from_secs(1), "it took {:?}", asked.elapsed());
     assert_eq!(job.state, JobState::Cancelled, "{job:#?}");
-    let gone = Instant::now();
-    // It isn't the new agent's child: somebody else collects it.
-    while lustre_agent::host::mke2fs::find_by_argument("gold-MDT0000").is_some() {
-        assert!(gone.elapsed() < Duration::from_secs(5), "{mke2fs} is still there");
-    }
+    assert_eq!(mke2fs_of(&begun), None);
+    assert!(node.device(&image).await.formatted_as.unwrap().incomplete);
+}
+
+#[tokio::test]
+async fn a_cancel_survives_the_agent_and_marks_what_a_dead_mke2fs_left() {
+    let mut node = Node::start();
+    let image = node.image("mdt", 4 * TIB);
+    node.put("job", &op("gold-MDT0000", &image)).await.unwrap();
+    let mke2fs = node.halted_mke2fs("job").await;
+    // Asked and killed at once: the cancel is in the journal, whether or not the agent got to obeying it.
+    node.cancel("job").await;
+    node.kill_agent();
+    // It may be gone already.
+    let _ = kill(mke2fs, Signal::SIGKILL);
+    node.restart();
+    let job = node.end_of("job").await;
+    assert_eq!(job.state, JobState::Cancelled, "{job:#?}");
     assert!(node.device(&image).await.formatted_as.unwrap().incomplete);
 }
 

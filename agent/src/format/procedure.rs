@@ -117,9 +117,8 @@ impl Format<'_> {
         let device = self.host.device(&self.wanted.device)?;
         if let Some(begun) = &begun {
             check_identity(&device, begun)?;
-            self.outlive(&device, begun)?;
         }
-        let lock = self.take_lock(&device)?;
+        let lock = self.take_lock(&device, begun.as_ref())?;
         if let Some(begun) = &begun
             && self.is_made(&device, begun.uuid)?
         {
@@ -399,9 +398,14 @@ impl Format<'_> {
         Ok(())
     }
 
-    fn take_lock(&self, device: &Device) -> Result<DeviceLock, FormatEnd> {
+    /// The lock of the device's disk. An earlier agent's `mke2fs` that still holds it is waited for.
+    fn take_lock(&self, device: &Device, begun: Option<&Begun>) -> Result<DeviceLock, FormatEnd> {
         let asked = Instant::now();
         loop {
+            // Looked for each time: an agent may have been killed before its mke2fs was more than a fork of itself.
+            if let Some(begun) = begun {
+                self.outlive(device, begun)?;
+            }
             if let Some(lock) = lock::lock(&self.host.root, device)? {
                 return Ok(lock);
             }

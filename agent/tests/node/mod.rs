@@ -179,7 +179,7 @@ impl Node {
     /// Waits until the job's `mke2fs` runs, and stops it there: nothing goes on until it is killed or continued.
     pub(crate) async fn halted_mke2fs(&self, id: &str) -> Pid {
         let job = self.wait_for(id, |job| !job.command.is_empty()).await;
-        let uuid = &job.command[job.command.iter().position(|word| word == "-U").unwrap() + 1];
+        let uuid = &uuid_of(&job);
         let begun = Instant::now();
         loop {
             if let Some(process) = lustre_agent::host::mke2fs::find_by_argument(uuid) {
@@ -191,6 +191,16 @@ impl Node {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
+}
+
+/// The UUID that a format chose: its `mke2fs` has it among its arguments.
+pub(crate) fn uuid_of(job: &AgentJob) -> String {
+    job.command[job.command.iter().position(|word| word == "-U").unwrap() + 1].clone()
+}
+
+/// The running `mke2fs` of a job, whoever started it.
+pub(crate) fn mke2fs_of(job: &AgentJob) -> Option<Pid> {
+    lustre_agent::host::mke2fs::find_by_argument(&uuid_of(job)).map(|process| Pid::from_raw(process.pid))
 }
 
 impl Drop for Node {

@@ -10,7 +10,6 @@ use std::{
     ffi::OsString,
     fs::{self, File},
     io::{Read, Seek, SeekFrom},
-    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -56,32 +55,28 @@ pub fn boot_id() -> String {
 }
 
 impl Mke2fsRun {
-    /// Starts it in its own process group, its output in files: so it outlives the agent undisturbed.
+    /// Starts it in a session of its own, its output in files: so it outlives the agent undisturbed.
+    ///
+    /// A process group alone is not enough: the agent's death would orphan it, and the kernel sends SIGHUP to an orphaned
+    /// group with a stopped process in it; so would a closing terminal. `setsid` runs the program in its own place, so
+    /// that session, group and process have one id.
     pub fn start(spawn: Spawn<'_>) -> Result<Self, HostError> {
-        let [program, args @ ..] = spawn.command else {
-            unreachable!("a command has a program: built by the format");
-        };
         let mut lock = spawn.lock;
         lock.seek(SeekFrom::End(0)).map_err(HostError::io("seek in", spawn.output_dir))?;
         let file = |name: &str| {
             let path = spawn.output_dir.join(name);
             File::create(&path).map_err(HostError::io("create", &path))
         };
-        let child = Command::new(program)
-            .args(args)
+        let child = Command::new("setsid")
+            .args(spawn.command)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into()))
             .env("LC_ALL", "C")
             .stdin(Stdio::from(lock))
             .stdout(file("stdout")?)
             .stderr(file("stderr")?)
-            .process_group(0)
             .spawn()
-            .map_err(|source| HostError::ToolMissing {
-                tool: program.to_string_lossy().into_owned(),
-                package: "e2fsprogs",
-                source,
-            })?;
+            .map_err(|source| HostError::ToolMissing { tool: "setsid".to_owned(), package: "util-linux", source })?;
         let pid = i32::try_from(child.id()).expect("process ids are positive i32");
         // Ours until it is waited for, so the entry can't be another process's.
         let start_ticks = stat(pid).map_or(0, |stat| stat.start_ticks);
@@ -220,6 +215,8 @@ mod tests {
 
         run.signal(Signal::SIGKILL);
         while run.is_running() {
+            // Until setsid has made the group, there is nobody to get the signal.
+            run.signal(Signal::SIGKILL);
             std::thread::yield_now();
         }
         assert!(run.status().contains("signal: 9"), "{}", run.status());
