@@ -7,9 +7,9 @@
 
 mod node;
 
-use lustre_api::job::JobState;
+use lustre_api::{agent::FormatOp, job::JobState};
 use nix::sys::signal::{Signal, kill};
-use node::{MIB, Node, TIB, mke2fs_of, op, uuid_of};
+use node::{MIB, Node, TIB, ends_of, mke2fs_of, op, run, uuid_of};
 use std::time::{Duration, Instant};
 
 #[tokio::test]
@@ -150,4 +150,35 @@ async fn progress_is_told_while_mke2fs_works_and_is_never_old() {
     let job = node.end_of("job").await;
     assert_eq!(job.state, JobState::Done);
     assert!(job.output.iter().any(|line| line.contains("Writing inode tables: done")), "{:#?}", job.output);
+}
+
+#[tokio::test]
+async fn what_came_onto_the_device_after_a_crash_is_left_alone_whatever_the_flags() {
+    for is_cancelled in [false, true] {
+        let mut node = Node::start();
+        let image = node.image("mdt", 4 * TIB);
+        let op = FormatOp { allow_reformat: true, ..op("gold-MDT0000", &image) };
+        node.put("job", &op).await.unwrap();
+        let mke2fs = node.halted_mke2fs("job").await;
+        if is_cancelled {
+            node.cancel("job").await;
+        }
+        node.kill_agent();
+        let _ = kill(mke2fs, Signal::SIGKILL);
+        // A cancel may have been obeyed already; then there is nothing left to resume.
+        run("mkfs.xfs", &["-q", "-f", image.to_str().unwrap()]);
+        let before = ends_of(&image);
+        node.restart();
+        let job = node.end_of("job").await;
+        assert!(is_cancelled || job.state == JobState::Failed, "{job:#?}");
+        assert_eq!(ends_of(&image), before, "{job:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_system_that_was_cut_off_at_its_end_is_begun_again() {
+    let node = Node::start();
+    let image = node.image("ost", 300 * MIB);
+    run("mke2fs", &["-q", "-F", "-L", "lustre-partial", image.to_str().unwrap()]);
+    assert!(node.formatted("again", &op("gold-OST0000", &image)).await.changed);
 }

@@ -5,7 +5,7 @@
 
 use super::Wanted;
 use crate::host::{Device, Host, HostError, Usage, mke2fs::MIN_TARGET_BYTES, usage};
-use crate::observe::{Content, Observed};
+use crate::observe::{Content, Observed, UNFINISHED_LABEL};
 use lustre_api::device::{FormattedAs, Refusal, RefusalCode};
 use lustre_types::{ByteSize, NidList};
 
@@ -69,6 +69,8 @@ fn holds(device: &Device, content: &Content) -> Option<Refusal> {
     let (code, message) = match content {
         Content::Blank => return None,
         Content::Target(target) if target.incomplete => return None,
+        // Cut off while mke2fs wrote its last blocks: it never was a target.
+        Content::Unreadable { label, .. } if label == UNFINISHED_LABEL => return None,
         Content::Target(target) => {
             let mgs = target.mgs_nids.as_ref().map_or_else(String::new, |nids| format!(" of the MGS at {nids}"));
             let state = if target.registered { "registered target" } else { "never registered target" };

@@ -151,11 +151,18 @@ impl Format<'_> {
     /// Everything that must be true right before the first write, in this order: use, size, contents, other nodes,
     /// and that it is still what the plan saw.
     fn check(&self, device: &Device, observed: &Observed, begun: Option<&Begun>) -> Result<(), FormatEnd> {
+        let found = observed.content.to_string();
         let mut refusals = guard::against(self.host, device, observed, self.wanted)?;
         refusals.retain(|refusal| !(self.op.allow_reformat && refusal.code.is_overridable()));
-        if let (Some(_), Content::Foreign(found)) = (begun, &observed.content) {
-            // Our own killed mke2fs leaves bytes that nobody recognises. Anything recognised came after it.
-            if found.iter().all(|signature| signature.kind == signatures::UNKNOWN_DATA) {
+        if let Some(begun) = begun {
+            if !is_left_by_us(&observed.content) && found != begun.formatted_over {
+                // Somebody made use of the device while nobody worked on it. No flag was given for that.
+                return Err(FormatEnd::Changed(format!(
+                    "{} holds {found} now, which came after the format had begun",
+                    device.path.display()
+                )));
+            }
+            if is_left_by_us(&observed.content) {
                 refusals.retain(|refusal| !refusal.code.is_overridable());
             }
         }
@@ -169,7 +176,6 @@ impl Format<'_> {
                 device.size_bytes
             )));
         }
-        let found = observed.content.to_string();
         let is_ours = begun.is_some() || matches!(&observed.content, Content::Target(target) if target.incomplete);
         if let Some(expected) = self.op.expect_content.as_ref().filter(|expected| **expected != found && !is_ours) {
             return Err(FormatEnd::Changed(format!(
@@ -463,6 +469,16 @@ impl Format<'_> {
     /// The command that a format would run now, its UUID and directory not yet chosen.
     pub fn preview(host: &Host, wanted: &Wanted, device: &Device) -> Result<Vec<String>, HostError> {
         command(host, wanted, device, Uuid::nil(), &PathBuf::from("root"))
+    }
+}
+
+/// What a killed `mke2fs` of ours may leave: nothing, our mark, or bytes that nobody recognises.
+fn is_left_by_us(content: &Content) -> bool {
+    match content {
+        Content::Blank => true,
+        Content::Target(target) => target.incomplete,
+        Content::Unreadable { label, .. } => label == UNFINISHED_LABEL,
+        Content::Foreign(found) => found.iter().all(|signature| signature.kind == signatures::UNKNOWN_DATA),
     }
 }
 
