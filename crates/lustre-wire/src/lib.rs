@@ -4,4 +4,10 @@
 //! Input is a stranger's: decoding never panics and never allocates on the word of a length field; values that this
 //! code doesn't know survive a round trip.
 
+pub mod bytes;
+pub mod ldlm;
+pub mod llog;
+pub mod lnet;
+pub mod mgs;
 pub mod mountdata;
+pub mod ptlrpc;

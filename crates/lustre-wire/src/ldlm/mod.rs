@@ -1,0 +1,1 @@
+//! Locks: resource names, enqueue, cancel and callbacks of plain locks.

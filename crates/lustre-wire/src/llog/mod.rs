@@ -1,0 +1,1 @@
+//! Config logs: headers, records, `lustre_cfg`, markers, and what they say.

@@ -1,0 +1,1 @@
+//! LNet over TCP: acceptor request, HELLO, frames, message headers, ping and discovery.

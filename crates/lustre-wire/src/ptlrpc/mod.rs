@@ -1,0 +1,1 @@
+//! RPC messages: the message with its buffers, the body, connect data, bulk descriptors.
