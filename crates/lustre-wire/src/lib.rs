@@ -5,6 +5,7 @@
 //! code doesn't know survive a round trip.
 
 pub mod bytes;
+pub mod fixed;
 pub mod ldlm;
 pub mod llog;
 pub mod lnet;
