@@ -21,6 +21,8 @@ pub(crate) trait Kind: Send + Sync + 'static {
     const TABLE: &'static Table;
     /// Operations that run a job, and so have a timeout.
     const TIMEOUTS: &'static [&'static str] = &[];
+    /// The attribute that tells it from others before the MGS named it.
+    const TOLD_BY: &'static str = "name";
     /// What a person describes, as the MGS takes it.
     type Spec: DeserializeOwned + Clone + Send + Sync + 'static;
 
@@ -350,7 +352,7 @@ impl<K: Kind> Resource for Managed<K> {
                     && !self.session.is_first_of(&format!("{} {name}", K::TABLE.name))
                 {
                     let text = "the configuration describes it more than once; each object belongs to one resource";
-                    return diags.error("Described twice", format!("{} {name}: {text}.", K::TABLE.name));
+                    return diags.error_at(K::TOLD_BY, "Described twice", format!("{} {name}: {text}.", K::TABLE.name));
                 }
             }
             PlanKind::Update => {

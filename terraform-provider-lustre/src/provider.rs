@@ -40,7 +40,7 @@ impl Provider for Lustre {
                     Type::String,
                     Mode::Optional,
                     format!(
-                        "Where the API of the MGS is: `http://mgs1:7079`, or `unix:///run/lustre-mgs/api.sock` on the \
+                        "Where the API of the MGS is: `http://mgs1:7070`, or `unix:///run/lustre-mgs/api.sock` on the \
                          MGS itself. Environment variable: `{ENDPOINT_VAR}`. There is no default."
                     ),
                 ),

@@ -4,14 +4,13 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// How long a daemon may take for what takes moments on an idle machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::device::LoopDevice;
 
 /// A daemon that says on standard output where it listens.
 struct Daemon {
@@ -48,14 +47,23 @@ impl Drop for Daemon {
     }
 }
 
-/// An MGS on a redb file.
+/// An MGS on a redb file. Its NID is `10.9.0.1@tcp`.
 pub struct Mgs {
     daemon: Daemon,
-    dir: PathBuf,
+    dir: Arc<TempDir>,
 }
 
 impl Mgs {
-    fn start(dir: &Path, listen: &str) -> anyhow::Result<Daemon> {
+    /// Starts a new one, in a directory of its own.
+    pub fn start() -> anyhow::Result<Self> {
+        Self::start_in(Arc::new(tempfile::tempdir()?))
+    }
+
+    fn start_in(dir: Arc<TempDir>) -> anyhow::Result<Self> {
+        Ok(Self { daemon: Self::spawn(dir.path(), "127.0.0.1:0")?, dir })
+    }
+
+    fn spawn(dir: &Path, listen: &str) -> anyhow::Result<Daemon> {
         let mut command = Command::new(crate::binary("lustre-mgs")?);
         command.args(["--listen", listen, "--nid", "10.9.0.1@tcp", "--store"]).arg(dir.join("mgs.redb"));
         Daemon::start(&mut command, &dir.join("mgs.log")).context("lustre-mgs")
@@ -70,8 +78,16 @@ impl Mgs {
     pub fn crash_and_restart(&mut self) -> anyhow::Result<()> {
         let listen = self.daemon.url.trim_start_matches("http://").to_owned();
         self.daemon.kill();
-        self.daemon = Self::start(&self.dir, &listen)?;
+        self.daemon = Self::spawn(self.dir.path(), &listen)?;
         Ok(())
+    }
+
+    /// What `mgsctl -o json ARGUMENTS` prints; its error text when it fails.
+    pub fn mgsctl(&self, arguments: &[&str]) -> anyhow::Result<Value> {
+        let mut command = Command::new(crate::binary("mgsctl")?);
+        let output = command.args(["--endpoint", self.endpoint(), "-o", "json"]).args(arguments).output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
+        Ok(serde_json::from_slice(&output.stdout)?)
     }
 }
 
@@ -85,7 +101,7 @@ pub struct Agent {
 }
 
 impl Agent {
-    fn start(node: &str, dir: &Path, mgs: &str, listen: &str) -> anyhow::Result<Daemon> {
+    fn spawn(node: &str, dir: &Path, mgs: &str, listen: &str) -> anyhow::Result<Daemon> {
         std::fs::create_dir_all(dir.join("images"))?;
         let mut command = Command::new(crate::binary("lustre-agent")?);
         command.args(["--node", node, "--listen", listen, "--mgs", mgs, "--nid", "10.9.0.2@tcp"]);
@@ -111,11 +127,23 @@ impl Agent {
         &self.daemon.url
     }
 
+    /// Makes a sparse file of `size_bytes`, and a loop device on it. Needs root. Returns the device, with its path.
+    pub fn loop_device(&self, name: &str, size_bytes: u64) -> anyhow::Result<LoopDevice> {
+        let path = self.dir.join(name);
+        File::create_new(&path)?.set_len(size_bytes)?;
+        LoopDevice::on(&path)
+    }
+
+    /// SIGKILL; what it had started may go on.
+    pub fn kill(&mut self) {
+        self.daemon.kill();
+    }
+
     /// Kills it with SIGKILL and starts it again at the same place; what it had started may go on meanwhile.
     pub fn crash_and_restart(&mut self) -> anyhow::Result<()> {
         let listen = self.daemon.url.trim_start_matches("http://").to_owned();
         self.daemon.kill();
-        self.daemon = Self::start(&self.node, &self.dir, &self.mgs, &listen)?;
+        self.daemon = Self::spawn(&self.node, &self.dir, &self.mgs, &listen)?;
         Ok(())
     }
 }
@@ -126,20 +154,19 @@ pub struct Cluster {
     pub mgs: Mgs,
     /// The agents, as started.
     pub agents: Vec<Agent>,
-    dir: TempDir,
+    dir: Arc<TempDir>,
 }
 
 impl Cluster {
     /// Starts an MGS and an agent for each node, and waits until all nodes have enrolled.
     pub fn start(nodes: &[&str]) -> anyhow::Result<Self> {
-        let dir = tempfile::tempdir()?;
-        let daemon = Mgs::start(dir.path(), "127.0.0.1:0")?;
-        let mgs = Mgs { daemon, dir: dir.path().to_owned() };
+        let dir = Arc::new(tempfile::tempdir()?);
+        let mgs = Mgs::start_in(Arc::clone(&dir))?;
         let mut agents = Vec::new();
         for node in nodes {
             let home = dir.path().join(node);
             std::fs::create_dir_all(&home)?;
-            let daemon = Agent::start(node, &home, mgs.endpoint(), "127.0.0.1:0")?;
+            let daemon = Agent::spawn(node, &home, mgs.endpoint(), "127.0.0.1:0")?;
             agents.push(Agent { node: (*node).to_owned(), daemon, dir: home, mgs: mgs.endpoint().to_owned() });
         }
         let cluster = Self { mgs, agents, dir };
@@ -163,23 +190,21 @@ impl Cluster {
         self.dir.path()
     }
 
+    /// As [`Cluster::agent`], to kill and restart it.
+    ///
+    /// # Panics
+    /// When the cluster was started without it.
+    pub fn agent_mut(&mut self, node: &str) -> &mut Agent {
+        self.agents.iter_mut().find(|agent| agent.node == node).expect("the cluster was started with this node")
+    }
+
     /// What `mgsctl -o json ARGUMENTS` prints; its error text when it fails.
     pub fn mgsctl(&self, arguments: &[&str]) -> anyhow::Result<Value> {
-        let mut command = Command::new(crate::binary("mgsctl")?);
-        let output = command.args(["--endpoint", self.mgs.endpoint(), "-o", "json"]).args(arguments).output()?;
-        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
-        Ok(serde_json::from_slice(&output.stdout)?)
+        self.mgs.mgsctl(arguments)
     }
 
     /// Waits until `holds`, with a deadline.
     pub fn wait_for(&self, what: &str, holds: impl Fn() -> anyhow::Result<bool>) -> anyhow::Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        while !holds()? {
-            if Instant::now() > deadline {
-                bail!("waited {} s for {what}", PATIENCE.as_secs());
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Ok(())
+        crate::wait_for(what, holds)
     }
 }

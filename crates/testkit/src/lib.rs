@@ -10,12 +10,33 @@
 //! ```
 
 mod daemon;
+mod device;
 mod terraform;
 
 pub use daemon::{Agent, Cluster, Mgs};
-pub use terraform::{Ran, Terraform};
+pub use device::{HaltedFormat, LoopDevice, Mounted, run};
+pub use terraform::{Diagnostic, Said, Terraform, diagnostics};
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long anything may take here that takes moments on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until `holds`, with a deadline.
+pub fn wait_for(what: &str, mut holds: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds()? {
+        anyhow::ensure!(Instant::now() < deadline, "waited {} s for {what}", PATIENCE.as_secs());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+/// The top of the repository.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("crates/testkit is below it")
+}
 
 /// A binary of this workspace's debug build. Errors when it was not built: `cargo build --workspace --bins` does.
 pub fn binary(name: &str) -> anyhow::Result<PathBuf> {

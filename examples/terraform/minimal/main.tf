@@ -1,6 +1,6 @@
 # One file system, one metadata target and one object storage target on one server.
 #
-#   export LUSTRE_MGS_ENDPOINT=http://mgs1:7079
+#   export LUSTRE_MGS_ENDPOINT=http://mgs1:7070
 #   terraform apply -var node=oss1 -var mdt_device=/dev/sdb -var ost_device=/dev/sdc
 
 terraform {

@@ -7,5 +7,5 @@ terraform {
 }
 
 provider "lustre" {
-  endpoint = "http://mgs1:7079"
+  endpoint = "http://mgs1:7070"
 }

@@ -74,7 +74,7 @@ fn next_steps(job: &Job) -> String {
             job.id
         )
     } else {
-        format!("Watch it with `mgsctl job wait {id}`, stop it with `mgsctl job cancel {id}`.", id = job.id)
+        format!("Watch it with `mgsctl job watch {id}`, stop it with `mgsctl job cancel {id}`.", id = job.id)
     }
 }
 

@@ -48,6 +48,7 @@ fn may_hold_data(prior: &Value) -> bool {
 impl Kind for Target {
     const TABLE: &'static Table = &TARGET;
     const TIMEOUTS: &'static [&'static str] = &["create", "update", "delete"];
+    const TOLD_BY: &'static str = "device";
     type Spec = TargetSpec;
 
     fn name(object: &Value) -> Option<String> {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::workspace::{Workspace, repository};
+use testkit::{Terraform, repository};
 
 /// Directories with `.tf` files below `root`.
 fn directories_with_tf(root: &Path) -> Vec<PathBuf> {
@@ -28,7 +28,7 @@ fn directories_with_tf(root: &Path) -> Vec<PathBuf> {
 
 const REQUIRED: &str = "terraform {\n  required_providers {\n    lustre = { source = \"chandelier/lustre\" }\n  }\n}\n";
 
-fn assert_valid(ws: &Workspace, what: &Path) {
+fn assert_valid(ws: &Terraform, what: &Path) {
     let said = ws.json(&["validate"]);
     let errors = said["diagnostics"].as_array().expect("diagnostics").iter();
     let errors: Vec<_> = errors.filter(|diag| diag["severity"] == "error").collect();
@@ -38,7 +38,7 @@ fn assert_valid(ws: &Workspace, what: &Path) {
 #[test]
 fn whole_examples_are_valid() {
     for dir in directories_with_tf(&repository().join("examples/terraform")) {
-        let ws = Workspace::new();
+        let ws = Terraform::new();
         ws.copy(&dir);
         assert_valid(&ws, &dir);
     }
@@ -47,7 +47,7 @@ fn whole_examples_are_valid() {
 #[test]
 fn examples_of_the_documentation_are_valid() {
     for dir in directories_with_tf(&repository().join("terraform-provider-lustre/examples")) {
-        let ws = Workspace::new();
+        let ws = Terraform::new();
         ws.copy(&dir);
         if !dir.ends_with("provider") {
             ws.write("required.tf", REQUIRED);
@@ -58,7 +58,7 @@ fn examples_of_the_documentation_are_valid() {
 
 #[test]
 fn examples_are_formatted() {
-    let ws = Workspace::new();
+    let ws = Terraform::new();
     for root in ["examples/terraform", "terraform-provider-lustre/examples"] {
         let root = repository().join(root);
         let said = ws.run(&["fmt", "-check", "-recursive", root.to_str().expect("UTF-8")]);
@@ -68,7 +68,7 @@ fn examples_are_formatted() {
 
 #[test]
 fn functions_need_no_server_and_no_configuration() {
-    let ws = Workspace::new();
+    let ws = Terraform::new();
     ws.write(
         "main.tf",
         &(REQUIRED.to_owned()
@@ -82,7 +82,7 @@ fn functions_need_no_server_and_no_configuration() {
     );
     let said = ws.run(&["apply", "-auto-approve"]);
     assert_eq!(said.code, 0, "{}", said.text);
-    let out = ws.json(&["output"]);
+    let out = ws.outputs();
     assert_eq!(out["nid"]["value"]["network"], "o2ib1");
     assert_eq!(out["source"]["value"], "10.0.0.1@tcp:10.0.0.2@tcp:/scratch");
     assert_eq!(out["nodes"]["value"], serde_json::json!(["oss08", "oss09", "oss10"]));
@@ -96,7 +96,7 @@ fn functions_need_no_server_and_no_configuration() {
 
 #[test]
 fn wrong_values_are_refused_at_their_line_before_anybody_is_asked() {
-    let ws = Workspace::new();
+    let ws = Terraform::new();
     for (attribute, value, message) in [
         ("filesystem", r#""much-too-long""#, "much-too-long"),
         ("index", "65504", "65504 is out of range"),
@@ -126,7 +126,7 @@ fn wrong_values_are_refused_at_their_line_before_anybody_is_asked() {
 
 #[test]
 fn a_timeout_that_is_none_is_refused() {
-    let ws = Workspace::new();
+    let ws = Terraform::new();
     ws.write(
         "main.tf",
         &format!(
@@ -140,7 +140,7 @@ fn a_timeout_that_is_none_is_refused() {
 
 #[test]
 fn without_an_endpoint_nothing_is_guessed() {
-    let ws = Workspace::new();
+    let ws = Terraform::new();
     ws.write("main.tf", &format!("{REQUIRED}resource \"lustre_filesystem\" \"f\" {{\n  name = \"x\"\n}}\n"));
     let said = ws.run(&["plan"]);
     assert_eq!(said.code, 1);

@@ -1,46 +1,6 @@
 //! File systems, tunables and pools against a real MGS.
 
-use serde_json::Value as Json;
-
-use crate::cluster::Mgs;
-use crate::workspace::{Said, Workspace};
-
-/// A workspace whose provider talks to this MGS.
-pub(crate) fn workspace(mgs: &Mgs) -> Workspace {
-    let ws = Workspace::new();
-    ws.write(
-        "provider.tf",
-        &format!(
-            "terraform {{\n  required_providers {{\n    lustre = {{ source = \"chandelier/lustre\" }}\n  }}\n}}\n\
-             provider \"lustre\" {{\n  endpoint = {:?}\n}}\n",
-            mgs.endpoint
-        ),
-    );
-    ws
-}
-
-pub(crate) fn apply(ws: &Workspace) -> Said {
-    let said = ws.run(&["apply", "-auto-approve"]);
-    assert_eq!(said.code, 0, "{}", said.text);
-    said
-}
-
-pub(crate) fn plan(ws: &Workspace) -> Said {
-    ws.run(&["plan", "-detailed-exitcode"])
-}
-
-pub(crate) fn expect_empty_plan(ws: &Workspace) {
-    let said = plan(ws);
-    assert_eq!(said.code, 0, "the plan is not empty: {}", said.text);
-}
-
-/// The attributes of a resource in state.
-pub(crate) fn state(ws: &Workspace, address: &str) -> Json {
-    let state = ws.json(&["show"]);
-    let resources = state["values"]["root_module"]["resources"].as_array().cloned().unwrap_or_default();
-    let found = resources.into_iter().find(|resource| resource["address"] == address);
-    found.map(|mut resource| resource["values"].take()).unwrap_or_default()
-}
+use testkit::{Mgs, Terraform};
 
 const OBJECTS: &str = r#"
 resource "lustre_filesystem" "scratch" {
@@ -68,48 +28,48 @@ output "mount" {
 
 #[test]
 fn apply_second_plan_drift_repair_and_destroy() {
-    let mut mgs = Mgs::start();
-    let ws = workspace(&mgs);
+    let mut mgs = Mgs::start().expect("an MGS");
+    let ws = Terraform::at(mgs.endpoint());
     ws.write("main.tf", OBJECTS);
-    apply(&ws);
-    assert_eq!(ws.json(&["output"])["mount"]["value"], "10.0.0.1@tcp:/scratch");
-    assert_eq!(state(&ws, "lustre_param.dirty")["canonical_name"], "osc.scratch-*.max_dirty_mb");
-    expect_empty_plan(&ws);
+    ws.apply();
+    assert_eq!(ws.outputs()["mount"]["value"], "10.9.0.1@tcp:/scratch");
+    assert_eq!(ws.state("lustre_param.dirty")["canonical_name"], "osc.scratch-*.max_dirty_mb");
+    ws.expect_empty_plan();
 
     // What was acknowledged is still there after a crash.
-    mgs.crash_and_restart();
-    expect_empty_plan(&ws);
+    mgs.crash_and_restart().expect("the MGS again");
+    ws.expect_empty_plan();
 
     // Somebody else changes things: another configuration without this state.
-    let other = workspace(&mgs);
+    let other = Terraform::at(mgs.endpoint());
     other.write("main.tf", &OBJECTS.replace("512M", "1G").replace("for all", "for me"));
-    apply(&other);
-    let said = plan(&ws);
+    other.apply();
+    let said = ws.plan();
     assert_eq!(said.code, 2);
     assert!(said.text.contains(r#"~ value = "1G" -> "512M""#), "{}", said.text);
     assert!(said.text.contains(r#"~ description = "for me" -> "for all""#), "{}", said.text);
-    apply(&ws);
-    expect_empty_plan(&ws);
+    ws.apply();
+    ws.expect_empty_plan();
 
     // Another spelling of the same is no change.
     ws.write("main.tf", &OBJECTS.replace("512M", "512"));
-    expect_empty_plan(&ws);
+    ws.expect_empty_plan();
 
     let said = ws.run(&["destroy", "-auto-approve"]);
     assert_eq!(said.code, 0, "{}", said.text);
     // What is gone is planned anew.
-    let said = plan(&other);
+    let said = other.plan();
     assert!(said.text.contains("Plan: 3 to add"), "{}", said.text);
 }
 
 #[test]
 fn imported_objects_plan_empty_with_generated_configuration() {
-    let mgs = Mgs::start();
-    let ws = workspace(&mgs);
+    let mgs = Mgs::start().expect("an MGS");
+    let ws = Terraform::at(mgs.endpoint());
     ws.write("main.tf", OBJECTS);
-    apply(&ws);
+    ws.apply();
 
-    let ws = workspace(&mgs);
+    let ws = Terraform::at(mgs.endpoint());
     ws.write(
         "import.tf",
         r#"
@@ -130,11 +90,11 @@ fn imported_objects_plan_empty_with_generated_configuration() {
     let said = ws.run(&["plan", "-generate-config-out=generated.tf"]);
     assert_eq!(said.code, 0, "{}", said.text);
     assert!(said.text.contains("3 to import, 0 to add, 0 to change, 0 to destroy"), "{}", said.text);
-    apply(&ws);
-    expect_empty_plan(&ws);
+    ws.apply();
+    ws.expect_empty_plan();
 
     // By command, into a configuration written by hand.
-    let ws = workspace(&mgs);
+    let ws = Terraform::at(mgs.endpoint());
     ws.write("main.tf", OBJECTS);
     for (address, id) in [
         ("lustre_filesystem.scratch", "scratch"),
@@ -144,21 +104,21 @@ fn imported_objects_plan_empty_with_generated_configuration() {
         let said = ws.run(&["import", address, id]);
         assert_eq!(said.code, 0, "{}", said.text);
     }
-    let said = plan(&ws);
+    let said = ws.plan();
     // The policy is not stored by the MGS: an import starts with the default.
     assert!(said.text.contains(r#"~ deletion_policy = "PREVENT" -> "DEREGISTER""#), "{}", said.text);
     assert!(said.text.contains("0 to add, 1 to change, 0 to destroy"), "{}", said.text);
-    apply(&ws);
-    expect_empty_plan(&ws);
+    ws.apply();
+    ws.expect_empty_plan();
 }
 
 #[test]
 fn a_file_system_is_neither_destroyed_nor_renamed_by_default() {
-    let mgs = Mgs::start();
-    let ws = workspace(&mgs);
+    let mgs = Mgs::start().expect("an MGS");
+    let ws = Terraform::at(mgs.endpoint());
     let config = "resource \"lustre_filesystem\" \"f\" {\n  name = \"home\"\n}\n";
     ws.write("main.tf", config);
-    apply(&ws);
+    ws.apply();
     for said in [ws.run(&["plan", "-destroy"]), {
         ws.write("main.tf", &config.replace("home", "house"));
         ws.run(&["plan"])
@@ -168,19 +128,19 @@ fn a_file_system_is_neither_destroyed_nor_renamed_by_default() {
     }
     // Forgotten, and still there.
     ws.write("main.tf", &config.replace("}", "  deletion_policy = \"ABANDON\"\n}"));
-    apply(&ws);
+    ws.apply();
     ws.write("main.tf", "");
-    apply(&ws);
+    ws.apply();
     ws.write("main.tf", config);
     let said = ws.run(&["import", "lustre_filesystem.f", "home"]);
     assert_eq!(said.code, 0, "{}", said.text);
-    expect_empty_plan(&ws);
+    ws.expect_empty_plan();
 }
 
 #[test]
 fn what_is_wrong_is_refused_at_plan_time_at_its_line() {
-    let mgs = Mgs::start();
-    let ws = workspace(&mgs);
+    let mgs = Mgs::start().expect("an MGS");
+    let ws = Terraform::at(mgs.endpoint());
     let param = |name: &str, value: &str| {
         format!("resource \"lustre_param\" \"p\" {{\n  name  = {name:?}\n  value = {value:?}\n}}\n")
     };
@@ -209,8 +169,8 @@ fn what_is_wrong_is_refused_at_plan_time_at_its_line() {
 
 #[test]
 fn the_same_object_twice_is_refused() {
-    let mgs = Mgs::start();
-    let ws = workspace(&mgs);
+    let mgs = Mgs::start().expect("an MGS");
+    let ws = Terraform::at(mgs.endpoint());
     ws.write(
         "main.tf",
         "resource \"lustre_filesystem\" \"a\" {\n  name = \"x\"\n}\nresource \"lustre_filesystem\" \"b\" {\n  name = \"x\"\n}\n",
@@ -222,29 +182,29 @@ fn the_same_object_twice_is_refused() {
 
 #[test]
 fn a_change_between_plan_and_apply_is_a_conflict_and_names_the_object() {
-    let mgs = Mgs::start();
-    let ws = workspace(&mgs);
+    let mgs = Mgs::start().expect("an MGS");
+    let ws = Terraform::at(mgs.endpoint());
     ws.write("main.tf", OBJECTS);
-    apply(&ws);
+    ws.apply();
     ws.write("main.tf", &OBJECTS.replace("512M", "256M"));
     assert_eq!(ws.run(&["plan", "-out=saved"]).code, 0);
 
     // Terraform's own check of a saved plan sees its state only, and that is the same.
-    let other = workspace(&mgs);
+    let other = Terraform::at(mgs.endpoint());
     other.write("main.tf", &OBJECTS.replace("512M", "1G"));
-    let said = apply(&other);
+    let said = other.apply();
     assert!(said.text.contains("Exists already"), "taking over is said: {}", said.text);
     let said = ws.run(&["apply", "saved"]);
     assert_eq!(said.code, 1, "{}", said.text);
     assert!(said.text.contains("Changed since the plan"), "{}", said.text);
     assert!(said.text.contains(r#"value was "512M" and is "1G""#), "{}", said.text);
-    apply(&ws);
-    assert_eq!(state(&ws, "lustre_param.dirty")["value"], "256M");
+    ws.apply();
+    assert_eq!(ws.state("lustre_param.dirty")["value"], "256M");
 }
 
 #[test]
 fn an_mgs_that_is_away_is_named_and_asked_once() {
-    let ws = Workspace::new();
+    let ws = Terraform::new();
     ws.write(
         "main.tf",
         "terraform {\n  required_providers {\n    lustre = { source = \"chandelier/lustre\" }\n  }\n}\n\
@@ -260,16 +220,16 @@ fn an_mgs_that_is_away_is_named_and_asked_once() {
 
 #[test]
 fn endpoint_and_token_come_from_the_environment_too() {
-    let mgs = Mgs::start();
-    let ws = Workspace::new();
+    let mgs = Mgs::start().expect("an MGS");
+    let ws = Terraform::new();
     ws.write(
         "main.tf",
         "terraform {\n  required_providers {\n    lustre = { source = \"chandelier/lustre\" }\n  }\n}\n\
          resource \"lustre_filesystem\" \"f\" {\n  name = \"env\"\n}\n",
     );
-    let mut command = ws.terraform(&["apply", "-auto-approve", "-no-color"]);
-    let said = Workspace::said(
-        command.env("LUSTRE_MGS_ENDPOINT", &mgs.endpoint).env("LUSTRE_MGS_TOKEN", "secret-of-this-test"),
+    let mut command = ws.command(&["apply", "-auto-approve", "-no-color"]);
+    let said = Terraform::said(
+        command.env("LUSTRE_MGS_ENDPOINT", mgs.endpoint()).env("LUSTRE_MGS_TOKEN", "secret-of-this-test"),
     );
     assert_eq!(said.code, 0, "{}", said.text);
     let state = std::fs::read_to_string(ws.path("terraform.tfstate")).expect("state");
@@ -278,8 +238,8 @@ fn endpoint_and_token_come_from_the_environment_too() {
 
 #[test]
 fn data_sources_show_what_is_there() {
-    let mgs = Mgs::start();
-    let ws = workspace(&mgs);
+    let mgs = Mgs::start().expect("an MGS");
+    let ws = Terraform::at(mgs.endpoint());
     ws.write(
         "main.tf",
         &(OBJECTS.to_owned()
@@ -299,11 +259,11 @@ fn data_sources_show_what_is_there() {
             }
             "#),
     );
-    apply(&ws);
-    let out = ws.json(&["output"]);
+    ws.apply();
+    let out = ws.outputs();
     assert_eq!(out["state"]["value"], "empty");
     assert_eq!(out["targets"]["value"], 0);
-    expect_empty_plan(&ws);
+    ws.expect_empty_plan();
 
     ws.write("main.tf", "data \"lustre_filesystem\" \"x\" {\n  name = \"nosuch\"\n}\n");
     let said = ws.run(&["plan"]);

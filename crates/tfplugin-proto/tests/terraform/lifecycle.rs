@@ -174,7 +174,7 @@ fn state_of_an_older_release_is_upgraded() {
 fn the_schema_passes_terraforms_own_check() {
     let ws = Workspace::new();
     ws.config("");
-    let output = ws.terraform(&["providers", "schema", "-json"]).output().expect("terraform");
+    let output = ws.command(&["providers", "schema", "-json"]).output().expect("terraform");
     let schema: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let provider = &schema["provider_schemas"]["registry.terraform.io/example/tiny"];
     assert_eq!(provider["resource_schemas"]["tiny_file"]["block"]["attributes"]["labels"]["type"][0], "set");

@@ -13,7 +13,7 @@ const SLOW: &str = "resource \"tiny_file\" \"a\" {\n  name = \"a\"\n  trouble = 
 
 /// Processes whose executable was started as `name` in `ws`, by their command line.
 fn providers_of(ws: &Workspace) -> Vec<u32> {
-    let bin = ws.path("bin").join("terraform-provider-tiny");
+    let bin = ws.provider();
     let bin = bin.to_str().expect("UTF-8");
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").expect("/proc").flatten() {
@@ -39,7 +39,7 @@ fn wait_for(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) ->
 /// An apply that has arrived in the slow create.
 fn slow_apply(ws: &Workspace) -> Child {
     ws.config(SLOW);
-    let mut command = ws.terraform(&["apply", "-auto-approve", "-no-color"]);
+    let mut command = ws.command(&["apply", "-auto-approve", "-no-color"]);
     let mut apply = command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).spawn().expect("terraform");
     let stdout = apply.stdout.take().expect("piped");
     let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
@@ -112,7 +112,7 @@ fn a_person_is_told_what_this_is() {
 fn without_plugin_tls_it_works_as_well() {
     let ws = Workspace::new();
     ws.config("resource \"tiny_file\" \"a\" {\n  name = \"a\"\n}\n");
-    let output = ws.terraform(&["apply", "-auto-approve"]).env("TF_DISABLE_PLUGIN_TLS", "1").output();
+    let output = ws.command(&["apply", "-auto-approve"]).env("TF_DISABLE_PLUGIN_TLS", "1").output();
     assert!(output.expect("terraform").status.success());
     assert!(ws.file("a").exists());
 }
@@ -123,7 +123,7 @@ fn a_tmpdir_too_long_for_a_socket_is_no_obstacle() {
     ws.config("resource \"tiny_file\" \"a\" {\n  name = \"a\"\n}\n");
     let long = ws.path(&"x".repeat(90));
     fs::create_dir(&long).expect("dir");
-    let output = ws.terraform(&["apply", "-auto-approve"]).env("TMPDIR", &long).output().expect("terraform");
+    let output = ws.command(&["apply", "-auto-approve"]).env("TMPDIR", &long).output().expect("terraform");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
@@ -132,7 +132,7 @@ fn one_process_in_debug_mode_serves_many_runs() {
     let ws = Workspace::new();
     ws.config("resource \"tiny_file\" \"a\" {\n  name = \"a\"\n}\n");
     // Not found by terraform itself: whoever answers is the process below.
-    fs::remove_file(ws.path("bin/terraform-provider-tiny")).expect("remove");
+    fs::remove_file(ws.provider()).expect("remove");
     let mut provider =
         Command::new(tiny()).arg("--debug").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("tiny");
     let mut lines = BufReader::new(provider.stdout.take().expect("piped")).lines();
@@ -142,7 +142,7 @@ fn one_process_in_debug_mode_serves_many_runs() {
     });
     let export = export.expect("says what to export");
     for args in [&["apply", "-auto-approve"][..], &["plan", "-detailed-exitcode"][..]] {
-        let output = ws.terraform(args).env("TF_REATTACH_PROVIDERS", &export).output().expect("terraform");
+        let output = ws.command(args).env("TF_REATTACH_PROVIDERS", &export).output().expect("terraform");
         assert_eq!(output.status.code(), Some(0), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
     let socket: serde_json::Value = serde_json::from_str(&export).expect("JSON");
@@ -157,7 +157,7 @@ fn one_process_in_debug_mode_serves_many_runs() {
 fn logs_arrive_with_level_fields_and_time() {
     let ws = Workspace::new();
     ws.config("resource \"tiny_file\" \"a\" {\n  name = \"a\"\n}\n");
-    let output = ws.terraform(&["apply", "-auto-approve"]).env("TF_LOG_PROVIDER", "INFO").output().expect("terraform");
+    let output = ws.command(&["apply", "-auto-approve"]).env("TF_LOG_PROVIDER", "INFO").output().expect("terraform");
     let log = String::from_utf8_lossy(&output.stderr);
     let line = log.lines().find(|line| line.contains("writing")).expect("the provider's line");
     assert!(line.contains("[INFO]"), "{line}");
@@ -197,7 +197,7 @@ fn shutdown_takes_far_less_than_the_two_seconds_before_terraform_kills() {
     let ws = Workspace::new();
     ws.config("resource \"tiny_file\" \"a\" {\n  name = \"a\"\n}\n");
     ws.apply();
-    let output = ws.terraform(&["plan"]).env("TF_LOG", "TRACE").output().expect("terraform");
+    let output = ws.command(&["plan"]).env("TF_LOG", "TRACE").output().expect("terraform");
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(log.contains("plugin process exited"), "{log}");
     assert!(!log.contains("plugin failed to exit gracefully"), "{log}");

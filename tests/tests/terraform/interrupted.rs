@@ -1,0 +1,102 @@
+//! What is cut off in the middle goes on where it was, and nothing is formatted twice.
+
+use testkit::HaltedFormat;
+
+use crate::site::{FILESYSTEM, Site, TIB, end_of, interrupt, label, spawn, target, uuid};
+
+#[test]
+fn an_interrupted_apply_goes_on_with_the_format_that_it_began() -> anyhow::Result<()> {
+    let site = Site::start()?;
+    let mdt = site.image("mdt0", TIB)?;
+    site.ws.write("main.tf", &(FILESYSTEM.to_owned() + &target("mdt0", "mdt", &mdt, "index = 0")));
+    let apply = spawn(&site.ws, &["apply", "-auto-approve"])?;
+    let format = HaltedFormat::of(&mdt)?;
+    interrupt(&apply)?;
+    let said = end_of(apply)?;
+    assert_eq!(said.code, 1, "{}", said.text);
+    for words in
+        ["Error: Interrupted", "on scratch-MDT0000", "The job goes on; apply again to wait for it", "mgsctl job watch"]
+    {
+        assert!(said.text.contains(words), "{words}: {}", said.text);
+    }
+    assert!(site.ws.state("lustre_target.mdt0").is_null(), "nothing half-made is in state, so nothing is tainted");
+
+    // The job is still there: this apply waits for it.
+    let plan = site.ws.plan();
+    assert!(plan.text.contains("1 to add, 0 to change, 0 to destroy"), "{}", plan.text);
+    let again = spawn(&site.ws, &["apply", "-auto-approve"])?;
+    let chosen = format.uuid().to_owned();
+    format.go_on();
+    let said = end_of(again)?;
+    assert_eq!(said.code, 0, "{}", said.text);
+    assert_eq!((label(&mdt)?.as_str(), uuid(&mdt)?), ("scratch:MDT0000", chosen), "the format that was begun first");
+    assert_eq!(site.jobs()?, 1, "one job from beginning to end");
+    assert_eq!(site.ws.state("lustre_target.mdt0")["state"], "registered");
+    site.ws.expect_empty_plan();
+    Ok(())
+}
+
+#[test]
+fn an_agent_that_is_killed_in_the_middle_of_a_format_goes_on_with_it() -> anyhow::Result<()> {
+    let mut site = Site::start()?;
+    let mdt = site.image("mdt0", TIB)?;
+    site.ws.write("main.tf", &(FILESYSTEM.to_owned() + &target("mdt0", "mdt", &mdt, "index = 0")));
+    let apply = spawn(&site.ws, &["apply", "-auto-approve"])?;
+    let format = HaltedFormat::of(&mdt)?;
+    let chosen = format.uuid().to_owned();
+    site.cluster.agent_mut("oss1").crash_and_restart()?;
+    format.go_on();
+    let said = end_of(apply)?;
+    assert_eq!(said.code, 0, "{}", said.text);
+    assert_eq!((label(&mdt)?.as_str(), uuid(&mdt)?), ("scratch:MDT0000", chosen));
+    assert_eq!(site.jobs()?, 1);
+    site.ws.expect_empty_plan();
+    Ok(())
+}
+
+#[test]
+fn a_format_that_died_with_its_node_is_done_again_and_was_never_a_target() -> anyhow::Result<()> {
+    let mut site = Site::start()?;
+    let mdt = site.image("mdt0", TIB)?;
+    site.ws.write("main.tf", &(FILESYSTEM.to_owned() + &target("mdt0", "mdt", &mdt, "index = 0")));
+    let apply = spawn(&site.ws, &["apply", "-auto-approve"])?;
+    let format = HaltedFormat::of(&mdt)?;
+    let chosen = format.uuid().to_owned();
+    site.cluster.agent_mut("oss1").kill();
+    drop(format);
+    let seen = site.cluster.mgsctl(&["target", "show", "scratch-MDT0000"])?;
+    assert_eq!(seen["state"], "formatting", "{seen:#}");
+    site.cluster.agent_mut("oss1").crash_and_restart()?;
+    let said = end_of(apply)?;
+    if said.code != 0 {
+        assert!(said.text.contains("The job failed"), "{}", said.text);
+        site.ws.apply();
+    }
+    assert_eq!(label(&mdt)?, "scratch:MDT0000");
+    assert_ne!(chosen, "", "the first format had chosen an identity");
+    assert_eq!(site.ws.state("lustre_target.mdt0")["state"], "registered");
+    site.ws.expect_empty_plan();
+    Ok(())
+}
+
+#[test]
+fn an_mgs_that_is_killed_in_the_middle_of_a_format_goes_on_with_it() -> anyhow::Result<()> {
+    let mut site = Site::start()?;
+    let mdt = site.image("mdt0", TIB)?;
+    site.ws.write("main.tf", &(FILESYSTEM.to_owned() + &target("mdt0", "mdt", &mdt, "index = 0")));
+    let apply = spawn(&site.ws, &["apply", "-auto-approve"])?;
+    let format = HaltedFormat::of(&mdt)?;
+    let chosen = format.uuid().to_owned();
+    site.cluster.mgs.crash_and_restart()?;
+    format.go_on();
+    // Whether the wait survives depends on the moment; the next apply finds out what became of it.
+    let said = end_of(apply)?;
+    if said.code != 0 {
+        assert!(said.text.contains("The MGS"), "{}", said.text);
+        site.ws.apply();
+    }
+    assert_eq!((label(&mdt)?.as_str(), uuid(&mdt)?), ("scratch:MDT0000", chosen));
+    assert_eq!(site.jobs()?, 1);
+    site.ws.expect_empty_plan();
+    Ok(())
+}

@@ -1,0 +1,10 @@
+//! A person with `terraform`: a real MGS, real agents, image files and loop devices, and the real `mke2fs`.
+
+mod conflict;
+mod drift;
+mod examples;
+mod import;
+mod interrupted;
+mod refused;
+mod removal;
+mod site;
