@@ -18,6 +18,8 @@ test: setup
 bench: setup
 	cargo bench --package lustre-mgs-store --bench commit
 	cargo bench --package lustre-mgs --bench register
+	cargo build --release --package lustre-mgs --bins
+	cargo bench --package terraform-provider-lustre --bench provider
 
 docs:
 	cargo xtask proto
