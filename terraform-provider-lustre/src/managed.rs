@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lustre_api::attributes::{ChangeEffect, Resource as Table};
 use lustre_api::mgs::Snapshot;
-use lustre_api::plan::{Desired, ObjectKey};
+use lustre_api::plan::{Change, Desired, ObjectKey};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use tfplugin_proto::{Diagnostics, Plan, PlanKind, Resource, Schema, Severity, Value, async_trait};
@@ -52,8 +52,8 @@ pub(crate) trait Kind: Send + Sync + 'static {
     /// Plans to bring into order what is there, but not as it should be, by making attributes unknown.
     fn repair(_plan: &mut Plan) {}
 
-    /// Completes a plan with what only this kind knows.
-    fn complete(_spec: Option<&Self::Spec>, _plan: &mut Plan, _snapshot: Option<&Snapshot>, _diags: &mut Diagnostics) {}
+    /// Completes a plan with what only this kind knows; `live` if the MGS could be asked.
+    fn complete(_spec: Option<&Self::Spec>, _plan: &mut Plan, _live: Option<Live<'_>>) {}
 
     /// Refuses or warns of a removal at plan time, and refuses it at apply time.
     fn check_removal(prior: &Value, diags: &mut Diagnostics);
@@ -76,6 +76,14 @@ pub(crate) trait Kind: Send + Sync + 'static {
     fn means_the_same(_attribute: &str, _object: &Value, _a: &Value, _b: &Value) -> bool {
         false
     }
+}
+
+/// What is there, for the plan of one object.
+pub(crate) struct Live<'a> {
+    /// Everything, and what was planned before in this run.
+    pub(crate) snapshot: &'a Snapshot,
+    /// What has to change.
+    pub(crate) change: Option<&'a Change>,
 }
 
 /// What a `put` may want to know besides the spec.
@@ -186,29 +194,30 @@ impl<K: Kind> Managed<K> {
         }
     }
 
-    /// Attributes that name the object and change: it is another object then. Unchangeable ones are refused.
-    fn check_changes(plan: &mut Plan, diags: &mut Diagnostics) {
-        for entry in K::TABLE.attributes {
-            if !plan.changes(entry.name) {
-                continue;
-            }
-            match entry.change {
-                ChangeEffect::Identity => plan.requires_replace.push(entry.name.into()),
-                ChangeEffect::Reformat => diags.error_at(
-                    entry.name,
-                    "Can't be changed",
-                    format!(
-                        "{} is only used when the device of {} is formatted, and it is formatted. Put the old value back; \
-                         to format anew, remove the target first.",
-                        entry.name,
-                        K::name(&plan.prior).unwrap_or_default(),
-                    ),
-                ),
-                ChangeEffect::InPlace | ChangeEffect::None => {}
-            }
-        }
+    /// Attributes that name the object and change: it is another object then.
+    fn check_identity(plan: &mut Plan, diags: &mut Diagnostics) {
+        let named = K::TABLE.attributes.iter().filter(|entry| entry.change == ChangeEffect::Identity);
+        let changed: Vec<_> = named.filter(|entry| plan.changes(entry.name)).map(|entry| entry.name.into()).collect();
+        plan.requires_replace.extend(changed);
         if !plan.requires_replace.is_empty() {
             K::check_replacement(&plan.prior, diags);
+        }
+    }
+
+    /// Attributes that can't be changed are refused, whatever the MGS would say.
+    fn check_unchangeable(plan: &Plan, diags: &mut Diagnostics) {
+        let fixed = K::TABLE.attributes.iter().filter(|entry| entry.change == ChangeEffect::Reformat);
+        for entry in fixed.filter(|entry| plan.changes(entry.name)) {
+            diags.error_at(
+                entry.name,
+                "Can't be changed",
+                format!(
+                    "{} is only used when the device of {} is formatted, and it is formatted. Put the old value back; to \
+                     format anew, remove the target first.",
+                    entry.name,
+                    K::name(&plan.prior).unwrap_or_default(),
+                ),
+            );
         }
     }
 
@@ -216,13 +225,14 @@ impl<K: Kind> Managed<K> {
     async fn check_against_live(&self, plan: &mut Plan, diags: &mut Diagnostics) {
         let spec = Self::spec(&plan.planned, diags);
         let Some(mgs) = self.session.mgs_if_known() else {
-            return K::complete(spec.as_ref(), plan, None, diags);
+            return K::complete(spec.as_ref(), plan, None);
         };
         let needs_devices = spec.as_ref().is_some_and(K::needs_devices);
         let mut snapshot = match mgs.assumed(needs_devices).await {
             Ok(snapshot) => snapshot,
             Err(failure) => return failure.report(K::TABLE, "Can't check the plan", diags),
         };
+        let mut change = None;
         if let Some(spec) = &spec {
             let found = lustre_plan::diff(&K::desired(spec, &plan.planned), &snapshot);
             let mine = found.findings.iter().filter(|finding| K::is_about(spec, &finding.object));
@@ -231,12 +241,14 @@ impl<K: Kind> Managed<K> {
                 let mine = found.changes.iter().filter(|change| K::is_about(spec, &change.object));
                 diags.extend(mine.filter_map(findings::taken_up));
             }
+            change = found.changes.into_iter().find(|change| K::is_about(spec, &change.object));
         }
-        K::complete(spec.as_ref(), plan, Some(&snapshot), diags);
-        if let Some(spec) = &spec
-            && !diags.has_errors()
+        K::complete(spec.as_ref(), plan, Some(Live { snapshot: &snapshot, change: change.as_ref() }));
+        // By now the plan may know more of it than the configuration said.
+        if !diags.has_errors()
+            && let Some(spec) = Self::spec(&plan.planned, diags)
         {
-            K::assume(spec, &mut snapshot);
+            K::assume(&spec, &mut snapshot);
         }
     }
 
@@ -361,13 +373,17 @@ impl<K: Kind> Resource for Managed<K> {
                 if plan.planned == plan.prior {
                     return;
                 }
-                Self::check_changes(plan, diags);
+                Self::check_identity(plan, diags);
                 if diags.has_errors() || !plan.requires_replace.is_empty() {
                     return;
                 }
             }
         }
         self.check_against_live(plan, diags).await;
+        // What the MGS has seen says it better.
+        if plan.kind() == PlanKind::Update && !diags.has_errors() {
+            Self::check_unchangeable(plan, diags);
+        }
     }
 
     async fn create(&self, planned: &Value, _: &Value, diags: &mut Diagnostics) -> Option<Value> {

@@ -1,5 +1,7 @@
 //! The resources.
 
+#[cfg(test)]
+mod corpus;
 mod filesystem;
 mod param;
 mod pool;

@@ -2,14 +2,14 @@
 
 use lustre_api::attributes::{Resource as Table, TARGET};
 use lustre_api::mgs::Snapshot;
-use lustre_api::plan::{Desired, DesiredTarget, ObjectKey};
+use lustre_api::plan::{Action, Change, Desired, DesiredTarget, ObjectKey};
 use lustre_api::target::{self, DeregisterTarget, EnsureTarget, PostTarget, TargetPath, TargetSpec, TargetState};
 use lustre_types::{FsName, SvName, TargetKind};
 use serde_json::Value as Json;
 use tfplugin_proto::{Diagnostics, Plan, PlanKind, Value, async_trait};
 
 use super::{DeletionPolicy, check_policy, text};
-use crate::managed::{Kind, Put};
+use crate::managed::{Kind, Live, Put};
 use crate::mgs::{Failure, Mgs, view};
 use crate::timeouts;
 
@@ -103,7 +103,7 @@ impl Kind for Target {
         }
     }
 
-    fn complete(spec: Option<&TargetSpec>, plan: &mut Plan, snapshot: Option<&Snapshot>, _: &mut Diagnostics) {
+    fn complete(spec: Option<&TargetSpec>, plan: &mut Plan, live: Option<Live<'_>>) {
         if plan.kind() == PlanKind::Update {
             for attribute in ["state", "state_reason", "label", "uuid", "size_bytes"] {
                 plan.planned.put(attribute, Value::Unknown);
@@ -114,7 +114,14 @@ impl Kind for Target {
         if let Some(svname) = svname(spec) {
             plan.planned.put("svname", svname.to_string());
         }
-        let Some(snapshot) = snapshot else { return };
+        let Some(Live { snapshot, change }) = live else { return };
+        // The device says which target it is: the plan names it.
+        if let Some(Change { action: Action::Adopt, object: ObjectKey::Target { svname }, .. }) = change {
+            plan.planned.put("svname", svname.to_string());
+            if let Some(index) = svname.index() {
+                plan.planned.put("index", i64::from(index.get()));
+            }
+        }
         match known(snapshot, spec) {
             // An earlier attempt, or another tool, made it: it is taken up, and what was lost then is known.
             Some(target) if target.formatted_over.is_some() => {

@@ -135,7 +135,7 @@ pub static TARGET: Resource = Resource {
             "`reserved`, `formatting`, `formatted`, `registered`, `started`, `stopped` or `failed`."),
         computed("state_reason", Text, r#""in the configuration; oss1 has no Lustre to start it""#, "Why it is in that state."),
         computed("size_bytes", Int, "1099511627776", "Size of its device in bytes."),
-        computed("formatted_over", Text, r#""blank""#, "What was on the device before the format: `blank`, or what was lost."),
+        computed("formatted_over", Text, r#""blank""#, "What was on the device before: `blank`, what the format overwrote, or the target itself where it was taken up as it was."),
     ],
 };
 
