@@ -29,6 +29,11 @@ impl State {
             (Key::Pool(fsname, pool), Some(Record::Pool(new))) => put(&mut self.pools, (fsname, pool), new, revision),
             (Key::Node(key), Some(Record::Node(new))) => put(&mut self.nodes, key, *new, revision),
             (Key::Job(key), Some(Record::Job(new))) => put(&mut self.jobs, key, *new, revision),
+            (Key::Log(fsname, number), Some(Record::Log(event))) => {
+                self.logs.entry(fsname).or_default().apply(number, revision, &event);
+            }
+            (Key::NidTable(key), Some(Record::NidTable(new))) => put(&mut self.nid_tables, key, new, revision),
+            (Key::NidRow(key), Some(Record::NidRow(new))) => put(&mut self.nid_rows, key, new, revision),
             (key, _) => self.remove(&key),
         }
     }
@@ -61,6 +66,10 @@ impl State {
             Key::Pool(fsname, pool) => drop(self.pools.remove(&(fsname.clone(), pool.clone()))),
             Key::Node(key) => drop(self.nodes.remove(key)),
             Key::Job(key) => drop(self.jobs.remove(key)),
+            // What happened stays happened: logs are made of all their changes.
+            Key::Log(..) => debug_assert!(false, "no decision removes a change of the logs"),
+            Key::NidTable(key) => drop(self.nid_tables.remove(key)),
+            Key::NidRow(key) => drop(self.nid_rows.remove(key)),
         }
     }
 }

@@ -20,6 +20,9 @@ use thiserror::Error;
 /// | `pool/<fsname>/<pool>` | a pool |
 /// | `node/<node>` | a node |
 /// | `job/<id>` | a job |
+/// | `log/<fsname or *>/<number>` | a change of the config logs; `*` is the log `params` |
+/// | `nidtbl/<fsname>` | version of the table of running targets |
+/// | `nidrow/<fsname>/<svname>` | a running target in that table |
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     /// The MGS itself.
@@ -40,6 +43,12 @@ pub enum Key {
     Node(NodeName),
     /// A job.
     Job(JobId),
+    /// A change of the config logs of a file system, or of `params`, by its number.
+    Log(Option<FsName>, u64),
+    /// The version of a file system's table of running targets.
+    NidTable(FsName),
+    /// A running target.
+    NidRow(SvName),
 }
 
 /// Names a tunable that is set.
@@ -80,6 +89,11 @@ impl Key {
         format!("param/{fsname}/")
     }
 
+    /// What the keys of all running targets of a file system begin with.
+    pub fn nid_rows_of(fsname: &FsName) -> String {
+        format!("nidrow/{fsname}/")
+    }
+
     /// What the keys of all targets begin with.
     pub const TARGETS: &'static str = "target/";
 
@@ -95,6 +109,10 @@ impl Key {
             Self::Pool(fsname, pool) => format!("pool {fsname}.{pool}"),
             Self::Node(node) => format!("node {node}"),
             Self::Job(id) => format!("job {id}"),
+            Self::Log(Some(fsname), number) => format!("config logs of {fsname}, change {number}"),
+            Self::Log(None, number) => format!("config log params, change {number}"),
+            Self::NidTable(fsname) => format!("running targets of {fsname}"),
+            Self::NidRow(svname) => format!("running target {svname}"),
         }
     }
 }
@@ -111,6 +129,12 @@ impl fmt::Display for Key {
             Self::Pool(fsname, pool) => write!(f, "pool/{fsname}/{pool}"),
             Self::Node(node) => write!(f, "node/{node}"),
             Self::Job(id) => write!(f, "job/{id}"),
+            // Ten digits: the store's order is that of the numbers.
+            Self::Log(fsname, number) => {
+                write!(f, "log/{}/{number:010}", fsname.as_ref().map_or("*", FsName::as_str))
+            }
+            Self::NidTable(fsname) => write!(f, "nidtbl/{fsname}"),
+            Self::NidRow(svname) => write!(f, "nidrow/{}/{svname}", svname.fsname().map_or("*", FsName::as_str)),
         }
     }
 }
@@ -147,6 +171,13 @@ fn parse(text: &str) -> Option<Key> {
         }
         "node" => Key::Node(rest.parse().ok()?),
         "job" => Key::Job(rest.parse().ok()?),
+        "log" => {
+            let (fsname, number) = rest.split_once('/')?;
+            let fsname = if fsname == "*" { None } else { Some(fsname.parse().ok()?) };
+            Key::Log(fsname, number.parse().ok()?)
+        }
+        "nidtbl" => Key::NidTable(rest.parse().ok()?),
+        "nidrow" => Key::NidRow(rest.split_once('/')?.1.parse().ok()?),
         _ => return None,
     };
     // Whatever prints otherwise is not a key that we wrote.
@@ -171,6 +202,10 @@ mod tests {
             "pool/scratch/flash",
             "node/oss1.example.org",
             "job/ensure-scratch-ost0001-7",
+            "log/scratch/0000000012",
+            "log/*/0000000001",
+            "nidtbl/scratch",
+            "nidrow/scratch/scratch-OST0001",
         ];
         for text in texts {
             assert_eq!(text.parse::<Key>().unwrap().to_string(), text);
@@ -179,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_key_of_something_else_is_named() {
-        for text in ["", "fs", "fs/", "target/other/scratch-OST0001", "fs/scratch/x", "job/X", "lock/a"] {
+        for text in ["", "fs", "fs/", "target/other/scratch-OST0001", "fs/scratch/x", "job/X", "lock/a", "log/a/1"] {
             assert_eq!(text.parse::<Key>(), Err(KeyError(text.to_owned())));
         }
     }

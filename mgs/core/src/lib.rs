@@ -7,6 +7,7 @@
 //! random number, or does I/O: times, seeds and what a node's agent saw are passed in, so a failing seed is a test case.
 
 mod apply;
+pub mod configlog;
 pub mod decide;
 mod key;
 mod record;
@@ -16,6 +17,7 @@ pub mod view;
 pub use decide::{Compare, Decision, Env, Request};
 pub use key::{Key, KeyError, ParamKey};
 pub use record::{
-    Change, JobRecord, MgsRecord, NodeRecord, ParamRecord, PoolRecord, Record, RecordError, TargetRecord,
+    Change, JobRecord, MgsRecord, NidRow, NidTableRecord, NodeRecord, ParamRecord, PoolRecord, Record, RecordError,
+    TargetRecord,
 };
-pub use state::{Object, State};
+pub use state::{NidTable, Object, State};

@@ -11,6 +11,7 @@ use lustre_types::{Nid, SvName};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::configlog::LogEvent;
 use crate::key::{Key, KeyError};
 
 /// One object's change: its new value, or that it is gone.
@@ -43,6 +44,12 @@ pub enum Record {
     Node(Box<NodeRecord>),
     /// Of [`Key::Job`].
     Job(Box<JobRecord>),
+    /// Of [`Key::Log`].
+    Log(Box<LogEvent>),
+    /// Of [`Key::NidTable`].
+    NidTable(NidTableRecord),
+    /// Of [`Key::NidRow`].
+    NidRow(NidRow),
 }
 
 /// The MGS. Written once, by the first daemon on a store.
@@ -132,6 +139,24 @@ pub struct JobRecord {
     pub ops: Vec<Option<AgentOp>>,
 }
 
+/// The table of a file system's running targets (`NIDTBL_VERSIONS`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NidTableRecord {
+    /// Grows with every target that starts; 2 before the first.
+    pub version: u64,
+}
+
+/// A running target, for imperative recovery.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NidRow {
+    /// The table's version that it came with.
+    pub version: u64,
+    /// Counts the target's starts.
+    pub instance: u32,
+    /// Where it is. Never empty.
+    pub nids: Vec<Nid>,
+}
+
 /// A stored value that can't be understood.
 #[derive(Debug, Error)]
 pub enum RecordError {
@@ -163,6 +188,9 @@ impl Change {
                 Record::Pool(record) => serde_json::to_vec(record),
                 Record::Node(record) => serde_json::to_vec(record),
                 Record::Job(record) => serde_json::to_vec(record),
+                Record::Log(record) => serde_json::to_vec(record),
+                Record::NidTable(record) => serde_json::to_vec(record),
+                Record::NidRow(record) => serde_json::to_vec(record),
             };
             json.expect("records have string keys and no failing serializer")
         });
@@ -195,6 +223,9 @@ impl Record {
             Key::Pool(..) => Self::Pool(serde_json::from_slice(json)?),
             Key::Node(_) => Self::Node(serde_json::from_slice(json)?),
             Key::Job(_) => Self::Job(serde_json::from_slice(json)?),
+            Key::Log(..) => Self::Log(serde_json::from_slice(json)?),
+            Key::NidTable(_) => Self::NidTable(serde_json::from_slice(json)?),
+            Key::NidRow(_) => Self::NidRow(serde_json::from_slice(json)?),
         })
     }
 }

@@ -6,8 +6,11 @@ use lustre_api::filesystem::FilesystemSpec;
 use lustre_api::job::JobId;
 use lustre_types::{FsName, NodeName, PoolName, SvName, TargetIndex, TargetKind};
 
+use std::sync::Arc;
+
+use crate::configlog::{ConfigLog, FsLogs, names};
 use crate::key::ParamKey;
-use crate::record::{JobRecord, MgsRecord, NodeRecord, ParamRecord, PoolRecord, TargetRecord};
+use crate::record::{JobRecord, MgsRecord, NidRow, NidTableRecord, NodeRecord, ParamRecord, PoolRecord, TargetRecord};
 
 /// A stored object with the revisions that made and last changed it.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +46,21 @@ pub struct State {
     pub nodes: BTreeMap<NodeName, Object<NodeRecord>>,
     /// Jobs.
     pub jobs: BTreeMap<JobId, Object<JobRecord>>,
+    /// Config logs, of file systems by name; `params` under `None`.
+    pub logs: BTreeMap<Option<FsName>, FsLogs>,
+    /// Versions of the tables of running targets.
+    pub nid_tables: BTreeMap<FsName, Object<NidTableRecord>>,
+    /// Running targets.
+    pub nid_rows: BTreeMap<SvName, Object<NidRow>>,
+}
+
+/// The running targets of a file system, as imperative recovery tells them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NidTable<'a> {
+    /// The last row's version, or that of a row that is gone; 2 before the first.
+    pub version: u64,
+    /// The targets in the order of their versions.
+    pub rows: Vec<(&'a SvName, &'a NidRow)>,
 }
 
 impl State {
@@ -99,11 +117,48 @@ impl State {
         None
     }
 
+    /// A config log by its full name, as in `scratch-client` or `params`.
+    pub fn log(&self, name: &str) -> Option<&Arc<ConfigLog>> {
+        if name == names::PARAMS {
+            return self.logs.get(&None)?.log(name);
+        }
+        let fsname = name.rsplit_once('-')?.0.parse().ok()?;
+        self.logs.get(&Some(fsname))?.log(name)
+    }
+
+    /// A config log by [`ConfigLog::id`].
+    pub fn log_by_id(&self, id: u64) -> Option<&Arc<ConfigLog>> {
+        self.logs.values().find_map(|logs| logs.by_id(id))
+    }
+
+    /// The config logs of a file system by name; `params` for none.
+    pub fn logs_of(&self, fsname: Option<&FsName>) -> impl Iterator<Item = &Arc<ConfigLog>> {
+        self.logs.get(&fsname.cloned()).into_iter().flat_map(FsLogs::iter)
+    }
+
+    /// The running targets of a file system. `None` when there is no such file system.
+    pub fn nid_table(&self, fsname: &FsName) -> Option<NidTable<'_>> {
+        let version = self.nid_tables.get(fsname).map(|table| table.value.version);
+        if version.is_none() && self.logs.get(&Some(fsname.clone())).is_none_or(FsLogs::is_empty) {
+            return None;
+        }
+        let bound = |kind, index: u16| SvName::new(fsname.clone(), kind, index_of(index));
+        let all = self.nid_rows.range(bound(TargetKind::Mdt, 0)..=bound(TargetKind::Ost, TargetIndex::MAX));
+        let mut rows: Vec<_> = all.map(|(svname, row)| (svname, &row.value)).collect();
+        rows.sort_by_key(|(_, row)| row.version);
+        Some(NidTable { version: version.unwrap_or(NidTable::FIRST_VERSION), rows })
+    }
+
     /// The job that is at work on a target.
     pub fn active_job(&self, target: &TargetRecord) -> Option<&Object<JobRecord>> {
         let job = self.jobs.get(target.job.as_ref()?)?;
         (!job.value.job.state.is_final()).then_some(job)
     }
+}
+
+impl NidTable<'_> {
+    /// The version of a table that never had a row.
+    pub const FIRST_VERSION: u64 = 2;
 }
 
 fn index_of(index: u16) -> TargetIndex {

@@ -9,7 +9,7 @@ use lustre_api::target::TargetState;
 use lustre_api::{Problem, Time};
 use lustre_types::{NodeName, SvName};
 
-use crate::decide::{Decision, Request, as_read, lifecycle, put};
+use crate::decide::{Decision, Request, as_read, lifecycle, put, register};
 use crate::key::Key;
 use crate::record::{Change, JobRecord, Record, TargetRecord};
 use crate::state::{Object, State};
@@ -151,7 +151,11 @@ pub fn begin(state: &State, req: &Request<'_>, id: &JobId) -> Result<Decision<()
         target.state_reason = format!("{node} formats its device");
     }
     match kind {
-        StepKind::Register => transition.register(req),
+        StepKind::Register => {
+            if let Err(problem) = transition.register(req) {
+                transition.fail_own_step(&problem, req.now);
+            }
+        }
         StepKind::Deregister => transition.deregister(req),
         _ => {}
     }
@@ -314,12 +318,17 @@ impl<'a> Transition<'a> {
         (target.state, target.state_reason) = (state, reason);
     }
 
-    /// Writes the target into the configuration; done with this commit.
-    fn register(&mut self, req: &Request<'_>) {
+    /// Writes the target into the configuration; done with this commit. Errors: a config log that is full.
+    fn register(&mut self, req: &Request<'_>) -> Result<(), Problem> {
         let was_started = self.is_done(StepKind::Start);
         if let Some(target) = &mut self.target {
             let node = self.state.nodes.get(&target.spec.node);
-            target.nids = node.map(|node| node.value.info.nids.clone()).unwrap_or_default();
+            // A target that registered by itself, when it was started, said its NIDs.
+            if target.nids.is_empty() {
+                target.nids = node.map(|node| node.value.info.nids.clone()).unwrap_or_default();
+            }
+            let info = register::info(&self.job.job.svname, target, &target.nids);
+            register::configure(self.state, req, &info, &mut self.compare, &mut self.more)?;
             target.was_registered = true;
             (target.state, target.state_reason) = if was_started {
                 (TargetState::Started, format!("in the configuration and mounted on {}", target.spec.node))
@@ -331,6 +340,7 @@ impl<'a> Transition<'a> {
             };
         }
         self.finish_own_step(req.now);
+        Ok(())
     }
 
     /// Takes the target out of the configuration; done with this commit.
@@ -346,6 +356,16 @@ impl<'a> Transition<'a> {
 
     fn is_done(&self, kind: StepKind) -> bool {
         self.job.job.steps.iter().any(|step| step.kind == kind && step.state == JobState::Done)
+    }
+
+    /// A step of the MGS itself that can't be done.
+    fn fail_own_step(&mut self, problem: &Problem, now: Time) {
+        if let Some(step) = self.job.job.steps.iter_mut().find(|step| step.state == JobState::Running) {
+            step.state = JobState::Failed;
+            step.message = Some(problem.to_string());
+            step.ended = Some(now);
+        }
+        self.stop(JobState::Failed, &problem.to_string(), now);
     }
 
     fn finish_own_step(&mut self, now: Time) {

@@ -7,7 +7,7 @@ use lustre_api::{Problem, Written};
 use lustre_types::{SvName, TargetKind};
 
 use crate::decide::job::{NewStep, new_job};
-use crate::decide::{Compare, Decision, Request, absent, as_read, node, put, remove, target};
+use crate::decide::{Compare, Decision, Request, absent, as_read, nidtbl, node, put, remove, target};
 use crate::key::Key;
 use crate::record::{Change, Record, TargetRecord};
 use crate::state::{Object, State};
@@ -75,6 +75,10 @@ pub(super) fn removal(
     let mut compare = vec![as_read(key.clone(), revision)];
     let mut changes = vec![remove(key), remove(Key::Device(record.spec.node.clone(), record.device_key.clone()))];
     let Some(fsname) = svname.fsname() else { return (compare, changes) };
+    if let (Some(as_read), Some(removal)) = nidtbl::removal(state, svname) {
+        compare.push(as_read);
+        changes.push(removal);
+    }
     // Written even when it does not change: whoever counts on the target being there compares it.
     let before = state.retired.get(fsname);
     let mut retired = before.map(|retired| retired.value.clone()).unwrap_or_default();

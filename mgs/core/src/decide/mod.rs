@@ -6,7 +6,9 @@
 pub mod filesystem;
 pub mod job;
 pub mod lifecycle;
+pub mod log;
 pub mod mgs;
+pub mod nidtbl;
 pub mod node;
 pub mod param;
 pub mod pool;

@@ -1,12 +1,13 @@
-//! Registration of a target that was formatted outside a job.
+//! Registration: of a target that was formatted outside a job, and what every registration writes to the config logs.
 
 use lustre_api::target::{Register, Target, TargetState};
 use lustre_api::{Problem, ProblemCode, Written};
-use lustre_types::SvName;
+use lustre_types::{Nid, SvName};
 
-use crate::decide::{Decision, Request, as_read, put, reserve, target};
+use crate::configlog::TargetInfo;
+use crate::decide::{Compare, Decision, Request, as_read, log, put, reserve, target};
 use crate::key::Key;
-use crate::record::{Record, TargetRecord};
+use crate::record::{Change, Record, TargetRecord};
 use crate::state::State;
 use crate::view;
 
@@ -52,9 +53,39 @@ pub fn register(
     };
     let key = Key::Target(svname.clone());
     let view = view::target(state, svname, &after, 0);
-    let compare = vec![as_read(key.clone(), object.revision)];
-    let changes = vec![put(key, Record::Target(Box::new(after)))];
+    let mut compare = vec![as_read(key.clone(), object.revision)];
+    let mut changes = Vec::new();
+    configure(state, req, &info(svname, &after, &after.nids), &mut compare, &mut changes)?;
+    changes.push(put(key, Record::Target(Box::new(after))));
     Ok(Decision::changed(req, format!("register {svname}"), view, compare, changes))
+}
+
+/// Writes a target into the config logs where it isn't there yet: what every way to register comes to.
+/// Errors: a log that is full.
+pub fn configure(
+    state: &State,
+    req: &Request<'_>,
+    target: &TargetInfo,
+    compare: &mut Vec<Compare>,
+    changes: &mut Vec<Change>,
+) -> Result<(), Problem> {
+    let Some(fsname) = target.svname.fsname() else { return Ok(()) };
+    let mut draft = log::draft(state, req, Some(fsname));
+    if !draft.has_target(&target.svname) {
+        draft.register(target)?;
+    }
+    log::commit(draft, compare, changes);
+    Ok(())
+}
+
+/// A target as its config logs need it, from what a person described and the NIDs that it has.
+///
+/// The parameters are those that its format puts into its mountdata, in that order.
+pub(super) fn info(svname: &SvName, record: &TargetRecord, nids: &[Nid]) -> TargetInfo {
+    let spec = &record.spec;
+    let failover = spec.failover_nodes.iter().map(|nodes| ("failover.node".to_owned(), nodes.to_string()));
+    let params = spec.format_params.iter().map(|(key, value)| (key.clone(), value.clone()));
+    TargetInfo { svname: svname.clone(), nids: nids.to_vec(), params: failover.chain(params).collect() }
 }
 
 fn registered_again(
