@@ -4,7 +4,7 @@ use super::{Wanted, guard};
 use crate::host::{
     Device, Host, HostError, chain,
     lock::{self, DeviceLock},
-    mke2fs::{Mke2fsRun, ProcessId, Spawn, find_by_argument, last_lines, latest_progress},
+    mke2fs::{Mke2fsRun, Spawn, find_by_argument, last_lines, latest_progress},
     signatures,
 };
 use crate::observe::{Content, MARKER_LEN, Marker, Observed, UNFINISHED_LABEL};
@@ -20,17 +20,15 @@ use serde::{Deserialize, Serialize};
 use std::{
     ffi::OsString,
     fs::{self, File},
-    os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{FileExt, PermissionsExt},
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
 use uuid::Uuid;
 
-/// How often a running `mke2fs` is looked at, at most: a cancel must be obeyed within a second.
+/// How often a running `mke2fs` is looked at for progress, and the job for a cancel: that must be obeyed within a second.
 const POLL: Duration = Duration::from_millis(50);
-/// How often at first: most formats take a fraction of a second.
-const POLL_FIRST: Duration = Duration::from_millis(2);
 /// How old progress may get before it is told again, even unchanged.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// How long `mke2fs` may take to end by itself once told to.
@@ -53,10 +51,8 @@ pub struct Begun {
     pub formatted_over: String,
     /// Features that it is made without.
     pub missing_features: Vec<String>,
-    /// Program and arguments.
+    /// Program and arguments. The process is found by the UUID in them.
     pub command: Vec<String>,
-    /// The process, once there is one.
-    pub process: Option<ProcessId>,
     /// How often `mke2fs` was started for it.
     pub attempts: u32,
 }
@@ -209,7 +205,7 @@ impl Format<'_> {
                     retryable: true,
                 });
             }
-            Some(before) => Begun { attempts: before.attempts + 1, process: None, ..before },
+            Some(before) => Begun { attempts: before.attempts + 1, ..before },
             None => {
                 let mke2fs = self.host.mke2fs()?;
                 let uuid = Uuid::new_v4();
@@ -220,7 +216,6 @@ impl Format<'_> {
                     formatted_over: observed.content.to_string(),
                     missing_features: mke2fs.missing_for(&backing),
                     command: command(self.host, self.wanted, device, uuid, &self.dir.join("root"))?,
-                    process: None,
                     attempts: 1,
                 }
             }
@@ -234,16 +229,14 @@ impl Format<'_> {
         device: &Device,
         lock: &DeviceLock,
         observed: &Observed,
-        mut begun: Begun,
+        begun: Begun,
     ) -> Result<FormatResult, FormatEnd> {
-        self.mark(device, begun.uuid, &observed.signatures)?;
         self.write_contents()?;
+        self.mark(device, begun.uuid, &observed.signatures)?;
         let command: Vec<OsString> = begun.command.iter().map(OsString::from).collect();
         let mut run = Mke2fsRun::start(Spawn { command: &command, output_dir: self.dir, lock: lock.share()? })?;
-        begun.process = Some(run.id().clone());
-        self.journal(&begun)?;
         self.watch(device, &mut run, &begun)?;
-        if !self.is_made(device, begun.uuid)? {
+        if run.has_failed() || !self.is_made(device, begun.uuid)? {
             let complaint = last_lines(&run.stderr_tail(), OUTPUT_LINES).join("; ");
             self.mark(device, begun.uuid, &[])?;
             return Err(FormatEnd::Failed {
@@ -260,11 +253,9 @@ impl Format<'_> {
 
     /// Waits for a `mke2fs` of an earlier agent, if it still runs.
     fn outlive(&self, device: &Device, begun: &Begun) -> Result<(), FormatEnd> {
-        let journaled = begun.process.clone().and_then(|process| Mke2fsRun::adopt(process, self.dir));
-        // Killed between the start and its journal entry: then the UUID in its arguments gives it away.
-        let found =
-            || find_by_argument(&begun.uuid.to_string()).and_then(|process| Mke2fsRun::adopt(process, self.dir));
-        match journaled.or_else(found) {
+        // Found by the UUID in its arguments, which nobody else has: the id that it was started with need not be journaled.
+        let found = find_by_argument(&begun.uuid.to_string());
+        match found.and_then(|process| Mke2fsRun::adopt(process, self.dir)) {
             Some(mut run) => self.watch(device, &mut run, begun),
             None => Ok(()),
         }
@@ -274,7 +265,6 @@ impl Format<'_> {
     fn watch(&self, device: &Device, run: &mut Mke2fsRun, begun: &Begun) -> Result<(), FormatEnd> {
         let mut told = None;
         let mut told_at = Instant::now();
-        let mut pause = POLL_FIRST;
         while run.is_running() {
             if self.report.is_cancelled() {
                 self.kill(run);
@@ -286,8 +276,7 @@ impl Format<'_> {
                 self.report.progress(progress_of(progress.as_ref()));
                 (told, told_at) = (progress, Instant::now());
             }
-            thread::sleep(pause);
-            pause = (pause * 5 / 4).min(POLL);
+            run.wait_for_end(POLL);
         }
         self.report.output(last_lines(&run.stdout_tail(), OUTPUT_LINES));
         Ok(())
@@ -298,16 +287,16 @@ impl Format<'_> {
         run.signal(Signal::SIGTERM);
         let asked = Instant::now();
         while run.is_running() && asked.elapsed() < TERM_GRACE {
-            thread::sleep(POLL / 5);
+            run.wait_for_end(POLL / 5);
         }
         while run.is_running() {
             run.signal(Signal::SIGKILL);
-            thread::sleep(POLL / 5);
+            run.wait_for_end(POLL / 5);
         }
     }
 
     /// Whether `mke2fs` has done all of its work: our file system with our file in it is on the device.
-    /// Its exit status is not asked; after a restart nobody knows it, and it may lie.
+    /// Its exit status alone proves nothing; after a restart nobody knows it, and it may lie.
     fn is_made(&self, device: &Device, uuid: Uuid) -> Result<bool, FormatEnd> {
         let Some(superblock) = self.host.superblock(device)? else { return Ok(false) };
         if superblock.uuid != uuid || superblock.label != UNFINISHED_LABEL || !superblock.is_clean {
@@ -333,10 +322,10 @@ impl Format<'_> {
         let quotas = self.wanted.backing(device).quota_types(&self.host.mke2fs()?.missing);
         self.host.recount_quota(device, &quotas)?;
         self.host.sync(device)?;
-        self.host.set_label(device, &self.wanted.mkfs.label().to_string())?;
+        self.host.set_label_at_rest(device, &self.wanted.mkfs.label().to_string())?;
         self.host.sync(device)?;
         let has_quota = self.host.superblock(device)?.is_some_and(|superblock| superblock.has_quota);
-        match self.host.observe(device)?.content {
+        match self.host.read_back(device)? {
             Content::Target(found)
                 if found.uuid == begun.uuid.to_string()
                     && guard::is_same(&found, self.wanted)
@@ -369,20 +358,14 @@ impl Format<'_> {
         let file = self.write_start(device, &marker.encode())?;
         let behind: Vec<_> = others.iter().filter(|signature| signature.offset >= MARKER_LEN as u64).cloned().collect();
         signatures::erase(&device.path, &file, device.size_bytes, &behind)?;
-        file.sync_all().map_err(|source| HostError::Io { what: "sync", path: device.path.clone(), source })?;
+        file.sync_data().map_err(|source| HostError::Io { what: "sync", path: device.path.clone(), source })?;
         Ok(())
     }
 
     /// Overwrites the start of the device. Durable once the caller has synced.
     fn write_start(&self, device: &Device, bytes: &[u8; MARKER_LEN]) -> Result<File, HostError> {
         let io = |what: &'static str| move |source| HostError::Io { what, path: device.path.clone(), source };
-        let mut options = File::options();
-        options.write(true);
-        if device.number.is_some() {
-            // The kernel's own guard once more, at the very moment of writing.
-            options.custom_flags(nix::libc::O_EXCL);
-        }
-        let file = options.open(&device.path).map_err(io("open"))?;
+        let file = device.open_for_writing().map_err(io("open"))?;
         file.write_all_at(bytes, 0).map_err(io("write"))?;
         Ok(file)
     }

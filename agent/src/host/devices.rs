@@ -4,7 +4,7 @@ use super::{HostError, Sysroot};
 use std::{
     collections::BTreeMap,
     fs, io,
-    os::unix::fs::{FileTypeExt, MetadataExt},
+    os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -96,6 +96,16 @@ impl Device {
             holders: Vec::new(),
             slaves: Vec::new(),
         }
+    }
+
+    /// Opens it to read and write, and a block device for us alone: the kernel's own guard, at the very moment of writing.
+    pub fn open_for_writing(&self) -> io::Result<fs::File> {
+        let mut options = fs::File::options();
+        options.read(true).write(true);
+        if self.number.is_some() {
+            options.custom_flags(nix::libc::O_EXCL);
+        }
+        options.open(&self.path)
     }
 
     /// The device whose lock stands for this one: the whole disk of a partition, else itself.

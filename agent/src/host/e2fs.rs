@@ -1,6 +1,7 @@
-//! A backing file system from outside: `debugfs`, `tune2fs`, `e2mmpstatus`, and the superblock by our own hand.
+//! A backing file system from outside: by our own hand where it is as targets usually are, else by `debugfs`, `tune2fs`
+//! and `e2mmpstatus`.
 
-use super::ext4::{self, Superblock};
+use super::ext4::{self, Ext4, Ext4Error, Superblock};
 use super::{Device, Host, HostError, tool};
 use lustre_wire::mountdata;
 use std::{
@@ -29,8 +30,19 @@ impl Host {
     /// The bytes of `CONFIGS/mountdata` on an ext4 device, read without mounting; none if there is no such file.
     ///
     /// At most one byte more than the format has, however large the file claims to be.
-    /// Errors: `debugfs` can't open the file system, as when it doesn't know one of its features.
+    /// Errors: neither this agent nor `debugfs` can read the file system.
     pub fn mountdata(&self, device: &Device) -> Result<Option<Vec<u8>>, HostError> {
+        let file = File::open(&device.path).map_err(HostError::io("open", &device.path))?;
+        let read = Ext4::open(&file).and_then(|fs| fs.read_path(mountdata::PATH, mountdata::LEN + 1));
+        match read {
+            Ok(found) => Ok(found),
+            Err(Ext4Error::Io(source)) => Err(HostError::Io { what: "read", path: device.path.clone(), source }),
+            // Unusual, or damaged: whoever knows ext4 best has the last word, and the words for the message.
+            Err(_) => self.mountdata_by_debugfs(device),
+        }
+    }
+
+    fn mountdata_by_debugfs(&self, device: &Device) -> Result<Option<Vec<u8>>, HostError> {
         let tool = &self.tools.debugfs;
         // -c leaves the bitmaps alone: they are gigabytes on a large target, and may be changing under a mounted one.
         let mut child = Command::new(tool)
@@ -62,7 +74,21 @@ impl Host {
         Ok(Some(bytes))
     }
 
-    /// Writes the volume label, and nothing else. Durable only after [`sync`](Self::sync).
+    /// Writes the volume label of a file system that nobody uses, in one piece. Durable only after [`sync`](Self::sync).
+    pub fn set_label_at_rest(&self, device: &Device, label: &str) -> Result<(), HostError> {
+        let has_checksums = self.superblock(device)?.is_none_or(|superblock| superblock.has_checksums());
+        let room = ext4::LABEL.len();
+        if has_checksums || label.len() > room {
+            return self.set_label(device, label);
+        }
+        let mut bytes = label.as_bytes().to_vec();
+        bytes.resize(room, 0);
+        let file = device.open_for_writing().map_err(HostError::io("open", &device.path))?;
+        file.write_all_at(&bytes, ext4::OFFSET + ext4::LABEL.start as u64)
+            .map_err(HostError::io("write the label of", &device.path))
+    }
+
+    /// Writes the volume label, and nothing else, also of a mounted file system. Durable only after [`sync`](Self::sync).
     pub fn set_label(&self, device: &Device, label: &str) -> Result<(), HostError> {
         let tool = &self.tools.tune2fs;
         let args = [NO_MMP_WAIT.as_ref(), std::ffi::OsStr::new("-L"), label.as_ref(), device.path.as_os_str()];
@@ -70,14 +96,29 @@ impl Host {
         if output.status.success() { Ok(()) } else { Err(tool::failed(tool, &device.path, &output)) }
     }
 
-    /// Has the usage of every user, group and project counted anew, for the quota `types` of `tune2fs -Q`.
-    ///
-    /// `mke2fs -d` (seen with 1.47.0) counts before it copies the files in, so its own count lacks them; `e2fsck` would
-    /// complain about every fresh target. Off and on again is idempotent, and takes milliseconds on an empty file system.
+    /// Has the usage of every user, group and project of a fresh file system counted anew, for the quota `types` of
+    /// `tune2fs -Q`. Why: [`ext4::patches`]. Durable only after [`sync`](Self::sync).
     pub fn recount_quota(&self, device: &Device, types: &[&str]) -> Result<(), HostError> {
         if types.is_empty() {
             return Ok(());
         }
+        let file = device.open_for_writing().map_err(HostError::io("open", &device.path))?;
+        match Ext4::open(&file).and_then(|fs| ext4::patches(&fs)) {
+            Ok(patches) => patches.iter().try_for_each(|patch| {
+                file.write_all_at(&patch.bytes, patch.offset)
+                    .map_err(HostError::io("write the quotas of", &device.path))
+            }),
+            Err(Ext4Error::Io(source)) => Err(HostError::Io { what: "read", path: device.path.clone(), source }),
+            Err(_) => {
+                // It opens the device for itself alone.
+                drop(file);
+                self.recount_quota_by_tune2fs(device, types)
+            }
+        }
+    }
+
+    /// Off and on again is idempotent.
+    fn recount_quota_by_tune2fs(&self, device: &Device, types: &[&str]) -> Result<(), HostError> {
         let off = types.iter().map(|one| format!("^{one}")).collect::<Vec<_>>().join(",");
         for words in [off, types.join(",")] {
             let tool = &self.tools.tune2fs;
@@ -102,6 +143,7 @@ impl Host {
     /// Brings everything written to a device onto its medium.
     pub fn sync(&self, device: &Device) -> Result<(), HostError> {
         let file = File::options().write(true).open(&device.path).map_err(HostError::io("open", &device.path))?;
-        file.sync_all().map_err(HostError::io("sync", &device.path))
+        // The size of a device or image doesn't change; what else `sync_all` would bring is when it was written.
+        file.sync_data().map_err(HostError::io("sync", &device.path))
     }
 }

@@ -57,6 +57,12 @@ pub fn signatures(device: &Device) -> Result<Vec<Signature>, HostError> {
     Ok(found)
 }
 
+/// Members of RAID, LVM, ZFS and partition tables on `device`, by their magic alone and without a process.
+pub fn members(device: &Device) -> Result<Vec<Signature>, HostError> {
+    let file = File::open(&device.path).map_err(HostError::io("open", &device.path))?;
+    by_magic(&Reader { file: &file, path: &device.path, size: device.size_bytes })
+}
+
 /// Formats that leave several magics are listed once for each place by libblkid's reckoning, not ours.
 fn same_thing(known: &Signature, own: &Signature) -> bool {
     known.kind == own.kind && matches!(own.kind.as_str(), "zfs_member" | "linux_raid_member")

@@ -6,7 +6,7 @@ mod target;
 pub use marker::{MARKER_LEN, Marker, UNFINISHED_LABEL};
 pub use target::formatted_as;
 
-use crate::host::{Device, Host, HostError, Signature, chain};
+use crate::host::{Device, Host, HostError, Signature, chain, ext4::Superblock};
 use lustre_api::device::FormattedAs;
 use lustre_wire::mountdata::{Label, Mountdata};
 use std::{fmt, fs::File, os::unix::fs::FileExt};
@@ -103,36 +103,56 @@ impl Host {
         if signatures.is_empty() {
             return Ok(Content::Blank);
         }
-        let foreign = || Ok(Content::Foreign(signatures.to_vec()));
         // A target is ext4 and nothing else: with a second signature next to it, nobody knows whose the data is.
         let is_ext = |signature: &Signature| signature.kind.starts_with("ext");
         let Some(superblock) = self.superblock(device)?.filter(|_| signatures.iter().all(is_ext)) else {
-            return foreign();
+            return Ok(Content::Foreign(signatures.to_vec()));
         };
+        Ok(self.ext4_content(device, &superblock)?.unwrap_or_else(|| Content::Foreign(signatures.to_vec())))
+    }
+
+    /// The target, finished or not, in an ext4 file system; none where there is another one in it.
+    fn ext4_content(&self, device: &Device, superblock: &Superblock) -> Result<Option<Content>, HostError> {
         let label = superblock.label.parse::<Label>();
         let is_unfinished = superblock.label == UNFINISHED_LABEL;
         let unreadable = |why: String| {
-            Ok(Content::Unreadable { label: superblock.label.clone(), uuid: superblock.uuid.to_string(), why })
+            Ok(Some(Content::Unreadable { label: superblock.label.clone(), uuid: superblock.uuid.to_string(), why }))
         };
         let looks_like_lustre = label.is_ok() || is_unfinished;
         let bytes = match self.mountdata(device) {
             Ok(Some(bytes)) => bytes,
             Ok(None) if is_unfinished => return unreadable("unfinished, without mountdata".to_owned()),
-            Ok(None) => return foreign(),
+            Ok(None) => return Ok(None),
             Err(HostError::ToolFailed { stderr, .. }) if looks_like_lustre => {
                 return unreadable(format!("can't be read: {stderr}"));
             }
             // Some other ext4 that debugfs can't open is simply not ours.
-            Err(HostError::ToolFailed { .. }) => return foreign(),
+            Err(HostError::ToolFailed { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
         let file = match Mountdata::decode(&bytes) {
             Ok(file) => file,
             Err(error) => return unreadable(chain(&error)),
         };
-        match formatted_as(&superblock, &file, is_unfinished) {
-            Ok(formatted_as) => Ok(Content::Target(Box::new(formatted_as))),
+        match formatted_as(superblock, &file, is_unfinished) {
+            Ok(formatted_as) => Ok(Some(Content::Target(Box::new(formatted_as)))),
             Err(why) => unreadable(why),
+        }
+    }
+
+    /// What this agent has just made of a device. What [`observe`](Self::observe) found there before was erased, so the
+    /// signatures whose loss would be worst are looked for once more, and libblkid isn't asked again.
+    pub fn read_back(&self, device: &Device) -> Result<Content, HostError> {
+        if self.marker(device)?.is_some() {
+            return Ok(self.observe(device)?.content);
+        }
+        let left = crate::host::signatures::members(device)?;
+        if !left.is_empty() {
+            return Ok(Content::Foreign(left));
+        }
+        match self.superblock(device)? {
+            Some(superblock) => self.ext4_content(device, &superblock).map(|found| found.unwrap_or(Content::Blank)),
+            None => Ok(Content::Blank),
         }
     }
 

@@ -2,7 +2,10 @@
 
 use crate::host::HostError;
 use nix::{
-    sys::signal::{Signal, killpg},
+    sys::{
+        signal::{Signal, killpg},
+        wait::{Id, WaitPidFlag, waitid},
+    },
     unistd::Pid,
 };
 use serde::{Deserialize, Serialize};
@@ -12,6 +15,9 @@ use std::{
     io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 /// How much of the output's end is read for progress and messages, bytes.
@@ -46,6 +52,8 @@ pub struct Mke2fsRun {
     id: ProcessId,
     /// Only of a process that this agent started itself.
     child: Option<Child>,
+    /// Hung up when the child has ended.
+    ended: Option<mpsc::Receiver<()>>,
     output_dir: PathBuf,
 }
 
@@ -81,12 +89,12 @@ impl Mke2fsRun {
         // Ours until it is waited for, so the entry can't be another process's.
         let start_ticks = stat(pid).map_or(0, |stat| stat.start_ticks);
         let id = ProcessId { pid, start_ticks, boot_id: boot_id() };
-        Ok(Self { id, child: Some(child), output_dir: spawn.output_dir.to_owned() })
+        Ok(Self { id, child: Some(child), ended: watch_end(pid), output_dir: spawn.output_dir.to_owned() })
     }
 
     /// Takes over a process that an earlier agent started, if it still runs.
     pub fn adopt(id: ProcessId, output_dir: &Path) -> Option<Self> {
-        let run = Self { id, child: None, output_dir: output_dir.to_owned() };
+        let run = Self { id, child: None, ended: None, output_dir: output_dir.to_owned() };
         run.is_alive().then_some(run)
     }
 
@@ -103,9 +111,25 @@ impl Mke2fsRun {
         }
     }
 
+    /// Waits until it ends, or until `patience` is over.
+    pub fn wait_for_end(&self, patience: Duration) {
+        match &self.ended {
+            Some(ended) => {
+                let _ = ended.recv_timeout(patience);
+            }
+            // Nobody tells of the end of somebody else's child.
+            None => thread::sleep(patience),
+        }
+    }
+
     fn is_alive(&self) -> bool {
         self.id.boot_id == boot_id()
             && stat(self.id.pid).is_some_and(|stat| stat.start_ticks == self.id.start_ticks && !stat.is_dead())
+    }
+
+    /// Whether it is known to have ended badly: then something that it wrote may not have reached the medium.
+    pub fn has_failed(&mut self) -> bool {
+        self.child.as_mut().and_then(|child| child.try_wait().ok().flatten()).is_some_and(|status| !status.success())
     }
 
     /// Exit status in words; of an adopted process nobody knows it.
@@ -133,6 +157,18 @@ impl Mke2fsRun {
     pub fn stderr_tail(&self) -> Vec<u8> {
         tail(&self.output_dir.join("stderr"))
     }
+}
+
+/// A channel that hangs up when the child `pid` ends. The child stays to be waited for, so that its id stays its own.
+/// None where no thread can be had: then its end is noticed a little later.
+fn watch_end(pid: i32) -> Option<mpsc::Receiver<()>> {
+    let (ended, receiver) = mpsc::channel();
+    let watch = move || {
+        let _hangs_up: mpsc::Sender<()> = ended;
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+        while waitid(Id::Pid(Pid::from_raw(pid)), flags) == Err(nix::errno::Errno::EINTR) {}
+    };
+    thread::Builder::new().name("mke2fs-end".to_owned()).spawn(watch).ok().map(|_| receiver)
 }
 
 /// The last few KiB of a file; nothing if it can't be read.
@@ -205,7 +241,13 @@ mod tests {
         let command: Vec<OsString> = ["sh", "-c", "sleep 60; true", &argument].map(Into::into).into();
         let lock = File::open("/dev/null").unwrap();
         let mut run = Mke2fsRun::start(Spawn { command: &command, output_dir: dir.path(), lock }).unwrap();
-        let found = find_by_argument(&argument).unwrap();
+        // While it becomes another program, its arguments can't be read.
+        let mut found = find_by_argument(&argument);
+        while found.is_none() {
+            std::thread::yield_now();
+            found = find_by_argument(&argument);
+        }
+        let found = found.unwrap();
         assert_eq!(&found, run.id());
         assert!(Mke2fsRun::adopt(found.clone(), dir.path()).is_some());
         let other_boot = ProcessId { boot_id: "another".into(), ..found.clone() };
