@@ -7,6 +7,8 @@
 mod files;
 mod quota;
 mod superblock;
+#[cfg(test)]
+mod tests;
 
 pub use files::{Ext4, Ext4Error, ReadAt};
 pub use quota::{Patch, patches};
