@@ -20,9 +20,11 @@ bench: setup
 	cargo bench --package lustre-mgs --bench register
 	cargo build --release --package lustre-mgs --bins
 	cargo bench --package terraform-provider-lustre --bench provider
+	cargo bench --package lustre-agent --bench format
 
 docs:
 	cargo xtask proto
 	cargo xtask docs
 	cargo xtask stubs
 	UPDATE_OPENAPI=1 cargo test --quiet --package lustre-mgs --test openapi
+	UPDATE_OPENAPI=1 cargo test --quiet --package lustre-agent --test openapi

@@ -4,7 +4,7 @@ use super::HostError;
 use std::{
     ffi::OsStr,
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
 };
 
 /// The most of a program's complaint that goes into a message, bytes.
@@ -18,11 +18,23 @@ where
     I: IntoIterator<Item = S>,
     S: AsRef<OsStr>,
 {
+    let child = start(tool, package, args)?;
+    child.wait_with_output().map_err(|source| HostError::ToolMissing { tool: tool.to_owned(), package, source })
+}
+
+/// Starts `tool`; whoever started it takes its answer by `wait_with_output`. Else like [`run`].
+pub(crate) fn start<I, S>(tool: &str, package: &'static str, args: I) -> Result<Child, HostError>
+where
+    I: IntoIterator<Item = S>,
+    S: AsRef<OsStr>,
+{
     Command::new(tool)
         .args(args)
         .env("LC_ALL", "C")
         .stdin(Stdio::null())
-        .output()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .map_err(|source| HostError::ToolMissing { tool: tool.to_owned(), package, source })
 }
 
