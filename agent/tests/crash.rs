@@ -182,3 +182,22 @@ async fn a_file_system_that_was_cut_off_at_its_end_is_begun_again() {
     run("mke2fs", &["-q", "-F", "-L", "lustre-partial", image.to_str().unwrap()]);
     assert!(node.formatted("again", &op("gold-OST0000", &image)).await.changed);
 }
+
+#[tokio::test]
+async fn a_job_that_arrives_after_its_cancel_does_not_run_also_after_a_restart() {
+    let mut node = Node::start();
+    let image = node.image("ost", 300 * MIB);
+    for (id, is_restarted) in [("late", false), ("later", true)] {
+        let problem = node.try_cancel(id).await.unwrap_err();
+        assert_eq!(problem.code, lustre_api::ProblemCode::NotFound, "{problem}");
+        if is_restarted {
+            node.restart();
+        }
+        let job = node.put(id, &op("gold-OST0000", &image)).await.unwrap();
+        assert_eq!((job.state, job.retryable), (JobState::Cancelled, true), "{job:#?}");
+        assert!(job.message.unwrap().contains("nothing was touched"));
+        assert_eq!(node.device(&image).await.content, "blank");
+        assert_eq!(node.cancel(id).await.state, JobState::Cancelled);
+    }
+    assert!(node.formatted("another", &op("gold-OST0000", &image)).await.changed);
+}

@@ -1,14 +1,17 @@
 //! The agent's journal: every job, durable before it acts. One redb file.
 
+use super::unmet::LATE_MS;
 use crate::format::Begun;
-use lustre_api::{agent::AgentJob, job::JobId};
+use lustre_api::{Time, agent::AgentJob, job::JobId};
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 const JOBS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("jobs");
-/// Finished jobs that are kept.
+/// Cancels of jobs that never came, with the time of each in milliseconds since 1970.
+const CANCELS: TableDefinition<'_, &str, u64> = TableDefinition::new("cancels");
+/// Finished jobs that are kept; younger ones are kept as long as a call that starts them again may be under way.
 const KEEP_FINISHED: usize = 1000;
 
 /// A job as it is kept.
@@ -64,6 +67,7 @@ impl Journal {
             let database = Database::create(path)?;
             let write = database.begin_write()?;
             write.open_table(JOBS)?;
+            write.open_table(CANCELS)?;
             write.commit()?;
             Ok(database)
         };
@@ -95,11 +99,15 @@ impl Journal {
     }
 
     /// Forgets the oldest finished jobs beyond those that are kept; says which.
-    pub fn prune(&self, entries: &[Entry]) -> Result<Vec<JobId>, JournalError> {
-        let finished: Vec<&JobId> =
-            entries.iter().filter(|entry| entry.job.state.is_final()).map(|entry| &entry.job.id).collect();
-        let old: Vec<JobId> =
-            finished[..finished.len().saturating_sub(KEEP_FINISHED)].iter().map(|id| (*id).clone()).collect();
+    pub fn prune(&self, entries: &[Entry], now: Time) -> Result<Vec<JobId>, JournalError> {
+        let finished: Vec<&AgentJob> =
+            entries.iter().map(|entry| &entry.job).filter(|job| job.state.is_final()).collect();
+        let is_old = |job: &&&AgentJob| {
+            let ended = job.ended.unwrap_or(job.created);
+            now.unix_ms().saturating_sub(ended.unix_ms()) > LATE_MS
+        };
+        let beyond = finished[..finished.len().saturating_sub(KEEP_FINISHED)].iter();
+        let old: Vec<JobId> = beyond.filter(is_old).map(|job| job.id.clone()).collect();
         if !old.is_empty() {
             self.write(|table| {
                 for id in &old {
@@ -111,18 +119,47 @@ impl Journal {
         Ok(old)
     }
 
+    /// Cancels of jobs that never came.
+    pub fn cancels(&self) -> Result<Vec<(JobId, u64)>, JournalError> {
+        let read = self.database.begin_read().map_err(io)?;
+        let table = read.open_table(CANCELS).map_err(io)?;
+        let mut cancels = Vec::new();
+        for row in table.iter().map_err(io)? {
+            let (id, at) = row.map_err(io)?;
+            // What is no id can't be the id of a job that comes.
+            cancels.extend(id.value().parse().ok().map(|id| (id, at.value())));
+        }
+        Ok(cancels)
+    }
+
+    /// Makes a cancel durable, and forgets `old` ones.
+    pub fn put_cancel(&self, id: &JobId, at_ms: u64, old: &[JobId]) -> Result<(), JournalError> {
+        self.transact(|write| {
+            let mut table = write.open_table(CANCELS)?;
+            for id in old {
+                table.remove(id.as_str())?;
+            }
+            table.insert(id.as_str(), at_ms)?;
+            Ok(())
+        })
+    }
+
     fn write<F>(&self, change: F) -> Result<(), JournalError>
     where
         F: FnOnce(&mut redb::Table<'_, &str, &[u8]>) -> Result<(), redb::StorageError>,
     {
+        self.transact(|write| Ok(change(&mut write.open_table(JOBS)?)?))
+    }
+
+    fn transact(
+        &self,
+        change: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>,
+    ) -> Result<(), JournalError> {
         let mut write = self.database.begin_write().map_err(io)?;
         write.set_durability(Durability::Immediate).map_err(io)?;
         // A torn write of the one-phase kind could roll back a commit that was acknowledged.
         write.set_two_phase_commit(true);
-        {
-            let mut table = write.open_table(JOBS).map_err(io)?;
-            change(&mut table).map_err(io)?;
-        }
+        change(&write).map_err(io)?;
         write.commit().map_err(io)
     }
 }

@@ -5,6 +5,7 @@
 
 mod journal;
 mod run;
+mod unmet;
 
 pub use journal::{Entry, Journal, JournalError};
 
@@ -26,6 +27,7 @@ use std::{
 };
 use tokio::sync::watch;
 use tracing::{error, info, warn};
+use unmet::Unmet;
 
 /// Jobs of this agent.
 #[derive(Debug)]
@@ -34,9 +36,17 @@ pub struct Jobs {
     /// Each job has a directory in here.
     dir: PathBuf,
     journal: Journal,
-    entries: Mutex<BTreeMap<JobId, Entry>>,
+    known: Mutex<Known>,
     /// Told of every change of any job.
     changed: watch::Sender<()>,
+}
+
+/// What is known of jobs.
+#[derive(Debug)]
+struct Known {
+    entries: BTreeMap<JobId, Entry>,
+    /// Cancelled before they came.
+    unmet: Unmet,
 }
 
 /// What a job needs to know about a device to keep others away from it: its canonical path, or the path as given.
@@ -53,16 +63,17 @@ impl Jobs {
     pub fn start(host: Arc<Host>, state_dir: &std::path::Path) -> Result<Arc<Self>, JournalError> {
         let journal = Journal::open(&state_dir.join("agent.redb"))?;
         let mut loaded = journal.load()?;
-        let old = journal.prune(&loaded)?;
+        let old = journal.prune(&loaded, now())?;
         loaded.retain(|entry| !old.contains(&entry.job.id));
         let unfinished: Vec<JobId> =
             loaded.iter().filter(|entry| !entry.job.state.is_final()).map(|entry| entry.job.id.clone()).collect();
         let entries = loaded.into_iter().map(|entry| (entry.job.id.clone(), entry)).collect();
+        let unmet = Unmet::load(&journal)?;
         let jobs = Arc::new(Self {
             host,
             dir: state_dir.join("jobs"),
             journal,
-            entries: Mutex::new(entries),
+            known: Mutex::new(Known { entries, unmet }),
             changed: watch::Sender::new(()),
         });
         for id in unfinished {
@@ -72,22 +83,26 @@ impl Jobs {
         Ok(jobs)
     }
 
-    /// Starts a job, or gives the one that was started under this name.
+    /// Starts a job, or gives the one that was started under this name. One that was cancelled before it came is accepted
+    /// as cancelled.
     ///
     /// Errors: an operation that can't be; the name belongs to another operation; another job works on the device.
     pub fn put(self: &Arc<Self>, id: JobId, op: AgentOp, who: String) -> Result<AgentJob, Problem> {
         check(&op)?;
         let device = self.canonical(device_of(&op));
-        let mut entries = self.entries();
-        if let Some(known) = entries.get(&id) {
-            return if known.job.op == op {
-                Ok(known.job.clone())
+        let mut known = self.known();
+        if let Some(entry) = known.entries.get(&id) {
+            return if entry.job.op == op {
+                Ok(entry.job.clone())
             } else {
                 Err(Problem::conflict(format!("job {id} exists and does something else")).remedy("choose another id"))
             };
         }
-        let active = entries
+        let is_cancelled = known.unmet.holds(&id, now());
+        let active = known
+            .entries
             .values()
+            .filter(|_| !is_cancelled)
             .find(|entry| !entry.job.state.is_final() && self.canonical(device_of(&entry.job.op)) == device);
         if let Some(active) = active {
             return Err(Problem::conflict(format!("job {} is at work on {}", active.job.id, device.display()))
@@ -97,30 +112,45 @@ impl Jobs {
         let job = AgentJob {
             id: id.clone(),
             op,
-            state: JobState::Queued,
+            state: if is_cancelled { JobState::Cancelled } else { JobState::Queued },
             progress: None,
-            message: None,
-            retryable: false,
+            message: is_cancelled.then(|| "cancelled before this call for it arrived; nothing was touched".to_owned()),
+            retryable: is_cancelled,
             output: Vec::new(),
             command: Vec::new(),
             formatted: None,
             who,
             created,
-            ended: None,
+            ended: is_cancelled.then_some(created),
             version: created.unix_ms(),
         };
         let entry = Entry { job: job.clone(), begun: None };
         self.journal.put(&entry).map_err(|error| Problem::unavailable(chain(&error)))?;
-        entries.insert(id.clone(), entry);
-        drop(entries);
+        known.entries.insert(id.clone(), entry);
+        drop(known);
         self.changed.send_replace(());
-        info!(job_id = %id, who = job.who, "job accepted");
-        self.clone().spawn(id);
+        if is_cancelled {
+            info!(job_id = %id, who = job.who, "job came after its cancel, and does not run");
+        } else {
+            info!(job_id = %id, who = job.who, "job accepted");
+            self.clone().spawn(id);
+        }
         Ok(job)
     }
 
     /// Asks a job to stop. A finished job stays as it is.
+    ///
+    /// Errors: there is no such job; then there will be none for an hour, and should the call that starts it arrive late,
+    /// the job does not run.
     pub fn cancel(&self, id: &JobId) -> Result<AgentJob, Problem> {
+        {
+            // In one critical section with the look for the job: it may arrive right now.
+            let mut known = self.known();
+            if !known.entries.contains_key(id) {
+                known.unmet.add(&self.journal, id, now())?;
+                return Err(unknown(id));
+            }
+        }
         self.update(id, true, |entry| {
             if !entry.job.state.is_final() {
                 entry.job.state = JobState::Cancelling;
@@ -132,12 +162,12 @@ impl Jobs {
 
     /// A job as it is now.
     pub fn get(&self, id: &JobId) -> Result<AgentJob, Problem> {
-        self.entries().get(id).map(|entry| entry.job.clone()).ok_or_else(|| unknown(id))
+        self.known().entries.get(id).map(|entry| entry.job.clone()).ok_or_else(|| unknown(id))
     }
 
     /// All jobs, oldest first.
     pub fn list(&self) -> Vec<AgentJob> {
-        let mut jobs: Vec<AgentJob> = self.entries().values().map(|entry| entry.job.clone()).collect();
+        let mut jobs: Vec<AgentJob> = self.known().entries.values().map(|entry| entry.job.clone()).collect();
         jobs.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
         jobs
     }
@@ -151,8 +181,8 @@ impl Jobs {
         std::fs::canonicalize(device).unwrap_or_else(|_| device.into())
     }
 
-    fn entries(&self) -> MutexGuard<'_, BTreeMap<JobId, Entry>> {
-        self.entries.lock().expect("nothing panics while it is held")
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().expect("nothing panics while it is held")
     }
 
     fn spawn(self: Arc<Self>, id: JobId) {
@@ -172,8 +202,8 @@ impl Jobs {
         durable: bool,
         change: impl FnOnce(&mut Entry),
     ) -> Result<Option<AgentJob>, JournalError> {
-        let mut entries = self.entries();
-        let Some(entry) = entries.get_mut(id) else { return Ok(None) };
+        let mut known = self.known();
+        let Some(entry) = known.entries.get_mut(id) else { return Ok(None) };
         let mut next = entry.clone();
         change(&mut next);
         // Wall-clock milliseconds keep it growing across restarts too, when progress that was never journaled is lost.
@@ -183,7 +213,7 @@ impl Jobs {
         }
         *entry = next;
         let job = entry.job.clone();
-        drop(entries);
+        drop(known);
         self.changed.send_replace(());
         Ok(Some(job))
     }
@@ -196,7 +226,7 @@ impl Jobs {
     }
 
     fn begun(&self, id: &JobId) -> Option<Begun> {
-        self.entries().get(id).and_then(|entry| entry.begun.clone())
+        self.known().entries.get(id).and_then(|entry| entry.begun.clone())
     }
 }
 

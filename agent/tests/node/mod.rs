@@ -107,8 +107,12 @@ impl Node {
     }
 
     pub(crate) async fn cancel(&self, id: &str) -> AgentJob {
+        self.try_cancel(id).await.unwrap()
+    }
+
+    pub(crate) async fn try_cancel(&self, id: &str) -> Result<AgentJob, Problem> {
         let path = JobPath { id: id.parse().unwrap() };
-        self.client.call::<CancelAgentJob>(&path, &Nothing {}, &Nothing {}).await.unwrap()
+        refusal(self.client.call::<CancelAgentJob>(&path, &Nothing {}, &Nothing {}).await)
     }
 
     pub(crate) async fn job(&self, id: &str) -> AgentJob {

@@ -235,6 +235,6 @@ endpoints! {
     ListAgentJobs = "list_agent_jobs" Get "/v1/jobs" { query: PageQuery, reply: Page<AgentJob> }
     /// Reads a job; with `wait_s` waits for news of it.
     GetAgentJob = "get_agent_job" Get "/v1/jobs/{id}" { path: JobPath, query: WaitQuery, reply: AgentJob }
-    /// Asks a job to stop: its programs are terminated, its device is left marked unfinished.
+    /// Asks a job to stop: its programs are terminated, its device is left marked unfinished. A job that the agent doesn't know is not found, and does not run should the call that starts it arrive late.
     CancelAgentJob = "cancel_agent_job" Post "/v1/jobs/{id}/cancel" { path: JobPath, reply: AgentJob, status: 202 }
 }
