@@ -1,0 +1,215 @@
+//! The task of a connection: reads frames, has them handled, writes what waits.
+//!
+//! A thread's connections share one read buffer; a connection holds memory of its own only while a frame is unfinished.
+//! So an idle connection costs a task of a few hundred bytes, and a request that fits the buffer one `read`.
+
+use crate::{
+    conn::{Conn, Frame},
+    dispatch::Outbox,
+    lnet::{Inner, Permit},
+    message::Payload,
+};
+use lustre_wire::{
+    bytes::{Reader as Fields, WireError},
+    lnet::{FrameHeader, FrameKind, Header, checksum},
+};
+use std::{
+    cell::RefCell,
+    future::Future,
+    io,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll, ready},
+};
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    net::tcp::OwnedReadHalf,
+};
+
+/// Bytes of the read buffer that a thread has.
+const BUFFER: usize = 64 << 10;
+
+thread_local! {
+    static SHARED: RefCell<Box<[u8]>> = RefCell::new(vec![0; BUFFER].into_boxed_slice());
+}
+
+/// The reader task of a connection; ends when the connection does.
+pub(crate) struct Reader {
+    lnet: Arc<Inner>,
+    conn: Arc<Conn>,
+    read: OwnedReadHalf,
+    /// What has come of a frame that isn't whole yet; empty when idle.
+    unfinished: Vec<u8>,
+    /// True until what came behind the HELLO was looked at.
+    is_new: bool,
+    _permit: Permit,
+}
+
+/// Why a connection is closed by this side while it reads.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("{0}")]
+    Malformed(#[from] WireError),
+    #[error("message for {0}, which is not here")]
+    NotHere(lustre_wire::lnet::WireNid),
+    #[error("checksum of a frame is {found:#010x}, its bytes give {right:#010x}")]
+    Checksum { found: u32, right: u32 },
+    #[error("unfinished frames of all peers fill {0} bytes, which is the limit")]
+    Unfinished(usize),
+}
+
+impl Reader {
+    /// `unfinished` is what came behind the HELLO.
+    pub(crate) fn new(
+        lnet: Arc<Inner>,
+        conn: Arc<Conn>,
+        read: OwnedReadHalf,
+        unfinished: Vec<u8>,
+        permit: Permit,
+    ) -> Self {
+        lnet.unfinished.fetch_add(unfinished.len(), Ordering::Relaxed);
+        Self { lnet, conn, read, unfinished, is_new: true, _permit: permit }
+    }
+
+    /// Handles what `bytes` adds to the frame that has begun.
+    fn take(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        let now = self.lnet.now_ms();
+        self.conn.read_at.store(now, Ordering::Relaxed);
+        let peer = Arc::clone(&self.conn.peer);
+        let lnet = Arc::clone(&self.lnet);
+        let mut out = Outbox::new(&lnet, Some(&peer));
+        let taken = if self.unfinished.is_empty() {
+            self.frames(bytes, &mut out).inspect(|taken| self.unfinished.extend_from_slice(&bytes[*taken..]))
+        } else {
+            let mut whole = std::mem::take(&mut self.unfinished);
+            lnet.unfinished.fetch_sub(whole.len(), Ordering::Relaxed);
+            whole.extend_from_slice(bytes);
+            let taken = self.frames(&whole, &mut out);
+            if let Ok(taken) = taken {
+                whole.drain(..taken);
+                // An idle connection keeps no buffer.
+                self.unfinished = if whole.is_empty() { Vec::new() } else { whole };
+            }
+            taken
+        };
+        out.flush(now);
+        let taken = taken?;
+        let total = lnet.unfinished.fetch_add(self.unfinished.len(), Ordering::Relaxed) + self.unfinished.len();
+        match self.unfinished.is_empty() {
+            true => self.conn.unfinished_since.store(0, Ordering::Relaxed),
+            false if taken > 0 || self.conn.unfinished_since.load(Ordering::Relaxed) == 0 => {
+                self.conn.unfinished_since.store(now, Ordering::Relaxed);
+            }
+            false => {}
+        }
+        let limit = lnet.config.limits.unfinished;
+        if total > limit && !self.unfinished.is_empty() { Err(Refusal::Unfinished(limit)) } else { Ok(()) }
+    }
+
+    /// Handles all whole frames at the front of `bytes`; gives their length.
+    fn frames(&self, bytes: &[u8], out: &mut Outbox<'_>) -> Result<usize, Refusal> {
+        let form = self.conn.form();
+        let mut taken = 0;
+        loop {
+            let rest = &bytes[taken..];
+            if rest.len() < FrameHeader::LEN {
+                return Ok(taken);
+            }
+            let mut fields = Fields::new("frame", rest);
+            let frame = FrameHeader::decode(&mut fields)?;
+            if frame.kind == FrameKind::Noop {
+                // Keepalives need no answer, and this side never asks for the acknowledgements that others carry.
+                taken += FrameHeader::LEN;
+                self.lnet.counters.frame_in(FrameHeader::LEN);
+                continue;
+            }
+            let head_len = FrameHeader::LEN + Header::len(form);
+            if rest.len() < head_len {
+                return Ok(taken);
+            }
+            let header = Header::decode(&mut fields, form)?;
+            if !self.conn.takes_any_target && !self.lnet.nids.contains(&header.dest_nid) {
+                return Err(Refusal::NotHere(header.dest_nid));
+            }
+            let frame_len = head_len + usize::try_from(header.payload_length).expect("at most 1 MiB: Header::decode");
+            let Some(whole) = rest.get(..frame_len) else { return Ok(taken) };
+            if frame.csum != 0 {
+                let right = checksum(&[&whole[..4], &[0; 4], &whole[8..]]);
+                if right != frame.csum {
+                    return Err(Refusal::Checksum { found: frame.csum, right });
+                }
+            }
+            self.lnet.counters.frame_in(frame_len);
+            self.lnet.dispatch(&self.conn, &header, &whole[head_len..], out);
+            if frame.zc_request != 0 {
+                self.acknowledge(frame.zc_request);
+            }
+            taken += frame_len;
+        }
+    }
+
+    /// Hands a zero-copy cookie back, once: the kernel closes the connection at a second time.
+    fn acknowledge(&self, cookie: u64) {
+        let conn = self.conn.peer.connection_for_noop().unwrap_or_else(|| Arc::clone(&self.conn));
+        let mut head = Vec::with_capacity(FrameHeader::LEN);
+        FrameHeader::acknowledge(cookie).encode(&mut head);
+        self.lnet.push_frame(&conn, Frame { head, payload: Payload::default() });
+        conn.flush(self.lnet.now_ms());
+    }
+
+    /// One read into the thread's buffer, and the handling of what came.
+    fn poll_once(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        SHARED.with_borrow_mut(|shared| {
+            let mut buffer = ReadBuf::new(shared);
+            // Not try_read: a short poll_read tells tokio that the socket is empty, which saves the read that would say so.
+            ready!(Pin::new(&mut self.read).poll_read(cx, &mut buffer))?;
+            let bytes = buffer.filled();
+            if !bytes.is_empty() {
+                self.take_or_close(bytes);
+            }
+            Poll::Ready(Ok(bytes.len()))
+        })
+    }
+
+    fn take_or_close(&mut self, bytes: &[u8]) {
+        if let Err(refusal) = self.take(bytes) {
+            self.lnet.refusals.closed(&self.conn, &refusal);
+            self.conn.close(refusal.to_string());
+        }
+    }
+}
+
+impl Future for Reader {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let reader = self.get_mut();
+        if std::mem::take(&mut reader.is_new) && !reader.unfinished.is_empty() {
+            reader.take_or_close(&[]);
+        }
+        loop {
+            let now = reader.lnet.now_ms();
+            reader.conn.poll_flush(cx, now);
+            if reader.conn.closed().is_some() {
+                return Poll::Ready(());
+            }
+            if reader.conn.peer.is_congested() {
+                return Poll::Pending;
+            }
+            match ready!(reader.poll_once(cx)) {
+                Ok(0) if reader.unfinished.is_empty() => reader.conn.close("the peer closed it".into()),
+                Ok(0) => reader.conn.close("the peer closed it in the middle of a frame".into()),
+                Ok(_) => {}
+                Err(error) => reader.conn.close(format!("can't read: {error}")),
+            }
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.lnet.unfinished.fetch_sub(self.unfinished.len(), Ordering::Relaxed);
+        self.conn.close("its task ended".into());
+        self.lnet.forget(&self.conn);
+    }
+}
