@@ -15,6 +15,20 @@ pub(crate) fn resource_schema(table: &Table) -> Schema {
     }
 }
 
+/// The attributes of a table that name an object; true: an import needs it.
+pub(crate) fn identity_schema(table: &Table, named: &[(&str, bool)]) -> Schema {
+    let attributes = named.iter().map(|(name, is_needed)| {
+        let entry = table.attribute(name).expect("identities are made of attributes");
+        attribute(entry, if *is_needed { Mode::Required } else { Mode::Optional }, "")
+    });
+    Schema { attributes: attributes.collect(), ..Schema::default() }
+}
+
+/// An object of a table of which nothing is known.
+pub(crate) fn blank(table: &Table) -> Value {
+    Value::object(table.attributes.iter().map(|entry| (entry.name, Value::Null)))
+}
+
 /// The attributes of a table as a data source gives them: `named` ones are asked for, the rest is answered.
 pub(crate) fn read_only(table: &Table, named: &[&str]) -> Vec<Attribute> {
     let known = table.attributes.iter().filter(|entry| entry.presence != Presence::Request);

@@ -7,12 +7,17 @@ use lustre_api::mgs::Snapshot;
 use lustre_api::plan::{Change, Desired, ObjectKey};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
-use tfplugin_proto::{Diagnostics, Plan, PlanKind, Resource, Schema, Severity, Value, async_trait};
+use tfplugin_proto::{
+    Attribute, Diagnostics, Listed, Mode, Plan, PlanKind, Resource, Schema, Severity, Type, Value, async_trait,
+};
 
 use crate::findings;
 use crate::mgs::{Failure, Mgs};
 use crate::session::Session;
 use crate::{attributes, timeouts};
+
+/// The argument of a list that says of which file system.
+const FILTER: &str = "filesystem";
 
 /// A kind of object: what differs between file systems, targets, tunables and pools.
 #[async_trait]
@@ -71,6 +76,12 @@ pub(crate) trait Kind: Send + Sync + 'static {
 
     /// The attributes that name it, from the name that a person gives.
     fn import(id: &str) -> Result<Value, String>;
+
+    /// Names of the attributes that name it for good; false: an import can do without.
+    const IDENTITY: &'static [(&'static str, bool)];
+
+    /// Every object of this kind that the MGS has, of one file system or of all, by its name.
+    fn list(snapshot: &Snapshot, filesystem: Option<&str>) -> Vec<(String, Json)>;
 
     /// True if both mean the same; beyond what the table knows.
     fn means_the_same(_attribute: &str, _object: &Value, _a: &Value, _b: &Value) -> bool {
@@ -417,6 +428,56 @@ impl<K: Kind> Resource for Managed<K> {
 
     async fn import(&self, id: &str, diags: &mut Diagnostics) -> Option<Value> {
         K::import(id).map_err(|err| diags.error("Can't import", findings::sentence(&err))).ok()
+    }
+
+    fn identity(&self) -> Option<Schema> {
+        Some(attributes::identity_schema(K::TABLE, K::IDENTITY))
+    }
+
+    async fn import_identity(&self, identity: &Value, diags: &mut Diagnostics) -> Option<Value> {
+        // What names it is what its name is made of.
+        match K::name(identity) {
+            Some(name) => self.import(&name, diags).await,
+            None => {
+                diags.error("Can't import", format!("The identity names no {}.", K::TABLE.name));
+                None
+            }
+        }
+    }
+
+    fn list_schema(&self) -> Option<Schema> {
+        let filesystem = Attribute::new(
+            FILTER,
+            Type::String,
+            Mode::Optional,
+            "Only what belongs to this file system. Default: all.",
+        );
+        let description = format!("Lists what the MGS has: each {}.", K::TABLE.name);
+        Some(Schema { description, attributes: vec![filesystem], ..Schema::default() })
+    }
+
+    async fn list(&self, config: &Value, limit: usize, diags: &mut Diagnostics) -> Vec<Listed> {
+        let snapshot = match self.session.mgs() {
+            Ok(mgs) => mgs.snapshot().await,
+            Err(failure) => Err(failure),
+        };
+        match snapshot {
+            Ok(snapshot) => {
+                let found = K::list(&snapshot, config.get(FILTER).as_str().known()).into_iter().take(limit);
+                let listed = found.map(|(display_name, view)| {
+                    let mut state = Self::state(&view, &attributes::blank(K::TABLE));
+                    if !K::TIMEOUTS.is_empty() {
+                        state.put(timeouts::BLOCK, Value::Null);
+                    }
+                    Listed { display_name, state }
+                });
+                listed.collect()
+            }
+            Err(failure) => {
+                failure.report(K::TABLE, "Can't list", diags);
+                Vec::new()
+            }
+        }
     }
 }
 

@@ -85,10 +85,11 @@ impl Terraform {
         self
     }
 
-    /// Runs another `terraform`, of another release.
+    /// Runs the newer Terraform that `tools/terraform-next` fetches, instead of the one on PATH.
     #[must_use]
-    pub fn program(mut self, program: &Path) -> Self {
-        self.program = program.to_owned();
+    pub fn next(mut self) -> Self {
+        let said = crate::run(&mut Command::new(crate::repository().join("tools/terraform-next")));
+        self.program = said.unwrap_or_else(|err| panic!("{err:#}")).trim().into();
         self
     }
 

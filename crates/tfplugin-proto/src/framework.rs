@@ -124,6 +124,38 @@ pub trait Resource: Send + Sync + 'static {
     /// The state to start from for the object that a person names; terraform reads it next, so attributes may be
     /// missing.
     async fn import(&self, id: &str, diags: &mut Diagnostics) -> Option<Value>;
+
+    /// The attributes that name an object, for good: terraform from 1.12 on keeps them beside the state, and imports by them.
+    ///
+    /// Each is an attribute of the resource, too, of the same name and type; an import needs the required ones.
+    fn identity(&self) -> Option<Schema> {
+        None
+    }
+
+    /// As [`Resource::import`], for the object with an identity.
+    async fn import_identity(&self, _identity: &Value, diags: &mut Diagnostics) -> Option<Value> {
+        diags.error("Can't import by identity", "Import it by its ID.");
+        None
+    }
+
+    /// The arguments of a list of what there is, for `terraform query` (1.14). A kind that can be listed has an identity.
+    fn list_schema(&self) -> Option<Schema> {
+        None
+    }
+
+    /// What there is, with its state; at most `limit`.
+    async fn list(&self, _config: &Value, _limit: usize, _diags: &mut Diagnostics) -> Vec<Listed> {
+        Vec::new()
+    }
+}
+
+/// An object that a list found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// What people call it.
+    pub display_name: String,
+    /// Its state, as a read would give it.
+    pub state: Value,
 }
 
 /// Something that terraform only reads.

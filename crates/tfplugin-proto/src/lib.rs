@@ -39,7 +39,7 @@ pub mod value;
 
 pub use diagnostics::{Diagnostic, Diagnostics, Path, Severity};
 pub use framework::{
-    DataSource, Function, FunctionError, Parameter, Plan, PlanKind, Provider, Resource, Signature, async_trait,
+    DataSource, Function, FunctionError, Listed, Parameter, Plan, PlanKind, Provider, Resource, Signature, async_trait,
 };
 pub use goplugin::{Options, run};
 pub use schema::{Attribute, Block, Mode, Schema, Shape};

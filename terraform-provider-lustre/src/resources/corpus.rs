@@ -93,7 +93,9 @@ fn described(desired: &Desired, observed: &Snapshot) -> Vec<Described> {
 }
 
 fn blank(table: &Table) -> Value {
-    Value::object(table.attributes.iter().map(|entry| (entry.name, Value::Null)).chain([("timeouts", Value::Null)]))
+    let mut blank = attributes::blank(table);
+    blank.put("timeouts", Value::Null);
+    blank
 }
 
 /// An MGS that has seen what a scenario observed.

@@ -17,6 +17,7 @@ pub(super) struct Filesystem;
 #[async_trait]
 impl Kind for Filesystem {
     const TABLE: &'static Table = &FILESYSTEM;
+    const IDENTITY: &'static [(&'static str, bool)] = &[("name", true)];
     type Spec = FilesystemSpec;
 
     fn name(object: &Value) -> Option<String> {
@@ -26,6 +27,11 @@ impl Kind for Filesystem {
     fn find(snapshot: &Snapshot, state: &Value) -> Option<Json> {
         let name = text(state, "name");
         snapshot.filesystems.iter().find(|filesystem| filesystem.spec.name.as_str() == name).map(view)
+    }
+
+    fn list(snapshot: &Snapshot, filesystem: Option<&str>) -> Vec<(String, Json)> {
+        let all = snapshot.filesystems.iter().map(|found| (found.spec.name.to_string(), view(found)));
+        all.filter(|(name, _)| filesystem.is_none_or(|only| only == name)).collect()
     }
 
     fn desired(spec: &FilesystemSpec, _: &Value) -> Desired {

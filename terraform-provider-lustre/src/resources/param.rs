@@ -20,6 +20,12 @@ fn path(filesystem: Option<&FsName>, scope: &ParamScope, name: &ParamName) -> Pa
     ParamPath { fsname, scope: scope.clone(), name: name.clone() }
 }
 
+/// `scratch/clients/osc.*.max_dirty_mb`.
+fn display(filesystem: Option<&FsName>, scope: &ParamScope, name: &ParamName) -> String {
+    let ParamPath { fsname, scope, name } = path(filesystem, scope, name);
+    format!("{fsname}/{scope}/{name}")
+}
+
 /// What names a tunable, from an object that was validated.
 fn key(object: &Value) -> Option<(Option<FsName>, ParamScope, ParamName)> {
     let filesystem = match object.get("filesystem").as_str() {
@@ -36,12 +42,12 @@ fn key(object: &Value) -> Option<(Option<FsName>, ParamScope, ParamName)> {
 #[async_trait]
 impl Kind for Param {
     const TABLE: &'static Table = &PARAM;
+    const IDENTITY: &'static [(&'static str, bool)] = &[("filesystem", false), ("scope", false), ("name", true)];
     type Spec = ParamSpec;
 
     fn name(object: &Value) -> Option<String> {
         let (filesystem, scope, name) = key(object)?;
-        let ParamPath { fsname, scope, name } = path(filesystem.as_ref(), &scope, &name);
-        Some(format!("{fsname}/{scope}/{name}"))
+        Some(display(filesystem.as_ref(), &scope, &name))
     }
 
     fn find(snapshot: &Snapshot, state: &Value) -> Option<Json> {
@@ -49,6 +55,16 @@ impl Kind for Param {
         let mut params = snapshot.params.iter().map(|param| (param, &param.spec));
         let found = params.find(|(_, spec)| spec.filesystem == filesystem && spec.scope == scope && spec.name == name);
         found.map(|(param, _)| view(param))
+    }
+
+    fn list(snapshot: &Snapshot, filesystem: Option<&str>) -> Vec<(String, Json)> {
+        let all = snapshot.params.iter().map(|param| (&param.spec, view(param)));
+        let of = |spec: &ParamSpec| {
+            filesystem.is_none_or(|only| spec.filesystem.as_ref().is_some_and(|of| of.as_str() == only))
+        };
+        all.filter(|(spec, _)| of(spec))
+            .map(|(spec, view)| (display(spec.filesystem.as_ref(), &spec.scope, &spec.name), view))
+            .collect()
     }
 
     fn desired(spec: &ParamSpec, _: &Value) -> Desired {

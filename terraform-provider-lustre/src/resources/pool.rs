@@ -17,6 +17,7 @@ pub(super) struct Pool;
 #[async_trait]
 impl Kind for Pool {
     const TABLE: &'static Table = &POOL;
+    const IDENTITY: &'static [(&'static str, bool)] = &[("filesystem", true), ("name", true)];
     type Spec = PoolSpec;
 
     fn name(object: &Value) -> Option<String> {
@@ -28,6 +29,16 @@ impl Kind for Pool {
         let (filesystem, name) = (text(state, "filesystem"), text(state, "name"));
         let mut pools = snapshot.pools.iter();
         pools.find(|pool| pool.filesystem.as_str() == filesystem && pool.name.as_str() == name).map(view)
+    }
+
+    fn list(snapshot: &Snapshot, filesystem: Option<&str>) -> Vec<(String, Json)> {
+        let of = |pool: &&lustre_api::pool::Pool| filesystem.is_none_or(|only| pool.filesystem.as_str() == only);
+        snapshot
+            .pools
+            .iter()
+            .filter(of)
+            .map(|pool| (format!("{}.{}", pool.filesystem, pool.name), view(pool)))
+            .collect()
     }
 
     fn desired(spec: &PoolSpec, _: &Value) -> Desired {

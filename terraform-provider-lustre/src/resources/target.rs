@@ -49,6 +49,7 @@ impl Kind for Target {
     const TABLE: &'static Table = &TARGET;
     const TIMEOUTS: &'static [&'static str] = &["create", "update", "delete"];
     const TOLD_BY: &'static str = "device";
+    const IDENTITY: &'static [(&'static str, bool)] = &[("svname", true)];
     type Spec = TargetSpec;
 
     fn name(object: &Value) -> Option<String> {
@@ -61,6 +62,13 @@ impl Kind for Target {
     fn find(snapshot: &Snapshot, state: &Value) -> Option<Json> {
         let svname: SvName = text(state, "svname").parse().ok()?;
         snapshot.targets.iter().find(|target| target.svname == svname).map(view)
+    }
+
+    fn list(snapshot: &Snapshot, filesystem: Option<&str>) -> Vec<(String, Json)> {
+        let of = |target: &&target::Target| {
+            filesystem.is_none_or(|only| target.svname.fsname().is_some_and(|of| of.as_str() == only))
+        };
+        snapshot.targets.iter().filter(of).map(|target| (target.svname.to_string(), view(target))).collect()
     }
 
     fn desired(spec: &TargetSpec, object: &Value) -> Desired {

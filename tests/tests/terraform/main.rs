@@ -5,6 +5,7 @@ mod drift;
 mod examples;
 mod import;
 mod interrupted;
+mod next;
 mod refused;
 mod removal;
 mod site;

@@ -28,10 +28,14 @@ impl Service for Server {
         _: Request<proto::get_provider_schema::Request>,
     ) -> Answer<proto::get_provider_schema::Response> {
         let resources = self.resources.iter();
+        let lists = self.resources.iter();
         let data_sources = self.data_sources.iter();
         Ok(Response::new(proto::get_provider_schema::Response {
             provider: Some(self.config.schema.to_proto()),
             resource_schemas: resources.map(|(name, entry)| (name.clone(), entry.typed.schema.to_proto())).collect(),
+            list_resource_schemas: lists
+                .filter_map(|(name, entry)| Some((name.clone(), entry.list.as_ref()?.schema.to_proto())))
+                .collect(),
             data_source_schemas: data_sources
                 .map(|(name, entry)| (name.clone(), entry.typed.schema.to_proto()))
                 .collect(),
@@ -102,6 +106,36 @@ impl Service for Server {
             Err(diag) => diags.push(diag),
         }
         Ok(Response::new(proto::validate_resource_config::Response { diagnostics: diags.into_proto() }))
+    }
+
+    async fn get_resource_identity_schemas(
+        &self,
+        _: Request<proto::get_resource_identity_schemas::Request>,
+    ) -> Answer<proto::get_resource_identity_schemas::Response> {
+        let identity_schemas = self.identity_schemas();
+        Ok(Response::new(proto::get_resource_identity_schemas::Response { identity_schemas, diagnostics: Vec::new() }))
+    }
+
+    async fn upgrade_resource_identity(
+        &self,
+        request: Request<proto::upgrade_resource_identity::Request>,
+    ) -> Answer<proto::upgrade_resource_identity::Response> {
+        Ok(Response::new(self.upgrade_identity(&request.into_inner())))
+    }
+
+    async fn validate_list_resource_config(
+        &self,
+        request: Request<proto::validate_list_resource_config::Request>,
+    ) -> Answer<proto::validate_list_resource_config::Response> {
+        Ok(Response::new(self.validate_list(request.into_inner())))
+    }
+
+    async fn list_resource(
+        &self,
+        request: Request<proto::list_resource::Request>,
+    ) -> Answer<tonic::codegen::BoxStream<proto::list_resource::Event>> {
+        let events = self.list(request.into_inner()).await;
+        Ok(Response::new(Box::pin(futures::stream::iter(events.into_iter().map(Ok)))))
     }
 
     async fn upgrade_resource_state(

@@ -1,6 +1,8 @@
 //! The gRPC service `tfplugin6.Provider` on top of a [`Provider`].
 
 mod calls;
+mod identity;
+mod list;
 mod resource;
 
 use std::collections::HashMap;
@@ -32,7 +34,20 @@ impl From<Schema> for Typed {
 
 struct ResourceEntry {
     typed: Typed,
+    identity: Option<Typed>,
+    list: Option<Typed>,
     resource: Arc<dyn Resource>,
+}
+
+impl From<Arc<dyn Resource>> for ResourceEntry {
+    fn from(resource: Arc<dyn Resource>) -> Self {
+        Self {
+            typed: resource.schema().into(),
+            identity: resource.identity().map(Typed::from),
+            list: resource.list_schema().map(Typed::from),
+            resource,
+        }
+    }
 }
 
 struct DataSourceEntry {
@@ -62,9 +77,7 @@ impl Server {
         let functions = provider.functions().into_iter();
         Self {
             config: provider.schema().into(),
-            resources: resources
-                .map(|(name, resource)| (name, ResourceEntry { typed: resource.schema().into(), resource }))
-                .collect(),
+            resources: resources.map(|(name, resource)| (name, resource.into())).collect(),
             data_sources: data_sources
                 .map(|(name, source)| (name, DataSourceEntry { typed: source.schema().into(), source }))
                 .collect(),

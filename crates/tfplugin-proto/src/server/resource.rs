@@ -41,7 +41,7 @@ impl Server {
 
     pub(super) async fn read(&self, request: read_resource::Request) -> read_resource::Response {
         let mut diags = Diagnostics::default();
-        let mut new_state = None;
+        let (mut new_state, mut new_identity) = (None, None);
         match self.resource(&request.type_name).and_then(|entry| Ok((entry, entry.typed.read(request.current_state)?)))
         {
             Ok((entry, state)) => {
@@ -49,6 +49,7 @@ impl Server {
                 let read = async |diags: &mut Diagnostics| entry.resource.read(state, diags).await;
                 let state = shielded(&what, &mut diags, read).await.flatten().unwrap_or_default();
                 new_state = entry.typed.write(&state).map_err(|diag| diags.push(diag)).ok();
+                new_identity = entry.identity_of(&state).map_err(|diag| diags.push(diag)).unwrap_or_default();
             }
             Err(diag) => diags.push(diag),
         }
@@ -56,7 +57,8 @@ impl Server {
             new_state,
             diagnostics: diags.into_proto(),
             private: request.private,
-            ..Default::default()
+            new_identity,
+            deferred: None,
         }
     }
 
@@ -85,6 +87,11 @@ impl Server {
                     // Whatever the hook did: there is but one plan for a destroy.
                     plan.planned = Value::Null;
                 }
+                // An object keeps its identity for life; a new one has it when it is made.
+                response.planned_identity = match kind {
+                    PlanKind::Update => request.prior_identity,
+                    PlanKind::Create | PlanKind::Destroy => None,
+                };
                 response.planned_state = entry.typed.write(&plan.planned).map_err(|diag| diags.push(diag)).ok();
                 response.requires_replace = plan.requires_replace.iter().map(Path::to_proto).collect();
             }
@@ -98,6 +105,7 @@ impl Server {
         let mut diags = Diagnostics::default();
         // What terraform keeps if we can't even read its request: what it had.
         let mut new_state = request.prior_state.clone();
+        let mut new_identity = request.planned_identity;
         let read = |entry: &ResourceEntry| {
             Ok([
                 entry.typed.read(request.prior_state)?,
@@ -112,6 +120,7 @@ impl Server {
                     Ok(state) => new_state = Some(state),
                     Err(diag) => diags.push(diag),
                 }
+                new_identity = entry.identity_of(&state).map_err(|diag| diags.push(diag)).unwrap_or_default();
             }
             Err(diag) => diags.push(diag),
         }
@@ -119,6 +128,7 @@ impl Server {
             new_state,
             private: request.planned_private,
             diagnostics: diags.into_proto(),
+            new_identity,
             ..Default::default()
         }
     }
@@ -127,27 +137,47 @@ impl Server {
         let mut diags = Diagnostics::default();
         let mut imported_resources = Vec::new();
         match self.resource(&request.type_name) {
-            Ok(entry) => {
-                let what = format!("the import of {} {:?}", request.type_name, request.id);
-                let import = async |diags: &mut Diagnostics| entry.resource.import(&request.id, diags).await;
-                let value = shielded(&what, &mut diags, import).await.flatten();
-                match value.map(|value| entry.typed.write(&value)) {
-                    Some(Ok(state)) => imported_resources.push(import_resource_state::ImportedResource {
-                        type_name: request.type_name,
-                        state: Some(state),
-                        ..Default::default()
-                    }),
-                    Some(Err(diag)) => diags.push(diag),
-                    None if diags.has_errors() => {}
-                    None => {
-                        diags.error("Nothing to import", format!("There is no {} {:?}.", request.type_name, request.id))
-                    }
-                }
-            }
+            Ok(entry) => match imported(entry, &request, &mut diags).await {
+                Ok(imported) => imported_resources.extend(imported),
+                Err(diag) => diags.push(diag),
+            },
             Err(diag) => diags.push(diag),
         }
         import_resource_state::Response { imported_resources, diagnostics: diags.into_proto(), deferred: None }
     }
+}
+
+/// The object that a person names by ID or by identity.
+async fn imported(
+    entry: &ResourceEntry,
+    request: &import_resource_state::Request,
+    diags: &mut Diagnostics,
+) -> Result<Option<import_resource_state::ImportedResource>, Diagnostic> {
+    let type_name = &request.type_name;
+    let what = format!("the import of {type_name} {:?}", request.id);
+    let value = match request.identity.clone() {
+        Some(identity) => {
+            let identity = entry.read_identity(identity)?;
+            let import = async |diags: &mut Diagnostics| entry.resource.import_identity(&identity, diags).await;
+            shielded(&what, diags, import).await.flatten()
+        }
+        None => {
+            let import = async |diags: &mut Diagnostics| entry.resource.import(&request.id, diags).await;
+            shielded(&what, diags, import).await.flatten()
+        }
+    };
+    let Some(value) = value else {
+        if !diags.has_errors() {
+            diags.error("Nothing to import", format!("There is no {type_name} {:?}.", request.id));
+        }
+        return Ok(None);
+    };
+    Ok(Some(import_resource_state::ImportedResource {
+        type_name: type_name.clone(),
+        state: Some(entry.typed.write(&value)?),
+        identity: entry.identity_of(&value)?,
+        ..Default::default()
+    }))
 }
 
 /// Applies one change and says what terraform shall remember.
