@@ -40,9 +40,16 @@ pub(crate) struct Reader {
     read: OwnedReadHalf,
     /// What has come of a frame that isn't whole yet; empty when idle.
     unfinished: Vec<u8>,
-    /// True until what came behind the HELLO was looked at.
-    is_new: bool,
+    /// True while that may hold whole frames: behind the HELLO, or left alone because too much waits for the peer.
+    is_held: bool,
     _permit: Permit,
+}
+
+/// How far the frames of a read were handled.
+struct Taken {
+    bytes: usize,
+    /// True if frames were left alone because too much waits for the peer.
+    is_held: bool,
 }
 
 /// Why a connection is closed by this side while it reads.
@@ -68,7 +75,7 @@ impl Reader {
         permit: Permit,
     ) -> Self {
         lnet.unfinished.fetch_add(unfinished.len(), Ordering::Relaxed);
-        Self { lnet, conn, read, unfinished, is_new: true, _permit: permit }
+        Self { lnet, conn, read, unfinished, is_held: true, _permit: permit }
     }
 
     /// Handles what `bytes` adds to the frame that has begun.
@@ -79,14 +86,14 @@ impl Reader {
         let lnet = Arc::clone(&self.lnet);
         let mut out = Outbox::new(&lnet, Some(&peer));
         let taken = if self.unfinished.is_empty() {
-            self.frames(bytes, &mut out).inspect(|taken| self.unfinished.extend_from_slice(&bytes[*taken..]))
+            self.frames(bytes, &mut out).inspect(|taken| self.unfinished.extend_from_slice(&bytes[taken.bytes..]))
         } else {
             let mut whole = std::mem::take(&mut self.unfinished);
             lnet.unfinished.fetch_sub(whole.len(), Ordering::Relaxed);
             whole.extend_from_slice(bytes);
             let taken = self.frames(&whole, &mut out);
-            if let Ok(taken) = taken {
-                whole.drain(..taken);
+            if let Ok(taken) = &taken {
+                whole.drain(..taken.bytes);
                 // An idle connection keeps no buffer.
                 self.unfinished = if whole.is_empty() { Vec::new() } else { whole };
             }
@@ -95,9 +102,10 @@ impl Reader {
         out.flush(now);
         let taken = taken?;
         let total = lnet.unfinished.fetch_add(self.unfinished.len(), Ordering::Relaxed) + self.unfinished.len();
-        match self.unfinished.is_empty() {
+        self.is_held = taken.is_held;
+        match self.unfinished.is_empty() || self.is_held {
             true => self.conn.unfinished_since.store(0, Ordering::Relaxed),
-            false if taken > 0 || self.conn.unfinished_since.load(Ordering::Relaxed) == 0 => {
+            false if taken.bytes > 0 || self.conn.unfinished_since.load(Ordering::Relaxed) == 0 => {
                 self.conn.unfinished_since.store(now, Ordering::Relaxed);
             }
             false => {}
@@ -106,14 +114,15 @@ impl Reader {
         if total > limit && !self.unfinished.is_empty() { Err(Refusal::Unfinished(limit)) } else { Ok(()) }
     }
 
-    /// Handles all whole frames at the front of `bytes`; gives their length.
-    fn frames(&self, bytes: &[u8], out: &mut Outbox<'_>) -> Result<usize, Refusal> {
+    /// Handles the whole frames at the front of `bytes`, until too much waits for the peer.
+    fn frames(&self, bytes: &[u8], out: &mut Outbox<'_>) -> Result<Taken, Refusal> {
         let form = self.conn.form();
         let mut taken = 0;
         loop {
             let rest = &bytes[taken..];
-            if rest.len() < FrameHeader::LEN {
-                return Ok(taken);
+            let is_held = self.conn.peer.is_congested();
+            if rest.len() < FrameHeader::LEN || is_held {
+                return Ok(Taken { bytes: taken, is_held });
             }
             let mut fields = Fields::new("frame", rest);
             let frame = FrameHeader::decode(&mut fields)?;
@@ -125,14 +134,14 @@ impl Reader {
             }
             let head_len = FrameHeader::LEN + Header::len(form);
             if rest.len() < head_len {
-                return Ok(taken);
+                return Ok(Taken { bytes: taken, is_held: false });
             }
             let header = Header::decode(&mut fields, form)?;
             if !self.conn.takes_any_target && !self.lnet.nids.contains(&header.dest_nid) {
                 return Err(Refusal::NotHere(header.dest_nid));
             }
             let frame_len = head_len + usize::try_from(header.payload_length).expect("at most 1 MiB: Header::decode");
-            let Some(whole) = rest.get(..frame_len) else { return Ok(taken) };
+            let Some(whole) = rest.get(..frame_len) else { return Ok(Taken { bytes: taken, is_held: false }) };
             if frame.csum != 0 {
                 let right = checksum(&[&whole[..4], &[0; 4], &whole[8..]]);
                 if right != frame.csum {
@@ -184,9 +193,6 @@ impl Future for Reader {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let reader = self.get_mut();
-        if std::mem::take(&mut reader.is_new) && !reader.unfinished.is_empty() {
-            reader.take_or_close(&[]);
-        }
         loop {
             let now = reader.lnet.now_ms();
             reader.conn.poll_flush(cx, now);
@@ -195,6 +201,10 @@ impl Future for Reader {
             }
             if reader.conn.peer.is_congested() {
                 return Poll::Pending;
+            }
+            if std::mem::take(&mut reader.is_held) && !reader.unfinished.is_empty() {
+                reader.take_or_close(&[]);
+                continue;
             }
             match ready!(reader.poll_once(cx)) {
                 Ok(0) if reader.unfinished.is_empty() => reader.conn.close("the peer closed it".into()),
