@@ -1,0 +1,64 @@
+//! Runs in a virtual machine in which the module is loaded with `loop=1`: every claim about it, one by one.
+
+mod end;
+mod hostile;
+mod lifetime;
+mod messages;
+mod pressure;
+
+use anyhow::{Result, bail};
+
+type Claim = (&'static str, fn() -> Result<()>);
+
+macro_rules! claims {
+    ($($module:ident :: $name:ident),* $(,)?) => {
+        [$((concat!(stringify!($module), "::", stringify!($name)), $module::$name as fn() -> Result<()>)),*]
+    };
+}
+
+const CLAIMS: [Claim; 21] = claims![
+    messages::a_session_starts_with_one_hello,
+    messages::a_request_and_its_reply,
+    messages::bulk_of_a_mebibyte,
+    messages::a_lock_callback_its_answer_and_a_cancel,
+    messages::what_matches_nothing_is_dropped,
+    messages::posts_are_taken_back_once,
+    messages::poll_tells_what_can_be_done,
+    messages::a_short_read_loses_nothing,
+    messages::portals_are_attached_once,
+    pressure::a_full_queue_holds_the_network_back,
+    pressure::unread_answers_stop_the_sender,
+    pressure::posts_are_bounded,
+    pressure::a_flood_is_served_in_the_order_it_came,
+    hostile::malformed_frames_are_refused_one_by_one,
+    hostile::mutated_frames_break_nothing,
+    hostile::one_root_at_a_time,
+    lifetime::a_killed_daemon_is_replaced,
+    lifetime::closing_an_end_drops_what_it_held,
+    lifetime::the_module_goes_only_when_nobody_has_it_open,
+    lifetime::a_module_without_network_does_not_load,
+    lifetime::statistics_count_what_happened,
+];
+
+fn main() -> Result<()> {
+    match std::env::args().nth(1).as_deref() {
+        Some("serve") => return lifetime::serve_until_killed(),
+        Some("claims") => {}
+        _ => bail!("usage: kmod-guest claims"),
+    }
+    let mut failed = 0;
+    for (name, claim) in CLAIMS {
+        match claim() {
+            Ok(()) => println!("ok {name}"),
+            Err(error) => {
+                failed += 1;
+                println!("FAILED {name}: {error:#}");
+            }
+        }
+    }
+    println!("claims: {} passed, {failed} failed", CLAIMS.len() - failed);
+    if failed > 0 {
+        bail!("{failed} claims do not hold");
+    }
+    Ok(())
+}
