@@ -1,8 +1,9 @@
-.PHONY: help setup demo test bench docs
+.PHONY: help setup demo test test-kmod bench docs
 
 help:
 	@echo "make demo   brings up a file system with Terraform on this machine (KEEP=1 leaves it running)"
 	@echo "make test   installs what is missing and runs everything that CI runs"
+	@echo "make test-kmod  of that, what concerns the kernel module: lint, and a virtual machine with a real kernel"
 	@echo "make bench  runs the benchmarks; each ends with a line RESULT name=... ratio=... goal=..."
 	@echo "make docs   regenerates the checked-in references"
 
@@ -14,6 +15,10 @@ demo: setup
 
 test: setup
 	cargo xtask ci
+
+test-kmod: setup
+	kmod/lint
+	cargo nextest run --locked --package kproxy --package kmod-tests
 
 bench: setup
 	cargo bench --package lustre-mgs-store --bench commit

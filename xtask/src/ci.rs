@@ -22,6 +22,7 @@ const LANES: &[Lane] = &[
         "dependencies",
         &[&["cargo", "xtask", "dependencies"], &["cargo", "deny", "--offline", "check", "bans", "licenses", "sources"]],
     ),
+    ("kmod", &[&["kmod/lint"]]),
     // Debug binaries of every daemon first: the whole-system tests start them.
     (
         "test",
