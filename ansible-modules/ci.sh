@@ -11,13 +11,26 @@ tree=$work/ansible_collections/chandelier/lustre
 
 say() { printf '\n== %s\n' "$*"; }
 
+# ansible-core 2.19 runs on Python 3.11 to 3.13.
+python() {
+    for candidate in ${PYTHON:-} python3 python3.13 python3.12 python3.11; do
+        if "$candidate" -c 'import sys, ensurepip, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    echo "ci.sh: ansible-core needs Python 3.11, 3.12 or 3.13 with venv; apt-get install python3 python3-venv, or name one in PYTHON" >&2
+    return 1
+}
+
 venv() {
     if [ -n "${LUSTRE_ANSIBLE_VENV:-}" ]; then return; fi
     if cmp -s "$requirements" "$venv/requirements.installed"; then return; fi
     say "installing ansible-core and ansible-lint into $venv"
-    python=$(command -v python3.11 || command -v python3) || { echo "ci.sh: no python3; apt-get install python3.11 python3.11-venv" >&2; exit 1; }
-    "$python" -m venv "$venv" || { echo "ci.sh: can't make a venv; apt-get install python3-venv" >&2; exit 1; }
-    "$venv/bin/pip" install --quiet -r "$requirements"
+    python=$(python)
+    "$python" -m venv --clear "$venv"
+    "$venv/bin/pip" install --quiet -r "$requirements" ||
+        { echo "ci.sh: pip could not install $requirements; it needs PyPI or a mirror (PIP_INDEX_URL)" >&2; exit 1; }
     cp "$requirements" "$venv/requirements.installed"
 }
 
@@ -89,9 +102,11 @@ sanity() {
     (cd "$tree" && PATH="$venv/bin:$PATH" "$venv/bin/ansible-test" sanity --python "$version" --requirements)
 }
 
+# The same build as that of `cargo xtask ci test`, so that nothing is compiled twice.
 check() {
     say "tests with the real ansible"
-    (cd "$root" && cargo build -p lustre-mgs -p lustre-agent -p mgsctl && LUSTRE_ANSIBLE_VENV="$venv" cargo test -p lustre-modules -- --include-ignored)
+    (cd "$root" && cargo build --workspace --bins --locked &&
+        LUSTRE_ANSIBLE_VENV="$venv" cargo nextest run --workspace --locked --no-fail-fast --run-ignored only -E 'package(lustre-modules)')
 }
 
 what=${1:-all}

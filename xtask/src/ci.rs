@@ -1,5 +1,6 @@
 //! `cargo xtask ci`: what has to hold before anything lands, lane by lane.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
@@ -40,6 +41,8 @@ const LANES: &[Lane] = &[
             &["cargo", "xtask", "stubs", "--check"],
         ],
     ),
+    // Last: it is the longest, and needs the binaries that `test` builds.
+    ("ansible", &[&["ansible-modules/ci.sh", "all"]]),
 ];
 
 /// Runs the lanes; stops at the first that fails and names the command.
@@ -48,13 +51,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         let names: Vec<_> = LANES.iter().map(|(name, _)| *name).collect();
         bail!("there is no lane \"{unknown}\"; the lanes are {}", names.join(", "));
     }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     for (name, commands) in
         LANES.iter().filter(|(name, _)| args.lanes.is_empty() || args.lanes.iter().any(|l| l == name))
     {
         let began = Instant::now();
         for words in *commands {
             println!("[{name}] {}", words.join(" "));
-            let status = Command::new(words[0]).args(&words[1..]).status();
+            let status = Command::new(words[0]).args(&words[1..]).current_dir(&root).status();
             let status =
                 status.with_context(|| format!("can't run {}; `tools/setup` installs what is missing", words[0]))?;
             if !status.success() {

@@ -7,14 +7,16 @@ use std::process::Command;
 
 use anyhow::{Context, ensure};
 
+use crate::elf;
+
 /// What to build.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Only the program, put into the collection tree; no tarball.
     #[arg(long)]
     no_tarball: bool,
-    /// Architectures, as `uname -m` says them. Others than this machine's need their Rust target and linker installed.
-    #[arg(long, default_values_t = [std::env::consts::ARCH.to_owned()], value_delimiter = ',')]
+    /// Architectures, as `uname -m` says them. Each needs its Rust target (`rustup target add ARCH-unknown-linux-musl`), no linker.
+    #[arg(long, default_values_t = ["x86_64".to_owned(), "aarch64".to_owned()], value_delimiter = ',')]
     arch: Vec<String>,
 }
 
@@ -40,16 +42,22 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 fn program(root: &Path, target_dir: &Path, bin: &Path, arch: &str) -> anyhow::Result<()> {
-    let triple = format!("{arch}-unknown-linux-gnu");
-    // Static, so that it runs on hosts with an older glibc, or none.
+    let triple = format!("{arch}-unknown-linux-musl");
+    // musl is linked statically, by the linker and with the start files that come with Rust: the program runs on hosts with
+    // any libc or none, and no cross compiler is needed.
     let status = Command::new(env!("CARGO"))
-        .args(["build", "--profile", "module", "-p", "lustre-modules", "--bin", "lustre-modules", "--target", &triple])
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .args(["build", "--locked", "--profile", "module", "-p", "lustre-modules", "--bin", "lustre-modules"])
+        .args(["--target", &triple])
+        .env(
+            "RUSTFLAGS",
+            "-C linker=rust-lld -C linker-flavor=ld.lld -C link-self-contained=yes -C target-feature=+crt-static",
+        )
         .current_dir(root)
         .status()
         .context("can't start cargo")?;
     ensure!(status.success(), "can't build the module program for {arch}: is `rustup target add {triple}` done?");
     let built = target_dir.join(&triple).join("module/lustre-modules");
+    elf::check_is_static(&built, arch)?;
     let placed = bin.join(format!("lustre-modules.{arch}"));
     fs::create_dir_all(bin).with_context(|| format!("can't make {}", bin.display()))?;
     // By a rename: a play that runs it right now keeps its copy.

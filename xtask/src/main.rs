@@ -4,6 +4,7 @@ mod ci;
 mod collection;
 mod dependencies;
 mod docs;
+mod elf;
 mod proto;
 mod stubs;
 

@@ -149,15 +149,23 @@ pub(super) fn findings(
             };
             refuse("unstable_name", format!("{place} would be formatted, and such names move between boots"), remedy);
         }
-        if task.text("format") == Some("blank")
-            && change.action == Action::Create
-            && device.content != "blank"
-            && !wanted.allow_reformat
-        {
+        if change.action != Action::Create || device.content == "blank" || wanted.allow_reformat {
+            continue;
+        }
+        if task.text("format") == Some("blank") {
             refuse(
                 "device_not_blank",
                 format!("{place} is not blank: there is {}", device.content),
                 "set format: same_identity to do that target's format again".to_owned(),
+            );
+        } else if named(spec)
+            .is_none_or(|svname| device.formatted_as.as_ref().is_none_or(|found| found.svname != svname))
+        {
+            // The plan lets an unfinished format become any target: nothing is lost. Here its identity counts, too.
+            refuse(
+                "device_of_another_target",
+                format!("{place} is not of the same identity: there is {}", device.content),
+                "give that target's index to do its format again, or name another device".to_owned(),
             );
         }
     }

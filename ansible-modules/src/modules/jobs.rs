@@ -7,6 +7,7 @@ use lustre_api::job::{GetJob, Job, JobId, JobPath, JobState, WaitQuery};
 use serde_json::{Map, json};
 
 use super::Task;
+use super::progress::Progress;
 use super::session::{Session, json_of};
 use crate::contract::Failure;
 
@@ -20,9 +21,10 @@ pub(super) async fn wait(task: &Task<'_>, session: &Session, jobs: &[JobId]) -> 
     let patience = task.seconds("wait_timeout")?;
     let deadline = Instant::now() + patience;
     let mut unfinished = Vec::new();
+    let mut progress = Progress::new();
     // All are waited for, also behind a failed one: the failure then names every job that went wrong.
-    for id in jobs {
-        let job = follow(session, id, deadline).await?;
+    for (n, id) in jobs.iter().enumerate() {
+        let job = follow(session, id, deadline, |job| progress.tell(job, n, jobs.len())).await?;
         match job.state {
             JobState::Done => {}
             JobState::Failed | JobState::Cancelled => unfinished.push(job),
@@ -54,7 +56,7 @@ fn failure(message: String, jobs: &[Job]) -> Failure {
 }
 
 /// The job when it is final, or when the deadline has come.
-async fn follow(session: &Session, id: &JobId, deadline: Instant) -> Result<Job, Failure> {
+async fn follow(session: &Session, id: &JobId, deadline: Instant, mut news: impl FnMut(&Job)) -> Result<Job, Failure> {
     let path = JobPath { id: id.clone() };
     let mut seen = None;
     let mut heard = Instant::now();
@@ -63,8 +65,12 @@ async fn follow(session: &Session, id: &JobId, deadline: Instant) -> Result<Job,
         let wait_s = u32::try_from(left.as_secs()).unwrap_or(0);
         let query = WaitQuery { wait_s: Some(wait_s), seen };
         match session.mgs.call::<GetJob>(&path, &query, &Nothing {}).await {
-            Ok(job) if job.state.is_final() || left.is_zero() => return Ok(job),
+            Ok(job) if job.state.is_final() || left.is_zero() => {
+                news(&job);
+                return Ok(job);
+            }
             Ok(job) => {
+                news(&job);
                 seen = Some(job.version);
                 heard = Instant::now();
             }

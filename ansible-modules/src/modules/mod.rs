@@ -14,6 +14,7 @@ mod jobs;
 mod param;
 mod plan;
 mod pool;
+mod progress;
 mod session;
 mod table;
 mod target;

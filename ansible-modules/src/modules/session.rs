@@ -26,6 +26,12 @@ pub(super) struct Session {
 impl Session {
     /// As the task's `api_url` or `agent_socket` says. Connects nothing yet.
     pub(super) fn new(task: &Task<'_>) -> Result<Self, Failure> {
+        if task.params.get("api_url").and_then(Value::as_str).is_some_and(|url| url.trim().is_empty()) {
+            // An empty variable of a play must not lead to whichever MGS the host's agent has.
+            return Err(Failure::from(
+                "api_url is empty; give the address of the MGS, or leave the option out to go by the host's agent",
+            ));
+        }
         if let Some(url) = task.text("api_url") {
             let mgs =
                 Client::new(url, task.text("api_token")).map_err(|error| Failure::from(format!("api_url: {error}")))?;

@@ -25,10 +25,18 @@ class CallbackModule(CallbackBase):
         super().__init__()
         self.results = []
 
-    def _note(self, result, **_more):
-        self.results.append({"host": result.host.get_name(), "task": result.task.get_name(), "result": result.result})
+    def _note(self, result, **more):
+        self.results.append({"host": result.host.get_name(), "task": result.task.get_name(), "result": {**result.result, **more}})
 
-    v2_runner_on_ok = v2_runner_on_failed = v2_runner_on_unreachable = v2_runner_on_skipped = _note
+    def v2_runner_on_failed(self, result, ignore_errors=False):
+        # Core takes the key out of the result before a callback sees it.
+        self._note(result, failed=True)
+
+    def v2_runner_on_ok(self, result):
+        self._note(result)
+
+    v2_runner_on_unreachable = v2_runner_on_failed
+    v2_runner_on_skipped = v2_runner_on_ok
 
     def v2_playbook_on_stats(self, stats):
         hosts = {host: stats.summarize(host) for host in stats.processed}

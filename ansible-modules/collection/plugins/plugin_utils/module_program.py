@@ -18,6 +18,7 @@ import os
 import platform
 import shlex
 import subprocess
+import threading
 
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.json import Direction, get_module_encoder
@@ -35,6 +36,10 @@ ROOT_CACHE = "/var/lib/lustre-modules"
 # What the host's shell says where the program does not run. No line of the program's own begins like this.
 ABSENT = "@lustre-modules absent"
 UNSUPPORTED = "@lustre-modules unsupported"
+
+# What the program says while it waits for jobs, where it is asked to. On a host the connection gives output at the end only.
+WANTS_PROGRESS = "LUSTRE_MODULES_PROGRESS"
+PROGRESS = "@lustre-modules progress "
 
 # Where the program lies on the host. HOME is the become user's: sudo -H and su set it.
 FIND = """\
@@ -77,8 +82,8 @@ class ModuleProgram(ActionBase):
         self._update_module_args(self._task.resolved_action or self._task.action, arguments, task_vars or {})
         encoder = get_module_encoder("legacy", Direction.CONTROLLER_TO_MODULE)
         arguments = json.dumps(arguments, cls=encoder)
-        if self._task.args.get("api_url") or self._runs_here():
-            result = self._run_here(arguments)
+        if self._task.args.get("api_url") is not None or self._runs_here():
+            result = self._run_here(arguments, (task_vars or {}).get("inventory_hostname", "localhost"))
         else:
             result = self._run_on_host(arguments)
         remove_internal_keys(result)
@@ -89,7 +94,7 @@ class ModuleProgram(ActionBase):
     def _runs_here(self):
         return self._connection.transport == "local" and not self._connection.become
 
-    def _run_here(self, arguments):
+    def _run_here(self, arguments, host):
         program = os.path.join(BIN_DIR, f"{PROGRAM}.{platform.machine()}")
         if platform.system() != "Linux" or not os.path.exists(program):
             raise AnsibleActionFail(
@@ -97,11 +102,20 @@ class ModuleProgram(ActionBase):
                 f"{', '.join(sorted(programs())) or 'none at all'}. Delegate the task to a Linux host, or build the "
                 "collection from source"
             )
-        environment = dict(os.environ)
+        environment = dict(os.environ, **{WANTS_PROGRESS: "1"})
         for variables in self._task.environment or ():
             environment.update((name, to_text(value)) for name, value in (self._templar.template(variables) or {}).items())
-        done = subprocess.run([program, "-"], input=arguments.encode(), capture_output=True, env=environment, check=False)
-        return parse(done.returncode, to_text(done.stdout), to_text(done.stderr), program)
+        kept = []
+        reading, writing = os.pipe()
+        with open(reading, encoding="utf-8", errors="replace") as lines:
+            reader = threading.Thread(target=show_progress, args=(lines, host, kept), daemon=True)
+            reader.start()
+            try:
+                done = subprocess.run([program, "-"], input=arguments.encode(), stdout=subprocess.PIPE, stderr=writing, env=environment, check=False)
+            finally:
+                os.close(writing)
+                reader.join()
+        return parse(done.returncode, to_text(done.stdout), "".join(kept), program)
 
     # On the host.
 
@@ -171,6 +185,16 @@ class ModuleProgram(ActionBase):
         if marker > 0 and done["stdout"][marker - 1] == "\n":
             done["stdout"] = done["stdout"][marker:]
         return done
+
+
+def show_progress(lines, host, kept):
+    """Shows what the program says of its jobs while it waits; what else is on its standard error goes to ``kept``."""
+    for line in lines:
+        if line.startswith(PROGRESS):
+            # Not on standard output: that belongs to the callback, which may print JSON there.
+            display.display(f"  {host}: {line[len(PROGRESS):].rstrip()}", stderr=True)
+        else:
+            kept.append(line)
 
 
 def programs():

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use lustre_api::attributes::TARGET;
 use lustre_api::device::Device;
 use lustre_api::plan::{Action, DesiredTarget, Effect, FieldChange, ObjectKey};
-use lustre_api::target::{Target, TargetSpec};
+use lustre_api::target::{Target, TargetSpec, TargetState};
 use lustre_types::{SvName, TargetKind};
 use serde_json::Value;
 
@@ -208,9 +208,12 @@ impl<'a> Work<'a> {
             }
             return;
         }
-        // Its job is to be taken up again: what is on the device now decides, as for a new one.
+        // Its job is to be taken up again: what is on the device now decides, as for a new one. While it is being formatted
+        // the device holds half of a format, which says nothing; nobody shall be asked to give up "data" there.
         let mut device = None;
-        if let Some(node) = self.node(wanted) {
+        if known.state != TargetState::Formatting
+            && let Some(node) = self.node(wanted)
+        {
             match self.look(&object, wanted, node) {
                 Seen::Refused => return,
                 Seen::Nothing => {}

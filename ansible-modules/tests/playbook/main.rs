@@ -1,0 +1,13 @@
+//! The collection with the real ansible-playbook, against a real MGS and real agents.
+//!
+//! Needs `ansible-modules/ci.sh build` (the collection's program) and the workspace's daemons; `cargo xtask ci ansible` and
+//! `ci.sh test` do all of it.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod check;
+mod connection;
+mod example;
+mod formats;
+mod objects;
+mod site;
