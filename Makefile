@@ -1,10 +1,11 @@
-.PHONY: help setup demo test test-kmod bench docs
+.PHONY: help setup demo test test-kmod bench docs provider
 
 help:
 	@echo "make demo   brings up a file system with Terraform on this machine (KEEP=1 leaves it running)"
 	@echo "make test   installs what is missing and runs everything that CI runs"
 	@echo "make test-kmod  of that, what concerns the kernel module: lint, and a virtual machine with a real kernel"
 	@echo "make bench  runs the benchmarks; each ends with a line RESULT name=... ratio=... goal=..."
+	@echo "make provider  packs the Terraform provider for sites without a registry, into target/provider"
 	@echo "make docs   regenerates the checked-in references"
 
 setup:
@@ -33,3 +34,6 @@ docs:
 	cargo xtask stubs
 	UPDATE_OPENAPI=1 cargo test --quiet --package lustre-mgs --test openapi
 	UPDATE_OPENAPI=1 cargo test --quiet --package lustre-agent --test openapi
+
+provider:
+	cargo xtask provider-mirror

@@ -5,6 +5,7 @@ mod collection;
 mod dependencies;
 mod docs;
 mod elf;
+mod mirror;
 mod proto;
 mod stubs;
 
@@ -29,6 +30,8 @@ enum Chore {
     Docs(docs::Args),
     /// Regenerates the Rust code of the plugin protocol from crates/tfplugin-proto/proto.
     Proto(proto::Args),
+    /// Packs the Terraform provider for sites without a registry: zip, mirror tree, checksums.
+    ProviderMirror(mirror::Args),
     /// Regenerates the collection's module stubs, action plugins and meta/runtime.yml.
     Stubs(stubs::Args),
 }
@@ -40,6 +43,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Dependencies => dependencies::run(),
         Chore::Docs(args) => docs::run(&args),
         Chore::Proto(args) => proto::run(&args),
+        Chore::ProviderMirror(args) => mirror::run(&args),
         Chore::Stubs(args) => stubs::run(&args),
     }
 }

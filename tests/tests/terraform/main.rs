@@ -6,6 +6,7 @@ mod examples;
 mod import;
 mod interrupted;
 mod next;
+mod packaging;
 mod refused;
 mod removal;
 mod site;
