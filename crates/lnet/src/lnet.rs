@@ -204,7 +204,7 @@ impl Lnet {
 
     /// Awaits PUTs of at most `max_len` bytes on a portal and match bits: replies to requests, bulk data.
     ///
-    /// With `from`, those of others don't match, and the loss of the last connection to that node is an arrival too.
+    /// With `from`, those of others don't match, and the loss of a connection to that node is an arrival too: ask again.
     /// Attaching the same match bits again replaces what was there.
     pub fn attach(&self, portal: u32, match_bits: u64, from: Option<WireNid>, max_len: usize) -> Attached {
         self.0.attachments.sink(portal, match_bits, from, max_len)
@@ -433,7 +433,7 @@ impl Inner {
         }
     }
 
-    /// Takes a connection that has ended out of its peer. With the last one, whatever waits for the peer fails.
+    /// Takes a connection that has ended out of its peer.
     pub(crate) fn forget(self: &Arc<Self>, conn: &Arc<Conn>) {
         let peer = &conn.peer;
         conn.discard();
@@ -443,12 +443,14 @@ impl Inner {
             links.conns.retain(|other| !Arc::ptr_eq(other, conn));
             links.conns.is_empty()
         };
+        // What was under way on this connection is lost, and nobody knows what it was: a request may be asked again, so
+        // its waiter is told now. Bulk data isn't, before the last connection is gone.
+        let nid = peer.key.remote;
+        self.attachments.disconnected(nid);
         if !is_last {
             return;
         }
         self.forget_unconnected(peer);
-        let nid = peer.key.remote;
-        self.attachments.disconnected(nid);
         let mut out = Outbox::new(self, None);
         for waiter in self.awaited.disconnected(nid) {
             waiter.fail(Lost::Disconnected, &mut out);

@@ -134,7 +134,7 @@ pub enum Lost {
     /// It didn't come in time.
     #[error("no answer in time")]
     TimedOut,
-    /// The last connection to the peer is gone.
+    /// A connection to the peer is gone, and what was under way with it.
     #[error("the connection is lost")]
     Disconnected,
 }

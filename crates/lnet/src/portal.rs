@@ -86,8 +86,8 @@ pub struct Attached {
 }
 
 impl Attached {
-    /// The next arrival. Errors: [`Lost::Disconnected`] when the last connection to the node named at
-    /// [`crate::Lnet::attach`] is gone; later arrivals, over a new connection, still come.
+    /// The next arrival. Errors: [`Lost::Disconnected`] when a connection to the node named at [`crate::Lnet::attach`]
+    /// is gone, and with it perhaps what was awaited; later arrivals, over other connections, still come.
     pub async fn next(&mut self) -> Result<Arrival, Lost> {
         self.arrivals.recv().await.unwrap_or(Err(Lost::Disconnected))
     }
@@ -150,7 +150,7 @@ impl Attachments {
         Some(slice)
     }
 
-    /// Tells everyone who waits for this node that its last connection is gone.
+    /// Tells everyone who waits for this node that a connection to it is gone.
     pub(crate) fn disconnected(&self, nid: WireNid) {
         let entries = self.entries.lock().expect("no code panics under this lock");
         for entry in entries.values().filter(|entry| entry.from == Some(nid)) {
