@@ -1,0 +1,75 @@
+//! Following a config log: its records now, and those that come.
+
+use crate::{
+    client::{Mgc, random},
+    error::MgcError,
+    lock::Lock,
+};
+use lustre_wire::{
+    ldlm::{ResourceId, ResourceKind},
+    llog::Record,
+};
+use std::time::Duration;
+
+/// Who follows a config log: holds its lock, and reads on when the lock is revoked.
+pub struct Follower {
+    mgc: Mgc,
+    log: String,
+    /// Index of the last record seen.
+    after: u32,
+    lock: Option<Lock>,
+    /// True once the records that there were have been given.
+    has_begun: bool,
+}
+
+impl Mgc {
+    /// Follows a config log behind index `after`; 0 for all of it.
+    pub fn follow(&self, log: &str, after: u32) -> Follower {
+        Follower { mgc: self.clone(), log: log.to_owned(), after, lock: None, has_begun: false }
+    }
+
+    /// The lock that guards a config log.
+    ///
+    /// Errors: a name that no log has: its file system's name is longer than 8 characters.
+    pub(crate) fn resource_of(log: &str) -> Result<ResourceId, MgcError> {
+        let kind = if log == "params" { ResourceKind::Params } else { ResourceKind::Config };
+        ResourceId::of_log(log, kind).map_err(|error| MgcError::Name(error.to_string()))
+    }
+}
+
+impl Follower {
+    /// Index of the last record that [`Follower::next`] gave.
+    pub fn after(&self) -> u32 {
+        self.after
+    }
+
+    /// The live records that are new: those that there are at the first call, even if none; later as soon as there are some.
+    ///
+    /// A log that doesn't exist yet has none. Errors: the MGS isn't there or refuses; call again to go on.
+    pub async fn next(&mut self) -> Result<Vec<Record>, MgcError> {
+        loop {
+            if let Some(lock) = &mut self.lock {
+                lock.lost().await;
+                self.lock = None;
+                tokio::time::sleep(self.pause()).await;
+            }
+            // The lock first: a change after the reading must not go unseen.
+            let lock = self.mgc.lock(Mgc::resource_of(&self.log)?).await?;
+            let read = self.mgc.log_after(&self.log, self.after).await?;
+            self.lock = Some(lock);
+            let (records, last) = read.unwrap_or_default();
+            self.after = self.after.max(last);
+            if !records.is_empty() || !self.has_begun {
+                self.has_begun = true;
+                return Ok(records);
+            }
+        }
+    }
+
+    /// A random time of the configured range.
+    fn pause(&self) -> Duration {
+        let range = &self.mgc.shared().config.requeue;
+        let span = u64::try_from(range.end.saturating_sub(range.start).as_micros()).unwrap_or(u64::MAX);
+        range.start + Duration::from_micros(if span == 0 { 0 } else { random() % span })
+    }
+}
