@@ -123,6 +123,7 @@ void lmgp_finish(struct lmgp_session *session, struct lmgp_packet *packet, enum 
 extern const struct lmgp_transport lmgp_loop;
 #ifdef LMGP_WITH_LNET
 extern const struct lmgp_transport lmgp_lnet;
+void lmgp_lnet_exit(void);
 #endif
 
 #endif

@@ -148,6 +148,9 @@ static void __exit lmgp_exit(void)
 	misc_deregister(&devices[LMGP_ROLE_MGS].misc);
 	/* Messages in flight keep their session: LNet ends each of them in its own time. */
 	lmgp_sessions_drain();
+#ifdef LMGP_WITH_LNET
+	lmgp_lnet_exit();
+#endif
 	lmgp_stats_exit();
 }
 
