@@ -1,4 +1,4 @@
-//! Real daemons for whole-system tests: an MGS, agents, image files as devices, `terraform`.
+//! Real daemons for whole-system tests: an MGS, agents, image files as devices, `terraform`, `etcd`.
 //!
 //! Everything is a process of its own on loopback with a port that the kernel chose, in a directory that goes when the test
 //! ends. Nothing is faked: what a test sees is what an administrator would.
@@ -11,10 +11,12 @@
 
 mod daemon;
 mod device;
+mod etcd;
 mod terraform;
 
 pub use daemon::{Agent, Cluster, Mgs};
 pub use device::{HaltedFormat, LoopDevice, Mounted, run};
+pub use etcd::Etcd;
 pub use terraform::{Diagnostic, Said, Terraform, diagnostics};
 
 use std::path::{Path, PathBuf};
@@ -45,4 +47,11 @@ pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
     let path = test.ancestors().nth(2).unwrap_or(&test).join(name);
     anyhow::ensure!(path.exists(), "{} is not built; run `cargo build --workspace --bins`", path.display());
     Ok(path)
+}
+
+/// Sends a signal to one of our processes.
+pub(crate) fn signal(process: &std::process::Child, name: &str) -> anyhow::Result<()> {
+    let status = std::process::Command::new("kill").args([&format!("-{name}"), &process.id().to_string()]).status()?;
+    anyhow::ensure!(status.success(), "kill -{name} {} failed", process.id());
+    Ok(())
 }

@@ -50,6 +50,13 @@ pub enum StoreError {
         /// What the backend said, with the file's name.
         reason: String,
     },
+    /// The store can't be reached, or takes nothing at the moment. A change under way may have been made or not; the history
+    /// tells, once the store is back.
+    #[error("the store is not available: {reason}")]
+    Unavailable {
+        /// Who does not answer or refuses, and what to do where that is known.
+        reason: String,
+    },
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
@@ -79,8 +86,8 @@ pub enum TxnError {
         /// The key.
         key: String,
     },
-    /// The key is empty or too long.
-    #[error("key of {len} bytes, possible are 1 to {MAX_KEY_BYTES}: {start:?}")]
+    /// The key is empty, too long, or has control characters.
+    #[error("key of {len} bytes, possible are 1 to {MAX_KEY_BYTES} without control characters: {start:?}")]
     BadKey {
         /// Its length in bytes.
         len: usize,
@@ -126,6 +133,14 @@ pub enum OpenError {
         /// The store file.
         path: PathBuf,
         /// What is broken.
+        reason: String,
+    },
+    /// An etcd that can't be used, or a prefix in it.
+    #[error("store {url}: {reason}")]
+    Etcd {
+        /// The store's URL, without secrets.
+        url: String,
+        /// What is wrong, and what to do.
         reason: String,
     },
     /// Written by a newer program.

@@ -20,6 +20,8 @@
 //! Limits: [`MAX_OPS`] operations a commit, [`MAX_VALUE_BYTES`] a value, [`MAX_KEY_BYTES`] a key (etcd's own limits or below).
 
 mod error;
+mod etcd;
+mod health;
 mod lease;
 mod memory;
 mod model;
@@ -28,6 +30,8 @@ mod txn;
 mod watch;
 
 pub use error::{OpenError, StoreError, TxnError};
+pub use etcd::{EtcdStore, EtcdUrl};
+pub use health::Health;
 pub use memory::MemoryStore;
 pub use model::{Change, Commit, Entry, KeyCommit, LeaseId, Meta, Page, Range, Revision, Store, Value};
 pub use redb::RedbStore;

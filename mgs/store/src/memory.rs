@@ -13,7 +13,7 @@ use crate::lease::{self, Leases};
 use crate::txn::{self, Head};
 use crate::watch::Log;
 use crate::{
-    Change, Commit, Entry, KeyCommit, LeaseId, Meta, Op, Page, Range, Revision, Store, StoreError, Txn, Watch,
+    Change, Commit, Entry, Health, KeyCommit, LeaseId, Meta, Op, Page, Range, Revision, Store, StoreError, Txn, Watch,
 };
 
 /// A [`Store`] that lives in memory. Cheap to clone handles are made with `Arc`.
@@ -134,6 +134,14 @@ impl Store for MemoryStore {
 
     fn compacted(&self) -> Revision {
         self.inner.lock().compacted
+    }
+
+    fn health(&self) -> Health {
+        Health::Good
+    }
+
+    fn sync(&self) -> BoxFuture<'_, Result<Revision, StoreError>> {
+        ready(Ok(self.inner.lock().revision)).boxed()
     }
 
     fn commit(&self, txn: Txn) -> BoxFuture<'_, Result<Revision, StoreError>> {

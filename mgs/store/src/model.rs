@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use crate::{StoreError, Txn, Watch};
+use crate::{Health, StoreError, Txn, Watch};
 
 /// Number of a commit. The first is 1; there are no gaps; it never goes backward.
 pub type Revision = u64;
@@ -133,10 +133,19 @@ pub trait Store: Send + Sync + 'static {
     /// Everything up to this revision was compacted; 0 when nothing was.
     fn compacted(&self) -> Revision;
 
+    /// Whether the store does its work.
+    fn health(&self) -> Health;
+
+    /// The newest revision that anybody had committed when this was called; reads here include it afterwards.
+    ///
+    /// At once where this is the only process on the store. Errors: [`StoreError::Unavailable`] when nobody can tell.
+    fn sync(&self) -> BoxFuture<'_, Result<Revision, StoreError>>;
+
     /// Commits `txn` if all its compares hold and answers with its revision once it is durable.
     ///
     /// Errors: [`StoreError::Conflict`] names the first compare that failed; nothing was changed then, nor with
-    /// [`StoreError::Txn`] and [`StoreError::LeaseNotFound`]. After [`StoreError::Failed`] the outcome is unknown.
+    /// [`StoreError::Txn`] and [`StoreError::LeaseNotFound`]. After [`StoreError::Failed`] and
+    /// [`StoreError::Unavailable`] the outcome is unknown.
     fn commit(&self, txn: Txn) -> BoxFuture<'_, Result<Revision, StoreError>>;
 
     /// One key, at `at` or the newest revision. Errors: as [`Store::range`].
@@ -171,7 +180,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// A new lease. Its keys are deleted in one commit when nobody keeps it alive for `ttl`.
     ///
-    /// The clock is monotonic and starts again, with the full `ttl`, when the store is opened.
+    /// The clock is monotonic. In a store of one process it starts again, with the full `ttl`, when the store is opened;
+    /// etcd's goes on, counts in seconds and gives at least about two.
     fn lease_grant(&self, ttl: Duration) -> BoxFuture<'_, Result<LeaseId, StoreError>>;
 
     /// Starts the lease's time again. Errors: [`StoreError::LeaseNotFound`] once it has expired.

@@ -7,14 +7,20 @@ mod contract {
     pub(crate) mod model;
 }
 
-use lustre_mgs_store::{MemoryStore, RedbStore, Store};
+use std::time::Duration;
+
+use lustre_mgs_store::{EtcdStore, MemoryStore, RedbStore, Store};
 
 /// An empty store of one backend, and a way to close and open it again.
 pub(crate) trait Backend {
     /// The store.
     fn store(&self) -> &dyn Store;
     /// Closes and opens the store; does nothing where nothing survives that.
-    fn reopen(&mut self);
+    async fn reopen(&mut self);
+    /// A time to live for leases that is soon over, and a longer one that so many of the short ones outlast.
+    fn ttls(&self) -> (Duration, Duration, u32) {
+        (Duration::from_millis(400), Duration::from_secs(3), 10)
+    }
 }
 
 struct Memory(MemoryStore);
@@ -23,7 +29,7 @@ impl Backend for Memory {
     fn store(&self) -> &dyn Store {
         &self.0
     }
-    fn reopen(&mut self) {}
+    async fn reopen(&mut self) {}
 }
 
 struct Redb {
@@ -35,19 +41,45 @@ impl Backend for Redb {
     fn store(&self) -> &dyn Store {
         self.store.as_ref().unwrap()
     }
-    fn reopen(&mut self) {
+    async fn reopen(&mut self) {
         self.store = None;
         self.store = Some(RedbStore::open(self.directory.path().join("mgs.redb")).unwrap());
     }
 }
 
-fn memory() -> Memory {
+struct Etcd {
+    store: Option<EtcdStore>,
+    server: testkit::Etcd,
+}
+
+impl Backend for Etcd {
+    fn store(&self) -> &dyn Store {
+        self.store.as_ref().unwrap()
+    }
+    async fn reopen(&mut self) {
+        self.store = None;
+        let url = self.server.url("lmgs/contract").parse().unwrap();
+        self.store = Some(EtcdStore::open(&url).await.unwrap());
+    }
+    /// etcd counts in seconds.
+    fn ttls(&self) -> (Duration, Duration, u32) {
+        (Duration::from_secs(1), Duration::from_secs(5), 4)
+    }
+}
+
+async fn memory() -> Memory {
     Memory(MemoryStore::new())
 }
 
-fn redb() -> Redb {
+async fn redb() -> Redb {
     let mut backend = Redb { store: None, directory: tempfile::tempdir().unwrap() };
-    backend.reopen();
+    backend.reopen().await;
+    backend
+}
+
+async fn etcd() -> Etcd {
+    let mut backend = Etcd { store: None, server: testkit::Etcd::start().unwrap() };
+    backend.reopen().await;
     backend
 }
 
@@ -55,9 +87,11 @@ fn redb() -> Redb {
 macro_rules! contract {
     ($($claim:ident)*) => {
         mod memory_store { $( #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $claim() { crate::contract::claims::$claim(crate::memory()).await } )* }
+            async fn $claim() { crate::contract::claims::$claim(crate::memory().await).await } )* }
         mod redb_store { $( #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $claim() { crate::contract::claims::$claim(crate::redb()).await } )* }
+            async fn $claim() { crate::contract::claims::$claim(crate::redb().await).await } )* }
+        mod etcd_store { $( #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $claim() { crate::contract::claims::$claim(crate::etcd().await).await } )* }
     };
 }
 
@@ -70,6 +104,7 @@ contract! {
     a_prefix_compare_sees_every_newer_write_below_it
     deleting_an_absent_key_changes_no_key
     a_bad_transaction_is_refused_and_changes_nothing
+    a_transaction_as_large_as_allowed_is_committed_whole
     a_range_is_paged_at_one_revision
     reading_the_future_or_the_compacted_past_is_refused
     watch_from_old_revision_sees_every_change
@@ -94,12 +129,22 @@ mod model_equality {
 
         #[test]
         fn any_history_in_memory_reads_like_the_model(steps in model::steps(60)) {
-            model::run(crate::memory(), steps)?;
+            model::run(crate::memory, steps)?;
         }
 
         #[test]
         fn any_history_in_redb_reads_like_the_model(steps in model::steps(40)) {
-            model::run(crate::redb(), steps)?;
+            model::run(crate::redb, steps)?;
+        }
+    }
+
+    proptest! {
+        // Each starts an etcd of its own.
+        #![proptest_config(ProptestConfig { cases: 6, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_history_in_etcd_reads_like_the_model(steps in model::steps(60)) {
+            model::run(crate::etcd, steps)?;
         }
     }
 }

@@ -11,7 +11,7 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -21,7 +21,9 @@ use futures::future::BoxFuture;
 use tokio::sync::{oneshot, watch};
 
 use crate::watch::Log;
-use crate::{Commit, Entry, KeyCommit, LeaseId, OpenError, Page, Range, Revision, Store, StoreError, Txn, Watch};
+use crate::{
+    Commit, Entry, Health, KeyCommit, LeaseId, OpenError, Page, Range, Revision, Store, StoreError, Txn, Watch,
+};
 use writer::Request;
 
 /// A durable [`Store`] in one file. Dropping it waits for the commits under way and closes the file.
@@ -39,6 +41,7 @@ struct Shared {
     path: PathBuf,
     head: watch::Sender<Revision>,
     compacted: AtomicU64,
+    health: Mutex<Health>,
 }
 
 impl RedbStore {
@@ -70,6 +73,7 @@ impl RedbStore {
             path,
             head: watch::Sender::new(loaded.revision),
             compacted: AtomicU64::new(loaded.compacted),
+            health: Mutex::new(Health::Good),
         });
         let (queue, requests) = mpsc::channel();
         let thread_shared = shared.clone();
@@ -138,6 +142,15 @@ impl Store for RedbStore {
 
     fn compacted(&self) -> Revision {
         self.shared.compacted.load(Ordering::Acquire)
+    }
+
+    fn health(&self) -> Health {
+        self.shared.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn sync(&self) -> BoxFuture<'_, Result<Revision, StoreError>> {
+        let head = *self.shared.head.borrow();
+        async move { Ok(head) }.boxed()
     }
 
     fn commit(&self, txn: Txn) -> BoxFuture<'_, Result<Revision, StoreError>> {

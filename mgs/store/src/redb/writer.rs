@@ -1,9 +1,9 @@
 //! The one thread that writes. What waits in its queue shares one redb transaction (group commit).
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use ::redb::{ReadableTable, Table, WriteTransaction};
@@ -111,6 +111,7 @@ impl Writer<'_> {
                 // `head` holds changes that are perhaps not in the file: nothing can be decided on it any more.
                 let failed = StoreError::Failed { reason: format!("{}: {err}", self.shared.path.display()) };
                 tracing::error!(error = %failed, "store stopped accepting changes");
+                self.shared.health.lock().unwrap_or_else(PoisonError::into_inner).lose(&failed.to_string());
                 answers.into_iter().for_each(|answer| answer(Err(failed.clone())));
                 self.failed = Some(failed);
             }

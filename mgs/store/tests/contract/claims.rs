@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::Backend;
-use lustre_mgs_store::{Change, Meta, Range, Store, StoreError, Txn, TxnError};
+use lustre_mgs_store::{Change, MAX_OPS, MAX_VALUE_BYTES, Meta, Range, Store, StoreError, Txn, TxnError};
 
 fn meta(why: &str) -> Meta {
     Meta { time_ms: 1_700_000_000_123, who: "uid:0".into(), why: why.into() }
@@ -117,6 +117,37 @@ pub(crate) async fn a_bad_transaction_is_refused_and_changes_nothing(backend: im
     assert_eq!(leased, Err(StoreError::LeaseNotFound { lease: 77 }));
     assert_eq!(store.head(), 0);
     assert_eq!(keys(store).await, [""; 0]);
+}
+
+pub(crate) async fn a_transaction_as_large_as_allowed_is_committed_whole(mut backend: impl Backend) {
+    let value = |n: usize| vec![u8::try_from(n).unwrap(); MAX_VALUE_BYTES];
+    // As many operations as possible; some values so large that no request of etcd holds them all.
+    let many = (0..MAX_OPS).fold(txn(), |txn, n| match n {
+        0..10 => txn.put(format!("large/{n}"), value(n)),
+        n => txn.put(format!("small/{n}"), [7; 1000]),
+    });
+    let store = backend.store();
+    assert_eq!(store.commit(many).await.unwrap(), 1);
+    put(store, "large/3", "small now").await;
+    store.compact(2).await.unwrap();
+    backend.reopen().await;
+    let store = backend.store();
+    let mut range = Range { limit: 7, ..Range::prefix("large/") };
+    let mut entries = Vec::new();
+    loop {
+        let page = store.range(range.clone()).await.unwrap();
+        entries.extend(page.entries);
+        if !page.more {
+            break;
+        }
+        range.after = entries.last().map(|entry| entry.key.clone());
+    }
+    assert_eq!(entries.len(), 10);
+    for (n, entry) in entries.iter().enumerate() {
+        let expected = if n == 3 { b"small now".to_vec() } else { value(n) };
+        assert!(*entry.value == *expected, "{} is not as written", entry.key);
+    }
+    assert_eq!(store.range(Range::prefix("small/")).await.unwrap().entries.len(), MAX_OPS - 10);
 }
 
 pub(crate) async fn a_range_is_paged_at_one_revision(backend: impl Backend) {
@@ -257,7 +288,8 @@ pub(crate) async fn of_64_racing_creators_one_wins(backend: impl Backend) {
 pub(crate) async fn an_expired_lease_takes_its_keys_along(backend: impl Backend) {
     let store = backend.store();
     put(store, "stays", "").await;
-    let lease = store.lease_grant(Duration::from_millis(100)).await.unwrap();
+    let (short, ..) = backend.ttls();
+    let lease = store.lease_grant(short).await.unwrap();
     let made = store.commit(txn().put_leased("b", "", lease).put_leased("a", "", lease)).await.unwrap();
     let mut watch = store.watch(made + 1).await.unwrap();
     let end = soon(watch.next()).await.unwrap();
@@ -269,11 +301,12 @@ pub(crate) async fn an_expired_lease_takes_its_keys_along(backend: impl Backend)
 
 pub(crate) async fn a_lease_that_is_kept_alive_lives_on(backend: impl Backend) {
     let store = backend.store();
-    let kept = store.lease_grant(Duration::from_secs(3)).await.unwrap();
+    let (short_ttl, kept_ttl, times) = backend.ttls();
+    let kept = store.lease_grant(kept_ttl).await.unwrap();
     store.commit(txn().put_leased("kept", "", kept)).await.unwrap();
-    // Ten leases of 400 ms, one after the other, outlast the 3 s without any sleep.
-    for n in 0..10 {
-        let short = store.lease_grant(Duration::from_millis(400)).await.unwrap();
+    // Short leases, one after the other, outlast the long one without any sleep.
+    for n in 0..times {
+        let short = store.lease_grant(short_ttl).await.unwrap();
         let made = store.commit(txn().put_leased("short", n.to_string(), short)).await.unwrap();
         store.lease_keepalive(kept).await.unwrap();
         let mut watch = store.watch(made + 1).await.unwrap();
@@ -286,7 +319,7 @@ pub(crate) async fn a_revoked_lease_takes_its_keys_along_and_is_gone(mut backend
     let store = backend.store();
     let lease = store.lease_grant(Duration::from_secs(1000)).await.unwrap();
     store.commit(txn().put_leased("a", "", lease)).await.unwrap();
-    backend.reopen();
+    backend.reopen().await;
     let store = backend.store();
     store.lease_keepalive(lease).await.unwrap();
     store.lease_revoke(lease).await.unwrap();
@@ -314,7 +347,7 @@ pub(crate) async fn what_was_committed_is_there_after_opening_again(mut backend:
     store.commit(txn().delete("k0")).await.unwrap();
     store.compact(7).await.unwrap();
     let before = (store.head(), store.compacted(), store.history(8, 100).await, store.range(Range::default()).await);
-    backend.reopen();
+    backend.reopen().await;
     let store = backend.store();
     let after = (store.head(), store.compacted(), store.history(8, 100).await, store.range(Range::default()).await);
     assert_eq!(after, before);

@@ -83,12 +83,13 @@ impl Model {
 }
 
 /// Does the steps on the store and on the model. Errors: the first difference.
-pub(crate) fn run(mut backend: impl Backend, steps: Vec<Step>) -> Result<(), TestCaseError> {
+pub(crate) fn run<B: Backend>(open: impl AsyncFn() -> B, steps: Vec<Step>) -> Result<(), TestCaseError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut backend = runtime.block_on(open());
     let mut model = Model::default();
     for step in steps {
         if matches!(step, Step::Reopen) {
-            backend.reopen();
+            runtime.block_on(backend.reopen());
         }
         runtime.block_on(one(&backend, &mut model, step))?;
         prop_assert_eq!(backend.store().head(), model.head());
