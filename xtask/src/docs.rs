@@ -1,4 +1,4 @@
-//! Generates `docs/provider` from the provider's schemas and examples.
+//! Generates `docs/provider` from the provider's schemas and examples, and `docs/tunables.md` from the catalogue.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,6 +17,7 @@ pub(crate) struct Args {
 
 /// Writes the pages, or with `--check` compares them.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    crate::tunables::run(args.check)?;
     let checked_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/provider");
     let out = tempfile::tempdir()?;
     // A process of its own: linking the provider into xtask would make every chore wait for its build.

@@ -8,6 +8,7 @@ mod elf;
 mod mirror;
 mod proto;
 mod stubs;
+mod tunables;
 
 use clap::{Parser, Subcommand};
 
@@ -26,7 +27,7 @@ enum Chore {
     Ci(ci::Args),
     /// Checks that dependencies point down only and that the deterministic crates do no I/O.
     Dependencies,
-    /// Regenerates docs/provider from the Terraform provider's schemas and examples.
+    /// Regenerates docs/provider from the Terraform provider's schemas and examples, and docs/tunables.md from the catalogue.
     Docs(docs::Args),
     /// Regenerates the Rust code of the plugin protocol from crates/tfplugin-proto/proto.
     Proto(proto::Args),

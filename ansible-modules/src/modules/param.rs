@@ -79,7 +79,7 @@ pub(super) fn module() -> Module {
             description: "The named tunables that are set after the task.",
             sample: json!([{
                 "filesystem": "scratch", "scope": "filesystem", "name": "osc.*.max_dirty_mb", "value": "512",
-                "id": "scratch/filesystem/osc.*.max_dirty_mb", "canonical_name": "osc.scratch-*.max_dirty_mb",
+                "id": "scratch/filesystem/osc.*.max_dirty_mb", "canonical_name": "osc.scratch-OST*-osc-*.max_dirty_mb",
             }]),
         }),
         run: |task| block_on(run(task)),

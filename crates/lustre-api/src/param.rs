@@ -33,8 +33,12 @@ pub struct Param {
     pub spec: ParamSpec,
     /// `<fsname or *>/<scope>/<name>`: names it, also for imports.
     pub id: String,
-    /// What `lctl set_param` on a node would call it, as in `osc.scratch-*.max_dirty_mb`.
+    /// What `lctl set_param` on a node would call it, as in `osc.scratch-OST*-osc-*.max_dirty_mb`.
     pub canonical_name: String,
+    /// What `lctl conf_param` would call it, as in `scratch-OST0001.osc.max_dirty_mb`; missing where that needs a command for
+    /// each target, or has no name for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conf_param_name: Option<String>,
     /// The store's revision of its last change.
     pub revision: u64,
 }
@@ -45,14 +49,56 @@ pub struct Param {
 pub enum ValueType {
     /// An integer: decimal, `0x` hex or `0` octal.
     Int,
-    /// A size: a number with an optional suffix; without suffix in the unit of the name (`_mb`, `_kb`, else bytes).
+    /// A size: a number with an optional suffix; without suffix in `unit`.
     Size,
     /// `0` or `1`, `n` or `y`, `off` or `on`.
     Bool,
     /// One of a list of words.
     Enum,
-    /// Text with rules of its own.
+    /// A set of words; their order does not matter.
+    List,
+    /// Text, often with a `grammar` of its own.
     Text,
+    /// Something that is done when it is written; it reads as something else.
+    Command,
+}
+
+/// Who can set a tunable, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SetBy {
+    /// Anybody: permanently in the MGS's logs, or for the time being on a node.
+    Any,
+    /// Only on a node, until it restarts.
+    Temporary,
+    /// Only permanently, as `lctl conf_param` does.
+    ConfParam,
+    /// By options of a kernel module, before it is loaded.
+    Module,
+    /// By nodemap commands.
+    Nodemap,
+    /// When the target is formatted.
+    Mkfs,
+    /// Nobody: it is computed, or set through another tunable.
+    ReadOnly,
+}
+
+/// What has to happen until a new value works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Effective {
+    /// Nothing.
+    Live,
+    /// Clients have to mount, or connect, anew.
+    NewMounts,
+    /// The target has to be unmounted and mounted.
+    TargetRemount,
+    /// Everything has to be down at once.
+    EverythingDown,
+    /// The kernel module has to be loaded anew.
+    ModuleLoad,
+    /// The target has to be formatted.
+    Format,
 }
 
 /// What the catalogue knows of a tunable.
@@ -60,7 +106,7 @@ pub enum ValueType {
 pub struct CatalogueEntry {
     /// Its name, with `*` where a device stands.
     pub name: String,
-    /// Nodes that have it: `client`, `mds`, `oss`, `all`.
+    /// Nodes that have it: `client`, `mds`, `oss`, `mgs`, `all`.
     pub nodes: Vec<String>,
     /// Type of its value.
     #[serde(rename = "type")]
@@ -71,16 +117,32 @@ pub struct CatalogueEntry {
     /// Largest value (sizes in bytes).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<i64>,
-    /// The words of an enum.
+    /// What a bare number counts: `s`, `ms`, `%`, `bytes`, `KiB`, `MiB`, `pages`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// The words of an enum or a list; of other types: words that are taken as well.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<String>,
+    /// How its text is written, where it has a notation of its own: `nids`, `uid_gid`, `tbf` ...
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grammar: Option<String>,
     /// The value when nobody sets it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<String>,
-    /// The first release that has it, as in `2.14`.
+    /// What the default depends on, where nodes compute it or releases differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_note: Option<String>,
+    /// The first release that has it, as in `2.14`; `2.12` for those that are older.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
-    /// What it does.
+    /// The last release that has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// Who can set it, and for how long.
+    pub set_by: SetBy,
+    /// What has to happen until a new value works.
+    pub effective: Effective,
+    /// What else restricts it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
 }

@@ -6,12 +6,13 @@
 //! A [`Plan`] is the ordered list of changes, each with its fields, its reason, who notices it and whether it destroys data,
 //! and of findings: errors stand against the plan, warnings a person should know. [`render`] shows it to people.
 //!
-//! Also here, because a plan has to know it: the catalogue of tunables ([`catalogue`]) and the notation of pool members
-//! ([`pool_members`]).
+//! Also here, because a plan has to know it: the catalogue of tunables ([`catalogue`]), their two names ([`naming`]) and the
+//! notation of pool members ([`pool_members`]).
 
 pub mod catalogue;
 mod diff;
 mod members;
+pub mod naming;
 mod render;
 mod value;
 

@@ -1,7 +1,7 @@
 //! Names of tunables and whom they concern.
 
+use crate::SvName;
 use crate::text::{excerpt, string_face};
-use crate::{FsName, SvName, TargetKind};
 use std::{fmt, str::FromStr};
 
 /// Name of a tunable as `lctl set_param` writes it, with `*` where a device stands: `osc.*.max_dirty_mb`, `timeout`.
@@ -92,22 +92,6 @@ pub enum ParamScope {
 )]
 pub struct ParamScopeError(String);
 
-impl ParamScope {
-    /// The device pattern that the scope puts where a tunable's name has `*`, as in `scratch-OST*`; `*` without file system.
-    pub fn device_pattern(&self, fsname: Option<&FsName>) -> String {
-        let fs = fsname.map_or("*", FsName::as_str);
-        match self {
-            ParamScope::Filesystem | ParamScope::Clients => match fsname {
-                Some(fsname) => format!("{fsname}-*"),
-                None => "*".to_owned(),
-            },
-            ParamScope::Mdts => format!("{fs}-{}*", TargetKind::Mdt.letters()),
-            ParamScope::Osts => format!("{fs}-{}*", TargetKind::Ost.letters()),
-            ParamScope::Target(svname) => svname.to_string(),
-        }
-    }
-}
-
 impl FromStr for ParamScope {
     type Err = ParamScopeError;
     fn from_str(text: &str) -> Result<Self, ParamScopeError> {
@@ -154,12 +138,10 @@ mod tests {
     }
 
     #[test]
-    fn a_scope_names_the_devices() {
-        let fs = "scratch".parse().unwrap();
-        let pattern = |scope: &str| scope.parse::<ParamScope>().unwrap().device_pattern(Some(&fs));
-        assert_eq!(pattern("filesystem"), "scratch-*");
-        assert_eq!(pattern("osts"), "scratch-OST*");
-        assert_eq!(pattern("scratch-OST0001"), "scratch-OST0001");
+    fn a_scope_is_a_word_or_a_target() {
+        for text in ["filesystem", "mdts", "osts", "clients", "scratch-OST0001"] {
+            assert_eq!(text.parse::<ParamScope>().unwrap().to_string(), text);
+        }
         assert!("everything".parse::<ParamScope>().is_err());
     }
 }

@@ -64,7 +64,8 @@ fn details(param: &Param) -> String {
     fields(&[
         ("id", param.id.clone()),
         ("value", param.spec.value.clone()),
-        ("on nodes", param.canonical_name.clone()),
+        ("set_param", param.canonical_name.clone()),
+        ("conf_param", param.conf_param_name.clone().unwrap_or_else(|| "-".into())),
         ("revision", param.revision.to_string()),
     ])
 }
@@ -82,7 +83,7 @@ fn known(entries: &[CatalogueEntry]) -> String {
             entry.name.clone(),
             entry.nodes.join(","),
             range,
-            or_dash(entry.default.as_ref()),
+            or_dash(entry.default.as_ref().or(entry.default_note.as_ref())),
             or_dash(entry.since.as_ref()),
             entry.description.clone().unwrap_or_default(),
         ]);

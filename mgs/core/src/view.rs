@@ -8,6 +8,7 @@ use lustre_api::param::{Param, ParamSpec};
 use lustre_api::pool::Pool;
 use lustre_api::target::{Target, TargetState};
 use lustre_api::{Time, Written};
+use lustre_plan::naming;
 use lustre_types::{FsName, NodeName, PoolName, SvName, TargetKind, mount_source};
 
 use crate::decide::Env;
@@ -123,7 +124,8 @@ pub fn param(key: &ParamKey, record: &ParamRecord, revision: u64) -> Param {
             allow_unknown: record.allow_unknown,
         },
         id: key.to_string(),
-        canonical_name: key.name.as_str().replace('*', &key.scope.device_pattern(key.filesystem.as_ref())),
+        canonical_name: naming::set_param(key.filesystem.as_ref(), &key.scope, &key.name),
+        conf_param_name: naming::conf_param(key.filesystem.as_ref(), &key.scope, &key.name),
         revision,
     }
 }

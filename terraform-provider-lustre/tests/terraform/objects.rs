@@ -33,7 +33,7 @@ fn apply_second_plan_drift_repair_and_destroy() {
     ws.write("main.tf", OBJECTS);
     ws.apply();
     assert_eq!(ws.outputs()["mount"]["value"], "10.9.0.1@tcp:/scratch");
-    assert_eq!(ws.state("lustre_param.dirty")["canonical_name"], "osc.scratch-*.max_dirty_mb");
+    assert_eq!(ws.state("lustre_param.dirty")["canonical_name"], "osc.scratch-OST*-osc-*.max_dirty_mb");
     ws.expect_empty_plan();
 
     // What was acknowledged is still there after a crash.

@@ -134,7 +134,7 @@ resource:
       name: "osc.*.max_dirty_mb"
       value: "512"
       id: "scratch/filesystem/osc.*.max_dirty_mb"
-      canonical_name: "osc.scratch-*.max_dirty_mb"
+      canonical_name: "osc.scratch-OST*-osc-*.max_dirty_mb"
 previous:
   description:
     - "The same before the task, null for what did not exist."
@@ -147,7 +147,7 @@ previous:
       name: "osc.*.max_dirty_mb"
       value: "512"
       id: "scratch/filesystem/osc.*.max_dirty_mb"
-      canonical_name: "osc.scratch-*.max_dirty_mb"
+      canonical_name: "osc.scratch-OST*-osc-*.max_dirty_mb"
 plan:
   description:
     - "What had to be changed, in order; what would have to be in check mode. Empty if nothing had to be. The

@@ -195,8 +195,14 @@ pub static PARAM: Resource = Resource {
         computed(
             "canonical_name",
             Text,
-            r#""osc.scratch-*.max_dirty_mb""#,
-            "What `lctl get_param` on a node calls it.",
+            r#""osc.scratch-OST*-osc-*.max_dirty_mb""#,
+            "What `lctl get_param` and `lctl set_param` on a node call it.",
+        ),
+        computed(
+            "conf_param_name",
+            Text,
+            r#""scratch-OST0001.osc.max_dirty_mb""#,
+            "What `lctl conf_param` calls it; none where that takes a command for each target, or has no name for it.",
         ),
     ],
 };
