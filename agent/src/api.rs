@@ -7,6 +7,7 @@ use crate::{
     inventory,
     jobs::Jobs,
     observe::Content,
+    params,
 };
 use lustre_api::{
     Page, PageQuery, Problem,
@@ -15,6 +16,7 @@ use lustre_api::{
         GetNodeInfo, ListAgentJobs, PutAgentJob,
     },
     job::{JobId, WaitQuery},
+    node_param::{ReadParams, SetParams},
 };
 use rest::{Call, Server};
 use std::{sync::Arc, time::Duration};
@@ -43,6 +45,11 @@ pub fn server(agent: Arc<Agent>) -> Server<Agent> {
         .route::<GetInventory, _, _>(|agent, _| looked(agent, |agent| inventory::inventory(&agent.host, &agent.config)))
         .route::<GetFormatted, _, _>(|agent, _| looked(agent, |agent| inventory::formatted(&agent.host)))
         .route::<CheckFormat, _, _>(|agent, call| blocking(agent, move |agent| check(&agent.host, &call.body)))
+        .route::<ReadParams, _, _>(|agent, call| blocking(agent, move |agent| params::read(&agent.host, &call.body)))
+        .route::<SetParams, _, _>(|agent, call: Call<SetParams>| {
+            let who = call.caller.to_string();
+            blocking(agent, move |agent| params::set(&agent.host, &call.body, &who))
+        })
         .route::<PutAgentJob, _, _>(|agent, call: Call<PutAgentJob>| {
             let who = call.caller.to_string();
             blocking(agent, move |agent| agent.jobs.put(call.path.id, call.body, who))

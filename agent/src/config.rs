@@ -42,6 +42,9 @@ pub struct Config {
     /// Where Lustre's own e2fsprogs are, if not in the PATH.
     #[arg(long, env = "LUSTRE_AGENT_E2FSPROGS", value_name = "DIR")]
     pub e2fsprogs_dir: Option<PathBuf>,
+    /// Where the trees of tunables are, instead of the kernel's: a directory with `sys/fs/lustre` and `etc/lustre` in it.
+    #[arg(long, env = "LUSTRE_AGENT_PARAM_ROOT", default_value = "/", value_name = "DIR")]
+    pub param_root: PathBuf,
     /// What is logged, as in `info` or `lustre_agent=debug`; the variable `RUST_LOG` overrides it.
     #[arg(long, default_value = "info", value_name = "FILTER")]
     pub log: String,

@@ -11,4 +11,5 @@ pub mod inventory;
 pub mod jobs;
 pub mod mgs;
 pub mod observe;
+pub mod params;
 pub mod time;

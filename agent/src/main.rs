@@ -46,7 +46,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
         .mode(0o700)
         .create(state_dir)
         .with_context(|| format!("can't create {}", state_dir.display()))?;
-    let mut root = Sysroot::default();
+    let mut root = Sysroot { param_root: config.param_root.clone(), ..Sysroot::default() };
     for dir in &config.image_dirs {
         let canonical =
             std::fs::canonicalize(dir).with_context(|| format!("can't use --image-dir {}", dir.display()))?;

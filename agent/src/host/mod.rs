@@ -12,6 +12,7 @@ pub mod lnet;
 pub mod lock;
 pub mod mke2fs;
 pub mod mount;
+pub mod params;
 pub mod signatures;
 mod tool;
 pub mod usage;
@@ -35,11 +36,19 @@ pub struct Sysroot {
     pub dev: PathBuf,
     /// Directories whose plain files may serve as devices; canonical paths.
     pub image_dirs: Vec<PathBuf>,
+    /// Where `sys`, `proc` and `etc/lustre` of tunables are: `/`, or a tree in a directory.
+    pub param_root: PathBuf,
 }
 
 impl Default for Sysroot {
     fn default() -> Self {
-        Self { sys: "/sys".into(), proc: "/proc".into(), dev: "/dev".into(), image_dirs: Vec::new() }
+        Self {
+            sys: "/sys".into(),
+            proc: "/proc".into(),
+            dev: "/dev".into(),
+            image_dirs: Vec::new(),
+            param_root: "/".into(),
+        }
     }
 }
 

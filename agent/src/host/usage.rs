@@ -228,8 +228,7 @@ mod tests {
 
     /// A `/sys`, `/proc` and `/dev` of our own, for what this machine doesn't have.
     fn pretend(dir: &Path) -> Sysroot {
-        let root =
-            Sysroot { sys: dir.join("sys"), proc: dir.join("proc"), dev: dir.join("dev"), image_dirs: Vec::new() };
+        let root = Sysroot { sys: dir.join("sys"), proc: dir.join("proc"), dev: dir.join("dev"), ..Sysroot::default() };
         for (file, text) in [
             ("sys/block/sda/size", "4194304"),
             ("sys/block/sda/dev", "8:0"),

@@ -17,6 +17,7 @@ pub mod filesystem;
 pub mod job;
 pub mod mgs;
 pub mod node;
+pub mod node_param;
 pub mod param;
 pub mod plan;
 pub mod pool;

@@ -1,0 +1,78 @@
+//! Tunables of the node, in the words of the API.
+
+use crate::{
+    host::{Host, mke2fs, params},
+    time::now,
+};
+use lustre_api::{
+    Problem,
+    node_param::{NodeParam, NodeParamSet, NodeParamSetting, NodeParams, NodeParamsSet, ReadNodeParams, SetNodeParams},
+};
+use std::collections::HashMap;
+use tracing::{info, warn};
+
+/// The most patterns or settings of one question.
+const MAX_PATTERNS: usize = 10_000;
+
+/// What the patterns stand for on this node. Errors: too many patterns.
+pub fn read(host: &Host, wanted: &ReadNodeParams) -> Result<NodeParams, Problem> {
+    if wanted.patterns.len() > MAX_PATTERNS {
+        return Err(too_many(wanted.patterns.len(), "patterns"));
+    }
+    // Many questions are about the same: each is looked up once.
+    let mut known: HashMap<&str, Vec<NodeParam>> = HashMap::new();
+    for pattern in &wanted.patterns {
+        known.entry(pattern).or_insert_with(|| {
+            let found = host.params(pattern, wanted.recursive).into_iter().filter(|found| !found.is_dir);
+            found.map(|found| describe(found, wanted.names_only)).collect()
+        });
+    }
+    let found = wanted.patterns.iter().map(|pattern| known[pattern.as_str()].clone()).collect();
+    let files = params::files(&host.root.param_root.join("etc/lustre"));
+    Ok(NodeParams { found, files, boot_id: mke2fs::boot_id(), at: now() })
+}
+
+fn describe(found: params::Found, names_only: bool) -> NodeParam {
+    let (value, error) = match names_only {
+        true => (None, None),
+        false => match params::read(&found.path) {
+            Ok(value) => (Some(value), None),
+            Err(error) => (None, Some(error.to_string())),
+        },
+    };
+    NodeParam { name: found.name, value, is_writable: found.is_writable, error }
+}
+
+/// Sets values until the node restarts. Errors: too many settings; a value with a line break, which the kernel would take for
+/// several.
+pub fn set(host: &Host, wanted: &SetNodeParams, who: &str) -> Result<NodeParamsSet, Problem> {
+    if wanted.settings.len() > MAX_PATTERNS {
+        return Err(too_many(wanted.settings.len(), "settings"));
+    }
+    // All are looked at before the first is set.
+    if let Some(bad) = wanted.settings.iter().find(|setting| setting.value.contains(['\n', '\0'])) {
+        return Err(Problem::invalid(format!("the value of {} has a line break", bad.pattern)).attribute("settings"));
+    }
+    let set = wanted.settings.iter().map(|setting| set_one(host, setting, who)).collect();
+    Ok(NodeParamsSet { set, boot_id: mke2fs::boot_id() })
+}
+
+fn set_one(host: &Host, setting: &NodeParamSetting, who: &str) -> Vec<NodeParamSet> {
+    let found = host.params(&setting.pattern, false).into_iter().filter(|found| !found.is_dir);
+    found
+        .map(|found| {
+            let before = params::read(&found.path).ok();
+            let error = params::set(&found, &setting.value).err().map(|error| error.to_string());
+            let after = params::read(&found.path).ok();
+            match &error {
+                None => info!(param = found.name, value = setting.value, who, "tunable set"),
+                Some(error) => warn!(param = found.name, value = setting.value, who, error, "tunable not set"),
+            }
+            NodeParamSet { name: found.name, before, after, error }
+        })
+        .collect()
+}
+
+fn too_many(given: usize, what: &str) -> Problem {
+    Problem::invalid(format!("{given} {what}; {MAX_PATTERNS} are possible in one question")).attribute(what)
+}
