@@ -41,6 +41,23 @@ pub struct TargetSpec {
     pub comment: Option<String>,
 }
 
+impl TargetSpec {
+    /// The name that it gives, where it gives one: an MGT has one, others with an index.
+    pub fn svname(&self) -> Option<SvName> {
+        match (self.kind, &self.filesystem, self.index) {
+            (TargetKind::Mgt, ..) => Some(SvName::mgs()),
+            (kind, Some(filesystem), Some(index)) => Some(SvName::new(filesystem.clone(), kind, index)),
+            _ => None,
+        }
+    }
+
+    /// Whether a target of this name may be the one described.
+    pub fn describes(&self, svname: &SvName) -> bool {
+        let same_fs = self.kind == TargetKind::Mgt || self.filesystem.as_ref() == svname.fsname();
+        self.kind == svname.kind() && same_fs && self.index.is_none_or(|index| Some(index) == svname.index())
+    }
+}
+
 /// A target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Target {

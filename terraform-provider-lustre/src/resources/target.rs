@@ -4,7 +4,7 @@ use lustre_api::attributes::{Resource as Table, TARGET};
 use lustre_api::mgs::Snapshot;
 use lustre_api::plan::{Action, Change, Desired, DesiredTarget, ObjectKey};
 use lustre_api::target::{self, DeregisterTarget, EnsureTarget, PostTarget, TargetPath, TargetSpec, TargetState};
-use lustre_types::{FsName, SvName, TargetKind};
+use lustre_types::{FsName, SvName};
 use serde_json::Value as Json;
 use tfplugin_proto::{Diagnostics, Plan, PlanKind, Value, async_trait};
 
@@ -15,18 +15,9 @@ use crate::timeouts;
 
 pub(super) struct Target;
 
-/// Name of the target, if its index is known.
-fn svname(spec: &TargetSpec) -> Option<SvName> {
-    match (spec.kind, &spec.filesystem, spec.index) {
-        (TargetKind::Mgt, ..) => Some(SvName::mgs()),
-        (kind, Some(filesystem), Some(index)) => Some(SvName::new(filesystem.clone(), kind, index)),
-        _ => None,
-    }
-}
-
 /// The target of a spec in a snapshot: by its name, else by its place.
 fn known<'a>(snapshot: &'a Snapshot, spec: &TargetSpec) -> Option<&'a target::Target> {
-    let name = svname(spec);
+    let name = spec.svname();
     snapshot.targets.iter().find(|target| match &name {
         Some(name) => target.svname == *name,
         None => {
@@ -78,14 +69,14 @@ impl Kind for Target {
 
     fn is_about(spec: &TargetSpec, key: &ObjectKey) -> bool {
         match key {
-            ObjectKey::Target { svname: name } => svname(spec).is_none_or(|mine| mine == *name),
+            ObjectKey::Target { svname: name } => spec.svname().is_none_or(|mine| mine == *name),
             ObjectKey::NewTarget { node, device } => *node == spec.node && *device == spec.device,
             _ => false,
         }
     }
 
     fn assume(spec: &TargetSpec, snapshot: &mut Snapshot) {
-        let Some(svname) = svname(spec) else { return };
+        let Some(svname) = spec.svname() else { return };
         match snapshot.targets.iter_mut().find(|target| target.svname == svname) {
             Some(target) => target.state = TargetState::Registered,
             None => snapshot.targets.push(planned(spec, svname)),
@@ -119,7 +110,7 @@ impl Kind for Target {
             return;
         }
         let Some(spec) = spec else { return };
-        if let Some(svname) = svname(spec) {
+        if let Some(svname) = spec.svname() {
             plan.planned.put("svname", svname.to_string());
         }
         let Some(Live { snapshot, change }) = live else { return };

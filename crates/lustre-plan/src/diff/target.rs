@@ -15,23 +15,8 @@ use super::{Say, Work, all_fields, fields, json};
 /// What a plan writes where only the apply can tell.
 pub const LATER: &str = "(known after apply)";
 
-/// The name that a description gives, where it gives one.
-fn named(spec: &TargetSpec) -> Option<SvName> {
-    match (spec.kind, &spec.filesystem, spec.index) {
-        (TargetKind::Mgt, ..) => Some(SvName::mgs()),
-        (kind, Some(fsname), Some(index)) => Some(SvName::new(fsname.clone(), kind, index)),
-        _ => None,
-    }
-}
-
-/// Whether a name fits a description.
-fn describes(spec: &TargetSpec, svname: &SvName) -> bool {
-    let same_fs = spec.kind == TargetKind::Mgt || spec.filesystem.as_ref() == svname.fsname();
-    spec.kind == svname.kind() && same_fs && spec.index.is_none_or(|index| Some(index) == svname.index())
-}
-
 fn key(spec: &TargetSpec, svname: Option<SvName>) -> ObjectKey {
-    match svname.or_else(|| named(spec)) {
+    match svname.or_else(|| spec.svname()) {
         Some(svname) => ObjectKey::Target { svname },
         None => ObjectKey::NewTarget { node: spec.node.clone(), device: spec.device.clone() },
     }
@@ -100,7 +85,7 @@ impl<'a> Work<'a> {
             self.error(object, say);
             return false;
         }
-        let Some(svname) = named(spec) else { return true };
+        let Some(svname) = spec.svname() else { return true };
         if names.insert(svname.clone(), object.clone()).is_none() {
             return true;
         }
@@ -150,7 +135,7 @@ impl<'a> Work<'a> {
     fn target(&mut self, wanted: &DesiredTarget) {
         let spec = &wanted.target;
         let here = self.on(spec, None);
-        if let Some(known) = here.filter(|known| describes(spec, &known.svname)) {
+        if let Some(known) = here.filter(|known| spec.describes(&known.svname)) {
             return self.known(wanted, known);
         }
         let Some(node) = self.node(wanted) else { return };
@@ -161,7 +146,7 @@ impl<'a> Work<'a> {
             Seen::Device(device) => Some(device),
         };
         match self.on(spec, device) {
-            Some(known) if describes(spec, &known.svname) => self.known(wanted, known),
+            Some(known) if spec.describes(&known.svname) => self.known(wanted, known),
             Some(other) => {
                 let say = Say {
                     attribute: Some("device"),
@@ -174,7 +159,7 @@ impl<'a> Work<'a> {
                 };
                 self.error(&object, say);
             }
-            None => match named(spec).and_then(|svname| self.observed(&svname)) {
+            None => match spec.svname().and_then(|svname| self.observed(&svname)) {
                 Some(known) => self.moved(wanted, known, device),
                 None => self.new_target(wanted, device),
             },
@@ -286,7 +271,7 @@ impl<'a> Work<'a> {
         let spec = &wanted.target;
         // What is there already under a name that fits keeps it: it may hold data.
         let on_disk = device.and_then(|device| device.formatted_as.as_ref()).filter(|found| !found.incomplete);
-        let on_disk = on_disk.map(|found| &found.svname).filter(|svname| describes(spec, svname));
+        let on_disk = on_disk.map(|found| &found.svname).filter(|svname| spec.describes(svname));
         if let Some(other) = on_disk.and_then(|svname| self.observed(svname)) {
             let say = Say {
                 attribute: Some("device"),
@@ -299,7 +284,7 @@ impl<'a> Work<'a> {
             };
             return self.error(&key(spec, None), say);
         }
-        let svname = named(spec).or_else(|| on_disk.cloned());
+        let svname = spec.svname().or_else(|| on_disk.cloned());
         let object = key(spec, svname.clone());
         if let Some(device) = device
             && !self.may_become(&object, wanted, svname.as_ref(), device)

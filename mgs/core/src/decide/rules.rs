@@ -148,7 +148,7 @@ fn around_target(state: &State, req: &Request<'_>, spec: &TargetSpec, device: Op
     let from = (spec.node.clone(), String::new());
     let on_node = state.devices.range(from..).take_while(|((node, _), _)| *node == spec.node);
     let mut names: Vec<SvName> = on_node.map(|(_, svname)| svname.value.clone()).collect();
-    names.extend(super::target::named(spec));
+    names.extend(spec.svname());
     names.extend(device.and_then(|device| device.formatted_as.as_ref()).map(|found| found.svname.clone()));
     names.sort();
     names.dedup();

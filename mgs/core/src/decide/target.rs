@@ -86,9 +86,9 @@ pub(super) fn find<'a>(state: &'a State, spec: &TargetSpec, device: Option<&Devi
         paths.push(&device.path);
         paths.extend(device.links.iter().map(String::as_str));
     }
-    let named = named(spec).and_then(|svname| state.targets.get_key_value(&svname));
+    let named = spec.svname().and_then(|svname| state.targets.get_key_value(&svname));
     match (state.target_on(&spec.node, &paths), named) {
-        (Some((here, target)), _) if describes(spec, here) => Ok(Found::Here(here, target)),
+        (Some((here, target)), _) if spec.describes(here) => Ok(Found::Here(here, target)),
         (Some((other, _)), _) => {
             let message = format!("device {}:{} already belongs to target {other}", spec.node, spec.device);
             let remedy =
@@ -98,20 +98,6 @@ pub(super) fn find<'a>(state: &'a State, spec: &TargetSpec, device: Option<&Devi
         (None, Some((svname, target))) => Ok(Found::Elsewhere(svname, target)),
         (None, None) => Ok(Found::New),
     }
-}
-
-/// The name that a description gives, where it gives one.
-pub(super) fn named(spec: &TargetSpec) -> Option<SvName> {
-    match (spec.kind, &spec.filesystem, spec.index) {
-        (TargetKind::Mgt, ..) => Some(SvName::mgs()),
-        (kind, Some(fsname), Some(index)) => Some(SvName::new(fsname.clone(), kind, index)),
-        _ => None,
-    }
-}
-
-fn describes(spec: &TargetSpec, svname: &SvName) -> bool {
-    let same_fs = spec.kind == TargetKind::Mgt || spec.filesystem.as_ref() == svname.fsname();
-    spec.kind == svname.kind() && same_fs && spec.index.is_none_or(|index| Some(index) == svname.index())
 }
 
 /// The path of a device that stays the same longest: what a claim is made on.
@@ -126,13 +112,13 @@ fn new_name(
     device: Option<&Device>,
     busy: &BTreeSet<SvName>,
 ) -> Result<SvName, Problem> {
-    if let Some(svname) = named(spec) {
+    if let Some(svname) = spec.svname() {
         return Ok(svname);
     }
     let fsname = spec.filesystem.as_ref().ok_or_else(|| Problem::invalid("a target needs a file system"))?;
     // A device that was formatted as a target of this file system keeps its index: it may hold data under that name.
     let on_disk = device.and_then(|device| device.formatted_as.as_ref()).filter(|on_disk| !on_disk.incomplete);
-    if let Some(on_disk) = on_disk.filter(|on_disk| describes(spec, &on_disk.svname)) {
+    if let Some(on_disk) = on_disk.filter(|on_disk| spec.describes(&on_disk.svname)) {
         return Ok(on_disk.svname.clone());
     }
     let index = state
