@@ -22,6 +22,7 @@ mod call;
 mod client;
 mod config_read;
 mod connect;
+mod contents;
 mod error;
 mod follow;
 mod lock;
@@ -30,6 +31,7 @@ mod nodemap;
 mod register;
 
 pub use client::{Config, Mgc, Node};
+pub use contents::{Contents, Filesystem, Param, TargetContents};
 pub use error::MgcError;
 pub use follow::Follower;
 pub use lock::Lock;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use lustre_api::job::JobId;
-use lustre_types::{FsName, NodeName, ParamName, ParamScope, PoolName, SvName};
+use lustre_types::{FsName, Nid, NodeName, ParamName, ParamScope, PoolName, SvName};
 
 use crate::output::Output;
 
@@ -50,6 +50,9 @@ pub(crate) enum Command {
     /// OST pools.
     #[command(subcommand)]
     Pool(PoolCommand),
+    /// Any MGS, over its network protocol: what its clients see.
+    #[command(subcommand)]
+    Mgs(MgsCommand),
     /// Jobs.
     #[command(subcommand)]
     Job(JobCommand),
@@ -216,6 +219,47 @@ pub(crate) enum PoolCommand {
         pool: PoolName,
         #[command(flatten)]
         write: WriteArgs,
+    },
+}
+
+/// Which MGS, and how to reach it.
+#[derive(Debug, Args)]
+pub(crate) struct MgsNetwork {
+    /// Its NID, or `tcp://<address>[@<network>][:<port>]`.
+    pub(crate) mgs: String,
+    /// The NID that this host has for it; found by the route when not given.
+    #[arg(long, value_name = "NID")]
+    pub(crate) nid: Option<Nid>,
+    /// How long to wait for each answer, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 15)]
+    pub(crate) timeout: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MgsCommand {
+    /// Asks the MGS's node for its NIDs.
+    Ping {
+        #[command(flatten)]
+        network: MgsNetwork,
+    },
+    /// Shows what it has: targets, NIDs, pools, parameters, nodemaps.
+    Read {
+        #[command(flatten)]
+        network: MgsNetwork,
+        /// File systems to show, as an MGS doesn't list them to clients. A kernel's MGS makes an empty log for a name that
+        /// it doesn't know.
+        #[arg(long, value_name = "FSNAME", value_delimiter = ',')]
+        fsname: Vec<FsName>,
+    },
+    /// Prints a config log as `lctl llog_print` does (YAML).
+    Log {
+        #[command(flatten)]
+        network: MgsNetwork,
+        /// The log, as in `scratch-client`.
+        name: String,
+        /// Markers and what doesn't count any more, too.
+        #[arg(long)]
+        raw: bool,
     },
 }
 

@@ -4,6 +4,7 @@ mod cli;
 mod filesystem;
 mod history;
 mod job;
+mod mgs;
 mod node;
 mod output;
 mod param;
@@ -61,6 +62,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Node(command) => node::run(context, command).await,
         Command::Param(command) => param::run(context, command).await,
         Command::Pool(command) => pool::run(context, command).await,
+        Command::Mgs(command) => mgs::run(context, command).await,
         Command::Job(command) => job::run(context, command).await,
         Command::History(args) => history::list(context, args).await,
         Command::Events(args) => history::events(context, args).await,
