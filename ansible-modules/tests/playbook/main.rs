@@ -1,7 +1,7 @@
 //! The collection with the real ansible-playbook, against a real MGS and real agents.
 //!
 //! Needs `ansible-modules/ci.sh build` (the collection's program) and the workspace's daemons; `cargo xtask ci ansible` and
-//! `ci.sh test` do all of it.
+//! `ci.sh test` do all of it. [`host`] needs root, too.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -9,5 +9,6 @@ mod check;
 mod connection;
 mod example;
 mod formats;
+mod host;
 mod objects;
 mod site;

@@ -133,8 +133,8 @@ class ModuleProgram(ActionBase):
             )
         if done["stdout"].startswith(ABSENT):
             raise AnsibleActionFail(
-                f"the module program was put on the host and is not taken from there: {ROOT_CACHE} must be a directory "
-                "that belongs to root, and no link"
+                f"the module program was put on the host and is not taken from there: {ROOT_CACHE} must be a directory that "
+                "belongs to root, no link, and on a file system that allows execution"
             )
         return parse(done["rc"], done["stdout"], done["stderr"], f"the program in {ROOT_CACHE}")
 
