@@ -1,7 +1,7 @@
 .PHONY: help setup demo test test-kmod bench docs provider
 
 help:
-	@echo "make demo   brings up a file system with Terraform on this machine (KEEP=1 leaves it running)"
+	@echo "make demo   brings up a file system with Terraform and one with Ansible on this machine (KEEP=1 leaves it running)"
 	@echo "make test   installs what is missing and runs everything that CI runs"
 	@echo "make test-kmod  of that, what concerns the kernel module: lint, and a virtual machine with a real kernel"
 	@echo "make bench  runs the benchmarks; each ends with a line RESULT name=... ratio=... goal=..."
@@ -22,11 +22,7 @@ test-kmod: setup
 	cargo nextest run --locked --package kproxy --package kmod-tests
 
 bench: setup
-	cargo bench --package lustre-mgs-store --bench commit
-	cargo bench --package lustre-mgs --bench register
-	cargo build --release --package lustre-mgs --bins
-	cargo bench --package terraform-provider-lustre --bench provider
-	cargo bench --package lustre-agent --bench format
+	@tools/bench
 
 docs:
 	cargo xtask proto

@@ -222,3 +222,25 @@ fn the_program_needs_nothing_of_the_host() {
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(said.contains("it holds the modules lustre_facts, lustre_filesystem"), "{output:?}");
 }
+
+#[test]
+#[ignore = "needs ansible-core in a venv: run by ansible-modules/ci.sh"]
+fn the_program_for_the_other_architecture_talks_to_the_same_mgs() {
+    let other = if cfg!(target_arch = "x86_64") { "aarch64" } else { "x86_64" };
+    let program = testkit::repository().join(format!("ansible-modules/collection/plugins/bin/lustre-modules.{other}"));
+    let mgs = testkit::Mgs::start().unwrap();
+    let arguments = tempfile::NamedTempFile::new().unwrap();
+    let task = json!({ "_ansible_module_name": "chandelier.lustre.lustre_info", "api_url": mgs.endpoint() });
+    fs::write(arguments.path(), task.to_string()).unwrap();
+    let mut qemu = Command::new(format!("qemu-{other}-static"));
+    let ran = testkit::run(qemu.arg(&program).arg(arguments.path()));
+    let said = ran.unwrap_or_else(|error| {
+        panic!("{error:#}; tools/setup installs qemu-user-static, ci.sh build makes the program")
+    });
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(
+        (said["changed"].as_bool(), said["mgs"]["nids"].as_str()),
+        (Some(false), Some("10.9.0.1@tcp")),
+        "{said}"
+    );
+}
