@@ -17,7 +17,10 @@ pub(crate) struct Args {
 type Lane = (&'static str, &'static [&'static [&'static str]]);
 
 const LANES: &[Lane] = &[
-    ("format", &[&["cargo", "fmt", "--all", "--check"]]),
+    (
+        "format",
+        &[&["cargo", "fmt", "--all", "--check"], &["cargo", "fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]],
+    ),
     ("clippy", &[&["cargo", "clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]]),
     (
         "dependencies",
@@ -41,6 +44,7 @@ const LANES: &[Lane] = &[
             &["cargo", "xtask", "stubs", "--check"],
         ],
     ),
+    ("fuzz", &[&["cargo", "xtask", "fuzz", "--seconds", "4"]]),
     // Last: it is the longest, and needs the binaries that `test` builds.
     ("ansible", &[&["ansible-modules/ci.sh", "all"]]),
 ];

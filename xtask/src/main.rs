@@ -5,6 +5,7 @@ mod collection;
 mod dependencies;
 mod docs;
 mod elf;
+mod fuzz;
 mod mirror;
 mod proto;
 mod stubs;
@@ -29,6 +30,8 @@ enum Chore {
     Dependencies,
     /// Regenerates docs/provider from the Terraform provider's schemas and examples, and docs/tunables.md from the catalogue.
     Docs(docs::Args),
+    /// Runs every fuzz target over its corpus and then on its own for a while.
+    Fuzz(fuzz::Args),
     /// Regenerates the Rust code of the plugin protocol from crates/tfplugin-proto/proto.
     Proto(proto::Args),
     /// Packs the Terraform provider for sites without a registry: zip, mirror tree, checksums.
@@ -43,6 +46,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Ci(args) => ci::run(&args),
         Chore::Dependencies => dependencies::run(),
         Chore::Docs(args) => docs::run(&args),
+        Chore::Fuzz(args) => fuzz::run(&args),
         Chore::Proto(args) => proto::run(&args),
         Chore::ProviderMirror(args) => mirror::run(&args),
         Chore::Stubs(args) => stubs::run(&args),

@@ -10,6 +10,7 @@ mod error;
 pub mod ext4;
 pub mod lnet;
 pub mod lock;
+pub mod magic;
 pub mod mke2fs;
 pub mod mount;
 pub mod params;

@@ -4,7 +4,12 @@
 //! magic alone: libblkid stays silent where a checksum is wrong, but a RAID member with a damaged superblock is still
 //! somebody's data. Bytes that nobody recognises count too.
 
-use super::{Device, HostError, tool};
+pub use super::magic::{Signature, UNKNOWN_DATA};
+use super::{
+    Device, HostError,
+    magic::{Reader, by_magic, first_byte_set},
+    tool,
+};
 use serde::Deserialize;
 use std::{
     fs::File,
@@ -12,33 +17,6 @@ use std::{
     path::{Path, PathBuf},
     process::Child,
 };
-
-/// How much of either end of a device must be zero for it to count as blank, bytes.
-const ENDS: u64 = 1 << 20;
-const ZEROES: [u8; 4096] = [0; 4096];
-/// The kind given to bytes that nobody recognises.
-pub const UNKNOWN_DATA: &str = "data";
-
-/// Something recognised on a device.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Signature {
-    /// In libblkid's words: `ext4`, `xfs`, `LVM2_member`, `linux_raid_member`, `gpt`, `zfs_member`; or [`UNKNOWN_DATA`].
-    pub kind: String,
-    /// Where its magic is, in bytes.
-    pub offset: u64,
-    /// Bytes of the magic.
-    pub magic_bytes: u64,
-    /// UUID, where the format has one.
-    pub uuid: Option<String>,
-    /// Label, where the format has one.
-    pub label: Option<String>,
-}
-
-impl Signature {
-    fn magic(kind: &str, offset: u64, magic_bytes: u64) -> Self {
-        Self { kind: kind.to_owned(), offset, magic_bytes, uuid: None, label: None }
-    }
-}
 
 /// Every signature on `device`, by offset; empty only if both of its ends are zero.
 pub fn signatures(device: &Device) -> Result<Vec<Signature>, HostError> {
@@ -64,14 +42,15 @@ pub fn signatures(device: &Device) -> Result<Vec<Signature>, HostError> {
 /// What is recognised here, and where the first byte is that isn't zero within either end.
 fn read_own(device: &Device) -> Result<(Vec<Signature>, Option<u64>), HostError> {
     let file = File::open(&device.path).map_err(HostError::io("open", &device.path))?;
-    let reader = Reader { file: &file, path: &device.path, size: device.size_bytes };
-    Ok((by_magic(&reader)?, first_byte_set(&reader)?))
+    let reader = Reader { device: &file, size: device.size_bytes };
+    let read = by_magic(&reader).and_then(|found| Ok((found, first_byte_set(&reader)?)));
+    read.map_err(HostError::io("read", &device.path))
 }
 
 /// Members of RAID, LVM, ZFS and partition tables on `device`, by their magic alone and without a process.
 pub fn members(device: &Device) -> Result<Vec<Signature>, HostError> {
     let file = File::open(&device.path).map_err(HostError::io("open", &device.path))?;
-    by_magic(&Reader { file: &file, path: &device.path, size: device.size_bytes })
+    by_magic(&Reader { device: &file, size: device.size_bytes }).map_err(HostError::io("read", &device.path))
 }
 
 /// Formats that leave several magics are listed once for each place by libblkid's reckoning, not ours.
@@ -135,103 +114,6 @@ fn parse_wipefs(stdout: &[u8]) -> Result<Vec<Signature>, String> {
         .collect()
 }
 
-struct Reader<'a> {
-    file: &'a File,
-    path: &'a Path,
-    size: u64,
-}
-
-impl Reader<'_> {
-    /// `len` bytes at `offset`, or none where the device is too short for that.
-    fn at(&self, offset: u64, len: usize) -> Result<Option<Vec<u8>>, HostError> {
-        if offset.checked_add(len as u64).is_none_or(|end| end > self.size) {
-            return Ok(None);
-        }
-        let mut bytes = vec![0; len];
-        self.file.read_exact_at(&mut bytes, offset).map_err(HostError::io("read", self.path))?;
-        Ok(Some(bytes))
-    }
-
-    fn has(&self, magic: &[u8], offset: u64) -> Result<bool, HostError> {
-        Ok(self.at(offset, magic.len())?.is_some_and(|bytes| bytes == magic))
-    }
-}
-
-/// Linux MD: `a92b4efc` little endian. Version 1 superblocks are at 0, 4 KiB and near the end; version 0.90 in the last
-/// 64 KiB block but one, in the byte order of its host.
-const MD_MAGIC: [u8; 4] = 0xa92b_4efc_u32.to_le_bytes();
-/// ZFS uberblock magic.
-const ZFS_UBERBLOCK: u64 = 0x00ba_b10c;
-/// A ZFS label is 256 KiB, its second half is the ring of uberblocks.
-const ZFS_LABEL: u64 = 256 << 10;
-
-fn by_magic(reader: &Reader<'_>) -> Result<Vec<Signature>, HostError> {
-    let size = reader.size;
-    let mut found = Vec::new();
-    let mut probe = |kind: &str, magic: &[u8], offset: Option<u64>| -> Result<(), HostError> {
-        if let Some(offset) = offset
-            && reader.has(magic, offset)?
-        {
-            found.push(Signature::magic(kind, offset, magic.len() as u64));
-        }
-        Ok(())
-    };
-    let v0_90 = (size & !0xFFFF).checked_sub(64 << 10);
-    let v1_0 = (size / 512).checked_sub(16).map(|sector| (sector & !7) * 512);
-    for offset in [Some(0), Some(4096), v1_0, v0_90] {
-        probe("linux_raid_member", &MD_MAGIC, offset)?;
-    }
-    probe("linux_raid_member", &0xa92b_4efc_u32.to_be_bytes(), v0_90)?;
-    for sector in 0..4 {
-        probe("LVM2_member", b"LABELONE", Some(sector * 512))?;
-    }
-    for sector in [512, 4096] {
-        probe("gpt", b"EFI PART", Some(sector))?;
-        probe("gpt", b"EFI PART", (size / sector * sector).checked_sub(sector))?;
-    }
-    for label in zfs_labels(size) {
-        if let Some(offset) = uberblock(reader, label)? {
-            found.push(Signature::magic("zfs_member", offset, 8));
-        }
-    }
-    Ok(found)
-}
-
-/// Two labels at the front, two at the end.
-fn zfs_labels(size: u64) -> Vec<u64> {
-    let aligned = size / ZFS_LABEL * ZFS_LABEL;
-    if aligned < 4 * ZFS_LABEL {
-        return Vec::new();
-    }
-    vec![0, ZFS_LABEL, aligned - 2 * ZFS_LABEL, aligned - ZFS_LABEL]
-}
-
-fn uberblock(reader: &Reader<'_>, label: u64) -> Result<Option<u64>, HostError> {
-    let ring = label + ZFS_LABEL / 2;
-    let Some(bytes) = reader.at(ring, 128 << 10)? else { return Ok(None) };
-    let is_magic = |word: &[u8]| word == ZFS_UBERBLOCK.to_le_bytes() || word == ZFS_UBERBLOCK.to_be_bytes();
-    // Uberblocks are 1 KiB or larger, always at multiples of their size.
-    let at = bytes.chunks(1024).position(|block| block.get(..8).is_some_and(is_magic));
-    Ok(at.map(|block| ring + block as u64 * 1024))
-}
-
-/// Offset of the first byte that isn't zero within either end of the device.
-fn first_byte_set(reader: &Reader<'_>) -> Result<Option<u64>, HostError> {
-    let len = reader.size.min(ENDS);
-    for start in [0, reader.size - len] {
-        let room = usize::try_from(len).expect("1 MiB at most");
-        let bytes = reader.at(start, room)?.unwrap_or_default();
-        // Block by block against zeroes: byte by byte, this took as long as all the rest of a look.
-        let Some(block) = bytes.chunks(ZEROES.len()).position(|block| *block != ZEROES[..block.len()]) else {
-            continue;
-        };
-        let begin = block * ZEROES.len();
-        let within = bytes[begin..].iter().position(|byte| *byte != 0).unwrap_or(0);
-        return Ok(Some(start + (begin + within) as u64));
-    }
-    Ok(None)
-}
-
 /// Overwrites the magics of `signatures` with zeroes, so that nothing of the old contents is recognised next to the new:
 /// `mke2fs` doesn't reach a RAID superblock or a second GPT at the device's end.
 pub fn erase(path: &Path, file: &File, size_bytes: u64, signatures: &[Signature]) -> Result<(), HostError> {
@@ -256,7 +138,10 @@ pub fn blkid_type(path: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::DeviceKind;
+    use crate::host::{
+        DeviceKind,
+        magic::{MD_MAGIC, ZFS_UBERBLOCK},
+    };
 
     fn image(dir: &tempfile::TempDir, size: u64, pokes: &[(u64, &[u8])]) -> Device {
         let path = dir.path().join("disk.img");

@@ -43,6 +43,13 @@ impl Marker {
     }
 }
 
+/// Reads anything as a mark; for fuzzers.
+pub fn fuzz_marker(data: &[u8]) {
+    if let Some(marker) = Marker::decode(data) {
+        assert_eq!(Marker::decode(&marker.encode()), Some(marker));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 mod marker;
 mod target;
 
-pub use marker::{MARKER_LEN, Marker, UNFINISHED_LABEL};
+pub use marker::{MARKER_LEN, Marker, UNFINISHED_LABEL, fuzz_marker};
 pub use target::formatted_as;
 
 use crate::host::{Device, Host, HostError, Signature, chain, ext4::Superblock};

@@ -14,6 +14,7 @@ pub mod device;
 mod endpoint;
 pub mod event;
 pub mod filesystem;
+mod fuzz;
 pub mod job;
 pub mod mgs;
 pub mod node;
@@ -26,5 +27,6 @@ pub mod target;
 mod time;
 
 pub use endpoint::{Endpoint, Method, Nothing, Page, PageQuery, WriteQuery, Written};
+pub use fuzz::fuzz_request;
 pub use problem::{Problem, ProblemCode};
 pub use time::Time;

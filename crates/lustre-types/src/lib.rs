@@ -18,6 +18,7 @@
 mod text;
 
 mod fsname;
+mod fuzz;
 mod nid;
 mod node;
 mod nodelist;
@@ -29,6 +30,7 @@ mod target;
 mod version;
 
 pub use fsname::{FsName, FsNameError};
+pub use fuzz::fuzz_names;
 pub use nid::{LnetNet, Nid, NidError, NidList, mount_source};
 pub use node::{NodeName, NodeNameError};
 pub use nodelist::{NODELIST_MAX, NodelistError, expand_nodelist};

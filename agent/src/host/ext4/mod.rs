@@ -22,6 +22,6 @@ pub fn fuzz_ext4(data: &[u8]) {
         assert!(bytes.len() <= 12289);
     }
     if let Ok(patches) = patches(&fs) {
-        assert!(patches.len() <= 3);
+        assert!(patches.len() <= 6);
     }
 }
