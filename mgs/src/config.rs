@@ -30,6 +30,10 @@ pub(crate) struct Config {
     /// between nodes. No target can be made without.
     #[arg(long, env = "LUSTRE_MGS_NIDS", value_name = "NIDS")]
     pub(crate) nid: Option<NidList>,
+    /// How many revisions of history are kept, at least; older ones are forgotten, but never a present value. 0 keeps all.
+    /// A revision takes some kilobytes in the store.
+    #[arg(long, env = "LUSTRE_MGS_HISTORY_KEEP", default_value_t = 100_000, value_name = "REVISIONS")]
+    pub(crate) history_keep: u64,
     /// What is logged, as in `info` or `lustre_mgs=debug,rest=debug`; the variable `RUST_LOG` overrides it.
     #[arg(long, default_value = "info", value_name = "FILTER")]
     pub(crate) log: String,

@@ -1,7 +1,7 @@
 //! The engine: decide, commit, wait until applied, reply. The store's watch is the only thing that changes the state.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use anyhow::Context;
 use lustre_api::{Problem, WriteQuery};
@@ -26,6 +26,8 @@ pub struct Engine {
     state: RwLock<State>,
     applied: watch::Sender<u64>,
     stopping: watch::Sender<bool>,
+    /// Why the store takes no changes any more, once that is so.
+    store_error: OnceLock<String>,
     /// Names that requests under way are about to claim: so that racing callers of this instance don't collide on each
     /// index in turn. Only the store's compare decides who gets one.
     claims: Mutex<BTreeSet<SvName>>,
@@ -63,6 +65,7 @@ impl Engine {
             state: RwLock::new(state),
             applied: watch::Sender::new(revision),
             stopping: watch::Sender::new(false),
+            store_error: OnceLock::new(),
             claims: Mutex::default(),
         });
         let follower = tokio::spawn(follow(engine.clone(), watch));
@@ -79,6 +82,14 @@ impl Engine {
     /// What this instance was configured with.
     pub fn env(&self) -> &Env {
         &self.env
+    }
+
+    /// Why the store takes no changes any more, where it refused one for good. Reading goes on.
+    ///
+    /// Not undone while the process lives: after a failed fsync the kernel may drop what it could not write and call the
+    /// next fsync a success, so only a fresh open, which checks the file, may be written to again.
+    pub fn store_error(&self) -> Option<&str> {
+        self.store_error.get().map(String::as_str)
     }
 
     /// The store, for history and events.
@@ -174,7 +185,13 @@ impl Engine {
                     tracing::debug!(key, decided_on, "somebody was faster, deciding again");
                     self.wait_applied(self.store.head()).await?;
                 }
-                Err(err) => return Err(unavailable(&err)),
+                Err(err) => {
+                    if matches!(err, StoreError::Failed { .. }) {
+                        // The first failure is the cause; what comes after it only repeats it.
+                        let _ = self.store_error.set(err.to_string());
+                    }
+                    return Err(unavailable(&err));
+                }
             }
         }
         Err(Problem::unavailable("others kept changing the same objects").remedy("try again"))

@@ -3,6 +3,7 @@
 pub mod agents;
 pub mod api;
 mod clock;
+pub mod compaction;
 pub mod engine;
 pub mod expiry;
 mod history;

@@ -13,7 +13,7 @@ use lustre_mgs::agents::RestAgents;
 use lustre_mgs::api::Api;
 use lustre_mgs::engine::Engine;
 use lustre_mgs::jobs::{Runner, progress::Board};
-use lustre_mgs::{expiry, server};
+use lustre_mgs::{compaction, expiry, server};
 use lustre_mgs_core::Env;
 use lustre_mgs_store::{MemoryStore, RedbStore, Store};
 use rest::Listener;
@@ -80,6 +80,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     }
     let running = tokio::spawn(runner.run());
     let expiring = tokio::spawn(expiry::run(engine.clone()));
+    let compacting = tokio::spawn(compaction::run(engine.clone(), config.history_keep));
 
     let outcome = tokio::select! {
         _ = terminate.recv() => Ok(()),
@@ -93,6 +94,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     // Whatever these have begun is committed or not; the next start goes on from there.
     running.abort();
     expiring.abort();
+    compacting.abort();
     follower.abort();
     info!("stopped");
     outcome

@@ -26,6 +26,9 @@ pub struct MgsInfo {
     pub store: String,
     /// The store's current revision.
     pub revision: u64,
+    /// Why the store takes no changes, where its disk failed; reading goes on. Restart the MGS once the disk is well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_error: Option<String>,
 }
 
 /// Everything at one revision: what plans are computed against.

@@ -19,7 +19,7 @@ use crate::state::State;
 /// Most of a job's `version` that progress may take before the next commit; the rest is the revision.
 const PROGRESS_BITS: u32 = 20;
 
-/// The MGS.
+/// The MGS; whoever has the store knows how it is.
 pub fn mgs(state: &State, env: &Env) -> MgsInfo {
     MgsInfo {
         uuid: state.uuid().to_owned(),
@@ -28,6 +28,7 @@ pub fn mgs(state: &State, env: &Env) -> MgsInfo {
         capabilities: env.capabilities.clone(),
         store: env.store.clone(),
         revision: state.revision,
+        store_error: None,
     }
 }
 

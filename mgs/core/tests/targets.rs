@@ -6,6 +6,7 @@
 mod sim;
 
 use lustre_api::ProblemCode;
+use lustre_api::agent::StartDriver;
 use lustre_api::device::RefusalCode;
 use lustre_api::job::JobState;
 use lustre_api::target::{EnsureTarget, TargetSpec, TargetState};
@@ -28,6 +29,21 @@ fn an_ensured_target_gets_the_lowest_index_is_formatted_and_registered() {
     assert_eq!(target.label.as_deref(), Some("scratch:OST0000"));
     assert_eq!(target.formatted_over.as_deref(), Some("blank"));
     assert_eq!(target.nids.len(), 1);
+}
+
+#[test]
+fn a_target_does_not_count_as_started_after_its_node_was_booted() {
+    let mut sim = Sim::new();
+    let spec = TargetSpec { kind: "mdt".parse().unwrap(), ..ost("mds1", "/dev/sda") };
+    let job = sim.ensure(ensure(spec), blank("/dev/sda")).unwrap().job.unwrap();
+    sim.run(&job);
+    sim.booted("mds1", StartDriver::Kernel, "1");
+    sim.booted("oss1", StartDriver::Kernel, "2");
+    assert_eq!(sim.target("scratch-MDT0000").state, TargetState::Started, "the same boot, and another node's");
+    sim.booted("mds1", StartDriver::Kernel, "2");
+    let target = sim.target("scratch-MDT0000");
+    assert_eq!(target.state, TargetState::Registered);
+    assert!(target.state_reason.contains("mds1 was booted"), "{}", target.state_reason);
 }
 
 #[test]

@@ -11,7 +11,8 @@ use super::Api;
 impl Api {
     /// `get_mgs`
     pub fn get_mgs(&self) -> MgsInfo {
-        view::mgs(&self.engine.state(), self.engine.env())
+        let store_error = self.engine.store_error().map(str::to_owned);
+        MgsInfo { store_error, ..view::mgs(&self.engine.state(), self.engine.env()) }
     }
 
     /// `get_snapshot`
@@ -21,6 +22,7 @@ impl Api {
             let nodes: Vec<Node> = state.nodes.iter().map(|(name, node)| self.show_node(name, node)).collect();
             (view::snapshot(&state, self.engine.env(), query.fsname.as_ref()), nodes)
         };
+        snapshot.mgs.store_error = self.engine.store_error().map(str::to_owned);
         let live = |node: Node| async {
             if query.devices { self.look_at(node).await } else { LiveNode { node, inventory: None, unreachable: None } }
         };

@@ -1,16 +1,22 @@
 //! Nodes: enrolment by announcement.
 
 use lustre_api::node::{Announcement, Node};
+use lustre_api::target::TargetState;
 use lustre_api::{Problem, Written};
 use lustre_types::NodeName;
 
 use crate::decide::{Compare, Decision, Request, absent, as_read, put, remove};
 use crate::key::Key;
-use crate::record::{NodeRecord, Record};
+use crate::record::{NodeRecord, Record, TargetRecord};
 use crate::state::{Object, State};
 use crate::view;
 
-/// Enrols a node or renews what is known of it. Errors: a path and a body that name two, an address that is none.
+/// More targets than any node serves; a commit takes 128 objects.
+const TARGETS_MAX: usize = 120;
+
+/// Enrols a node or renews what is known of it. Targets of a node that was booted anew don't count as started any more.
+///
+/// Errors: a path and a body that name two, an address that is none.
 pub fn announce(
     state: &State,
     req: &Request<'_>,
@@ -40,8 +46,30 @@ pub fn announce(
         Some(before) => ("update", as_read(key.clone(), before.revision)),
         None => ("enrol", absent(key.clone())),
     };
-    let changes = vec![put(key.clone(), Record::Node(Box::new(record)))];
-    Ok(Decision::changed(req, format!("{what} {}", key.object()), object, vec![compare], changes))
+    let mut compare = vec![compare];
+    let mut changes = vec![put(key.clone(), Record::Node(Box::new(record.clone())))];
+    if before.is_some_and(|before| before.value.info.boot_id != record.info.boot_id) {
+        let started = state.targets.iter().filter(|(_, target)| is_started_on(&target.value, node));
+        for (svname, target) in started.take(TARGETS_MAX) {
+            let key = Key::Target(svname.clone());
+            compare.push(as_read(key.clone(), target.revision));
+            changes.push(put(key, Record::Target(Box::new(not_started(&target.value, node)))));
+        }
+    }
+    Ok(Decision::changed(req, format!("{what} {}", key.object()), object, compare, changes))
+}
+
+fn is_started_on(target: &TargetRecord, node: &NodeName) -> bool {
+    target.spec.node == *node && target.state == TargetState::Started
+}
+
+/// A boot starts no target by itself, and whatever does start them has not told: what was known is not known any more.
+fn not_started(target: &TargetRecord, node: &NodeName) -> TargetRecord {
+    TargetRecord {
+        state: TargetState::Registered,
+        state_reason: format!("{node} was booted since it was started there; start it again, or ask the node"),
+        ..target.clone()
+    }
 }
 
 /// Forgets a node. Errors: while it has targets, naming one.

@@ -86,10 +86,15 @@ impl Sim {
     }
 
     pub fn node(&mut self, node: &str, start_driver: StartDriver) {
+        self.booted(node, start_driver, "1");
+    }
+
+    /// The node's agent announces itself, in this boot of the node.
+    pub fn booted(&mut self, node: &str, start_driver: StartDriver, boot_id: &str) {
         let info = NodeInfo {
             node: node.parse().unwrap(),
             agent_version: "0".into(),
-            boot_id: "1".into(),
+            boot_id: boot_id.into(),
             kernel: "6".into(),
             lustre: None,
             e2fsprogs: None,
