@@ -19,6 +19,8 @@ mod value;
 
 #[path = "../../agent/src/observe/marker.rs"]
 mod marker;
+#[path = "../../crates/kproxy/src/frame.rs"]
+mod proxy_frame;
 
 type Target = fn(&[u8]);
 
@@ -44,6 +46,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("nid", lustre_wire::lnet::fuzz_nid),
     ("nid_table", lustre_wire::mgs::fuzz_nid_table),
     ("ping", lustre_wire::lnet::fuzz_ping),
+    ("proxy_frame", proxy_frame::fuzz_proxy_frame),
     ("registration", lustre_wire::mgs::fuzz_registration),
     ("request", lustre_api::fuzz_request),
     ("signatures", host::magic::fuzz_signatures),

@@ -82,20 +82,23 @@ fn targets(root: &Path) -> anyhow::Result<BTreeSet<String>> {
         })
         .collect();
     let mut missing = Vec::new();
+    let mut seen = BTreeSet::new();
     for dir in ["crates", "mgs", "agent", "ansible-modules", "terraform-provider-lustre"] {
         for function in functions(&root.join(dir))? {
             if !named.contains_key(&function) {
                 missing.push(format!("fuzz_{function}"));
             }
+            // The table goes by name, so that a second one of the name would look as if it were in it.
+            ensure!(seen.insert(function.clone()), "there are two functions fuzz_{function}; rename one");
         }
     }
     ensure!(missing.is_empty(), "not in the table of fuzz/src/main.rs: {}", missing.join(", "));
     Ok(named.into_values().collect())
 }
 
-/// Every `pub fn fuzz_*` below `dir`, without its prefix.
-fn functions(dir: &Path) -> anyhow::Result<BTreeSet<String>> {
-    let mut found = BTreeSet::new();
+/// Every `pub fn fuzz_*` below `dir`, without its prefix, as often as it is there.
+fn functions(dir: &Path) -> anyhow::Result<Vec<String>> {
+    let mut found = Vec::new();
     let mut dirs = vec![dir.to_owned()];
     while let Some(dir) = dirs.pop() {
         for entry in fs::read_dir(&dir).with_context(|| format!("can't read {}", dir.display()))? {

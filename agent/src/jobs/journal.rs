@@ -28,14 +28,23 @@ pub struct Entry {
 #[derive(Debug, Error)]
 pub enum JournalError {
     /// The file can't be opened as a journal.
-    #[error(
-        "can't open the journal {path}; if it is damaged, move it away: the agent looks at the devices before it acts"
-    )]
+    #[error("can't open the journal {path}; does another agent use it?")]
     Open {
         /// The file.
         path: PathBuf,
         /// The cause.
         source: Box<redb::Error>,
+    },
+    /// The file is not what an agent left.
+    #[error(
+        "can't open the journal {path}, it is damaged ({reason}) and stays as it is; restore it or move it away: the agent \
+         looks at the devices before it acts"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
     },
     /// Reading or writing failed.
     #[error("can't read or write the journal")]
@@ -63,6 +72,7 @@ pub struct Journal {
 impl Journal {
     /// Opens or creates it. Errors: another agent has it open; it is damaged (it is never overwritten).
     pub fn open(path: &Path) -> Result<Self, JournalError> {
+        rehearse(path)?;
         let open = || -> Result<Database, redb::Error> {
             let database = Database::create(path)?;
             let write = database.begin_write()?;
@@ -162,4 +172,49 @@ impl Journal {
         change(&write).map_err(io)?;
         write.commit().map_err(io)
     }
+}
+
+/// Opens, checks and reads a copy: redb repairs what it opens, and may panic, and a broken file must stay as it is for
+/// whoever can save it.
+fn rehearse(path: &Path) -> Result<(), JournalError> {
+    let damaged = |reason: String| JournalError::Damaged { path: path.to_owned(), reason };
+    let copying =
+        |error: std::io::Error| JournalError::Open { path: path.to_owned(), source: Box::new(redb::Error::Io(error)) };
+    match path.metadata() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(copying(error)),
+        // As redb leaves it when it is killed while it makes the file.
+        Ok(meta) if meta.len() == 0 => return Ok(()),
+        Ok(_) => {}
+    }
+    let copy = tempfile::Builder::new()
+        .prefix(".journal")
+        .tempfile_in(path.parent().unwrap_or(Path::new(".")))
+        .map_err(copying)?;
+    std::fs::copy(path, copy.path()).map_err(copying)?;
+    let checked = quietly(|| {
+        let mut database = Database::open(copy.path()).map_err(|error| damaged(error.to_string()))?;
+        match database.check_integrity() {
+            Ok(true) => {}
+            Ok(false) => return Err(damaged("a page does not match its checksum".to_owned())),
+            Err(error) => return Err(damaged(error.to_string())),
+        }
+        match (Journal { database }).load() {
+            // Killed before the first commit.
+            Err(JournalError::Io(error)) if matches!(*error, redb::Error::TableDoesNotExist(_)) => Ok(()),
+            Err(JournalError::Io(error)) => Err(damaged(error.to_string())),
+            Err(other) => Err(other),
+            Ok(_) => Ok(()),
+        }
+    });
+    checked.unwrap_or_else(|| Err(damaged("its structure is inconsistent".to_owned())))
+}
+
+/// Runs `work` with nothing printed should it panic; none if it does. Only while no other thread runs that might.
+fn quietly<T>(work: impl FnOnce() -> T) -> Option<T> {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).ok();
+    std::panic::set_hook(hook);
+    outcome
 }

@@ -64,6 +64,22 @@ impl Node {
     /// Starts the agent anew, on the state that the one before left.
     pub(crate) fn restart(&mut self) {
         self.kill_agent();
+        let mut daemon = self.command().stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let url = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("the agent said {line:?}"));
+        self.client = Client::new(url, None).unwrap();
+        self.daemon = Some(daemon);
+    }
+
+    /// Starts an agent that must end at once by itself; gives what it says.
+    pub(crate) fn fails_to_start(&self) -> String {
+        let output = self.command().output().unwrap();
+        assert!(!output.status.success(), "it started");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lustre-agent"));
         command.args(["--node", "oss1", "--listen", "127.0.0.1:0", "--nid", "127.0.0.1@tcp", "--log", "warn"]);
         command.arg("--state-dir").arg(self.path("state")).arg("--image-dir").arg(self.path("images"));
@@ -71,12 +87,7 @@ impl Node {
         if let Some(mgs) = &self.mgs {
             command.args(["--mgs", mgs]);
         }
-        let mut daemon = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let url = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("the agent said {line:?}"));
-        self.client = Client::new(url, None).unwrap();
-        self.daemon = Some(daemon);
+        command
     }
 
     /// SIGKILL, to the agent alone.
@@ -102,8 +113,12 @@ impl Node {
     }
 
     pub(crate) async fn put(&self, id: &str, op: &FormatOp) -> Result<AgentJob, Problem> {
+        self.put_op(id, &AgentOp::Format(op.clone())).await
+    }
+
+    pub(crate) async fn put_op(&self, id: &str, op: &AgentOp) -> Result<AgentJob, Problem> {
         let path = JobPath { id: id.parse().unwrap() };
-        refusal(self.client.call::<PutAgentJob>(&path, &Nothing {}, &AgentOp::Format(op.clone())).await)
+        refusal(self.client.call::<PutAgentJob>(&path, &Nothing {}, op).await)
     }
 
     pub(crate) async fn cancel(&self, id: &str) -> AgentJob {

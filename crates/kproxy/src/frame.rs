@@ -262,3 +262,10 @@ impl Frame {
         bytes
     }
 }
+
+/// Reads anything as a frame; for fuzzers.
+pub fn fuzz_proxy_frame(data: &[u8]) {
+    if let Ok(frame) = Frame::decode(data) {
+        assert_eq!(frame.encode(), data, "a frame that was understood has these bytes");
+    }
+}

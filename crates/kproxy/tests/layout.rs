@@ -123,7 +123,7 @@ fn a_frame_cut_anywhere_is_an_error() {
 proptest! {
     #[test]
     fn any_bytes_are_a_frame_that_encodes_to_them_or_an_error(mut data in proptest::collection::vec(any::<u8>(), 0..300)) {
-        kproxy::fuzz_frame(&data);
+        kproxy::fuzz_proxy_frame(&data);
         let head = Frame::command(Command::Put).encode();
         if data.len() >= head.len() {
             let length = u32::try_from(data.len() - head.len()).expect("small");
