@@ -57,7 +57,9 @@ impl AcceptorRequest {
             return;
         };
         to.put_u32(MAGIC);
-        let (version, form) = if nid.classic().is_some() { (V1, NidForm::Classic) } else { (V2, NidForm::Large) };
+        // "Any NID" may have bytes that mean nothing; they don't fit either, and are kept.
+        let fits = nid.classic().is_some_and(|value| WireNid::from_classic(value) == *nid);
+        let (version, form) = if fits { (V1, NidForm::Classic) } else { (V2, NidForm::Large) };
         to.put_u32(version);
         nid.encode(to, form);
     }
