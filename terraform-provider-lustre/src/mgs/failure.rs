@@ -81,6 +81,7 @@ fn next_steps(job: &Job) -> String {
 fn human(limit: Duration) -> String {
     match limit.as_secs() {
         seconds if seconds >= 60 && seconds % 60 == 0 => format!("{} minutes", seconds / 60),
+        1 => "1 second".to_owned(),
         seconds => format!("{seconds} seconds"),
     }
 }

@@ -5,6 +5,7 @@
 //! aren't here: a plan of terraform's asks its deletion policy, and the MGS decides about the rest when it is applied.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lustre_api::attributes::{FILESYSTEM, PARAM, POOL, Presence, RESOURCES, Resource as Table, TARGET};
 use lustre_api::mgs::{GetSnapshot, Snapshot};
@@ -98,18 +99,28 @@ fn blank(table: &Table) -> Value {
     blank
 }
 
+/// What an MGS has seen, and how often it was asked.
+struct Seen {
+    observed: Snapshot,
+    asked: AtomicUsize,
+}
+
 /// An MGS that has seen what a scenario observed.
-async fn session(observed: Snapshot) -> (Arc<Session>, watch::Sender<bool>) {
+async fn session(observed: Snapshot) -> (Arc<Session>, Arc<Seen>, watch::Sender<bool>) {
     let (stop, stopped) = watch::channel(false);
-    let router = Server::new(Arc::new(observed), "mgs", "0")
-        .route::<GetSnapshot, _, _>(|observed, _| async move { Ok(Snapshot::clone(&observed)) })
+    let seen = Arc::new(Seen { observed, asked: AtomicUsize::new(0) });
+    let router = Server::new(Arc::clone(&seen), "mgs", "0")
+        .route::<GetSnapshot, _, _>(|seen, _| async move {
+            seen.asked.fetch_add(1, Ordering::Relaxed);
+            Ok(seen.observed.clone())
+        })
         .router();
     let listener = Listener::tcp("127.0.0.1:0".parse().expect("an address")).await.expect("a listener");
     let client = Client::new(&listener.url(), None).expect("a client");
     tokio::spawn(listener.serve(router, stopped));
     let session = Session::new();
     session.configure(Some(Mgs::new(client, session.stopped())));
-    (session, stop)
+    (session, seen, stop)
 }
 
 /// As terraform does it: refresh, propose, plan. Gives the plan, and what was said.
@@ -155,7 +166,7 @@ async fn terraform_shows_every_plan_of_the_corpus() {
     let (mut changed, mut refused, mut twice, mut wrong) = (0, 0, 0, Vec::new());
     for scenario in scenarios::scenarios(&dir) {
         let whole = diff(&scenario.desired, &scenario.observed);
-        let (session, _stop) = session(scenario.observed.clone()).await;
+        let (session, _, _stop) = session(scenario.observed.clone()).await;
         for object in described(&scenario.desired, &scenario.observed) {
             let type_name = format!("lustre_{}", object.table.name);
             let (_, resource) = all(&session).into_iter().find(|(name, _)| *name == type_name).expect("a resource");
@@ -225,4 +236,24 @@ async fn terraform_shows_every_plan_of_the_corpus() {
     assert_eq!(twice, 2, "a device and an index that are given twice are refused");
     assert!(changed > 5 && refused > 5, "{changed} changed, {refused} refused");
     assert_eq!(RESOURCES.len(), 4, "a new kind belongs into `described`");
+}
+
+#[tokio::test]
+async fn a_refresh_of_a_thousand_resources_asks_the_mgs_once() {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/lustre-plan/tests/scenarios");
+    let scenario = scenarios::scenarios(&dir).into_iter().find(|scenario| !scenario.observed.filesystems.is_empty());
+    let observed = scenario.expect("one with a file system").observed;
+    let mut state = blank(&FILESYSTEM);
+    state.put("name", observed.filesystems[0].spec.name.to_string());
+    let (session, seen, _stop) = session(observed).await;
+    let (_, resource) = all(&session).into_iter().find(|(name, _)| name == "lustre_filesystem").expect("a resource");
+    // At once, as terraform does it.
+    let reads = (0..1000).map(|_| {
+        let (resource, state) = (Arc::clone(&resource), state.clone());
+        tokio::spawn(async move { resource.read(state, &mut Diagnostics::default()).await.is_some() })
+    });
+    for read in reads.collect::<Vec<_>>() {
+        assert!(read.await.expect("no panic"));
+    }
+    assert_eq!(seen.asked.load(Ordering::Relaxed), 1);
 }

@@ -1,16 +1,10 @@
 //! What is cut off in the middle goes on where it was, and nothing is formatted twice.
 
-use testkit::HaltedFormat;
-
-use crate::site::{FILESYSTEM, Site, TIB, end_of, interrupt, label, spawn, target, uuid};
+use crate::site::{Formatting, end_of, interrupt, label, spawn, uuid};
 
 #[test]
 fn an_interrupted_apply_goes_on_with_the_format_that_it_began() -> anyhow::Result<()> {
-    let site = Site::start()?;
-    let mdt = site.image("mdt0", TIB)?;
-    site.ws.write("main.tf", &(FILESYSTEM.to_owned() + &target("mdt0", "mdt", &mdt, "index = 0")));
-    let apply = spawn(&site.ws, &["apply", "-auto-approve"])?;
-    let format = HaltedFormat::of(&mdt)?;
+    let Formatting { site, mdt, apply, format } = Formatting::begin()?;
     interrupt(&apply)?;
     let said = end_of(apply)?;
     assert_eq!(said.code, 1, "{}", said.text);
@@ -38,11 +32,7 @@ fn an_interrupted_apply_goes_on_with_the_format_that_it_began() -> anyhow::Resul
 
 #[test]
 fn an_agent_that_is_killed_in_the_middle_of_a_format_goes_on_with_it() -> anyhow::Result<()> {
-    let mut site = Site::start()?;
-    let mdt = site.image("mdt0", TIB)?;
-    site.ws.write("main.tf", &(FILESYSTEM.to_owned() + &target("mdt0", "mdt", &mdt, "index = 0")));
-    let apply = spawn(&site.ws, &["apply", "-auto-approve"])?;
-    let format = HaltedFormat::of(&mdt)?;
+    let Formatting { mut site, mdt, apply, format } = Formatting::begin()?;
     let chosen = format.uuid().to_owned();
     site.cluster.agent_mut("oss1").crash_and_restart()?;
     format.go_on();
@@ -56,11 +46,7 @@ fn an_agent_that_is_killed_in_the_middle_of_a_format_goes_on_with_it() -> anyhow
 
 #[test]
 fn a_format_that_died_with_its_node_is_done_again_and_was_never_a_target() -> anyhow::Result<()> {
-    let mut site = Site::start()?;
-    let mdt = site.image("mdt0", TIB)?;
-    site.ws.write("main.tf", &(FILESYSTEM.to_owned() + &target("mdt0", "mdt", &mdt, "index = 0")));
-    let apply = spawn(&site.ws, &["apply", "-auto-approve"])?;
-    let format = HaltedFormat::of(&mdt)?;
+    let Formatting { mut site, mdt, apply, format } = Formatting::begin()?;
     let chosen = format.uuid().to_owned();
     site.cluster.agent_mut("oss1").kill();
     drop(format);
@@ -81,11 +67,7 @@ fn a_format_that_died_with_its_node_is_done_again_and_was_never_a_target() -> an
 
 #[test]
 fn an_mgs_that_is_killed_in_the_middle_of_a_format_goes_on_with_it() -> anyhow::Result<()> {
-    let mut site = Site::start()?;
-    let mdt = site.image("mdt0", TIB)?;
-    site.ws.write("main.tf", &(FILESYSTEM.to_owned() + &target("mdt0", "mdt", &mdt, "index = 0")));
-    let apply = spawn(&site.ws, &["apply", "-auto-approve"])?;
-    let format = HaltedFormat::of(&mdt)?;
+    let Formatting { mut site, mdt, apply, format } = Formatting::begin()?;
     let chosen = format.uuid().to_owned();
     site.cluster.mgs.crash_and_restart()?;
     format.go_on();

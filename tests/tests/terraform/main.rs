@@ -10,3 +10,4 @@ mod packaging;
 mod refused;
 mod removal;
 mod site;
+mod waiting;

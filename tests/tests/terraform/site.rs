@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use std::os::unix::process::CommandExt;
-use testkit::{Agent, Cluster, Said, Terraform, run};
+use testkit::{Agent, Cluster, HaltedFormat, Said, Terraform, run};
 
 pub(crate) const MIB: u64 = 1 << 20;
 pub(crate) const TIB: u64 = 1 << 40;
@@ -59,6 +59,25 @@ impl Site {
     /// How many jobs the MGS ever had.
     pub(crate) fn jobs(&self) -> anyhow::Result<usize> {
         Ok(self.cluster.mgsctl(&["job", "list", "--all"])?.as_array().map_or(0, Vec::len))
+    }
+}
+
+/// A site, an apply that runs, and the format of MDT0000 that it waits for, stopped in the middle.
+pub(crate) struct Formatting {
+    pub(crate) site: Site,
+    pub(crate) mdt: PathBuf,
+    pub(crate) apply: Child,
+    pub(crate) format: HaltedFormat,
+}
+
+impl Formatting {
+    pub(crate) fn begin() -> anyhow::Result<Self> {
+        let site = Site::start()?;
+        let mdt = site.image("mdt0", TIB)?;
+        site.ws.write("main.tf", &(FILESYSTEM.to_owned() + &target("mdt0", "mdt", &mdt, "index = 0")));
+        let apply = spawn(&site.ws, &["apply", "-auto-approve"])?;
+        let format = HaltedFormat::of(&mdt)?;
+        Ok(Self { site, mdt, apply, format })
     }
 }
 
