@@ -11,6 +11,7 @@ pub mod configlog;
 pub mod decide;
 mod key;
 mod record;
+pub mod serve;
 mod state;
 pub mod view;
 

@@ -90,6 +90,9 @@ pub struct TargetRecord {
     /// The NIDs that it registered with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nids: Vec<Nid>,
+    /// Uuid of the client that registered it over LNet: the same registration again is no other target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registrant: Option<String>,
     /// The last job on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<JobId>,

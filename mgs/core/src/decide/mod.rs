@@ -16,6 +16,7 @@ pub mod register;
 pub mod reserve;
 mod rules;
 pub mod target;
+pub mod target_reg;
 
 use lustre_api::{Problem, Time, Written};
 use lustre_types::NidList;
@@ -34,6 +35,8 @@ pub struct Env {
     pub capabilities: Vec<String>,
     /// What holds its state.
     pub store: String,
+    /// Targets register only when they were described or reserved before (`allow_register=0` of a kernel MGS).
+    pub refuse_unknown_targets: bool,
 }
 
 /// What every request brings along.

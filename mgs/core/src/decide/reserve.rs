@@ -74,6 +74,7 @@ pub fn reserve(
         size_bytes: None,
         formatted_over: None,
         nids: Vec::new(),
+        registrant: None,
         job: None,
         reserved_until: Some(until),
         token_sha256: Some(hash(&token)),

@@ -147,6 +147,7 @@ fn create(
         size_bytes: None,
         formatted_over: None,
         nids: Vec::new(),
+        registrant: None,
         job: None,
         reserved_until: None,
         token_sha256: None,

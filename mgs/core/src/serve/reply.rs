@@ -1,0 +1,62 @@
+//! Replies.
+
+use bytes::Bytes;
+use lustre_wire::fixed::Fixed;
+use lustre_wire::ptlrpc::{Body, MessageHeader, encode_head, encode_message};
+
+use crate::serve::request::Request;
+use crate::serve::{Effect, Errno, Outgoing};
+
+/// What we say that a request may take, in seconds.
+const TIMEOUT_S: u32 = 5;
+
+/// The body of a reply.
+pub(super) fn body(request: &Request, status: i32) -> Body {
+    Body { timeout_s: TIMEOUT_S, ..Body::reply(request.opc, status) }
+}
+
+/// A refusal without buffers.
+pub(super) fn error(request: &Request, errno: Errno) -> Effect {
+    let body = Body::error(request.opc, errno.status());
+    send(request, encode_message(&MessageHeader::default(), &[&body.encode()]), Bytes::new())
+}
+
+/// A reply without buffers.
+pub(super) fn empty(request: &Request) -> Effect {
+    with(request, 0, &[])
+}
+
+/// A reply with a status and buffers behind the body.
+pub(super) fn with(request: &Request, status: i32, buffers: &[&[u8]]) -> Effect {
+    send(request, encode(&body(request, status), buffers), Bytes::new())
+}
+
+/// A reply with buffers of its own and a last one that is shared.
+pub(super) fn with_shared(request: &Request, status: i32, buffers: &[&[u8]], shared: Bytes) -> Effect {
+    let body = body(request, status).encode();
+    let mut all: Vec<&[u8]> = Vec::with_capacity(buffers.len() + 1);
+    all.push(&body);
+    all.extend(buffers);
+    send(request, encode_head(&MessageHeader::default(), &all, shared.len()), shared)
+}
+
+pub(super) fn encode(body: &Body, buffers: &[&[u8]]) -> Vec<u8> {
+    let body = body.encode();
+    let mut all: Vec<&[u8]> = Vec::with_capacity(buffers.len() + 1);
+    all.push(&body);
+    all.extend(buffers);
+    encode_message(&MessageHeader::default(), &all)
+}
+
+pub(super) fn send(request: &Request, own: Vec<u8>, shared: Bytes) -> Effect {
+    Effect::Send(Outgoing {
+        to: request.source,
+        pid: request.pid,
+        from: request.target,
+        portal: request.reply_portal,
+        match_bits: request.reply_bits,
+        offset: request.reply_offset(),
+        own,
+        shared,
+    })
+}
