@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Parser, ValueEnum};
+use lustre_mgs::net;
 use lustre_types::NidList;
 
 /// The userspace Lustre MGS: the single point of truth for the configuration of Lustre file systems.
@@ -34,12 +35,75 @@ pub(crate) struct Config {
     /// A revision takes some kilobytes in the store.
     #[arg(long, env = "LUSTRE_MGS_HISTORY_KEEP", default_value_t = 100_000, value_name = "REVISIONS")]
     pub(crate) history_keep: u64,
+    /// Addresses where Lustre's nodes reach this MGS (LNet over TCP), as in `10.0.0.1:988`; `off` for none. When missing: port
+    /// 988 of the NIDs' own addresses, where they can be listened on.
+    #[arg(long, env = "LUSTRE_MGS_LNET_LISTEN", value_delimiter = ',', value_name = "ADDRESS")]
+    pub(crate) lnet_listen: Vec<LnetListen>,
+    /// From which ports Lustre's nodes may connect: `secure` takes those up to 1023 only, which need root, as a kernel does.
+    #[arg(long, env = "LUSTRE_MGS_LNET_ACCEPT", value_enum, default_value_t = LnetAccept::Secure)]
+    pub(crate) lnet_accept: LnetAccept,
+    /// Only targets that were described or reserved here may register; others are refused.
+    #[arg(long, env = "LUSTRE_MGS_REFUSE_UNKNOWN_TARGETS")]
+    pub(crate) refuse_unknown_targets: bool,
     /// What is logged, as in `info` or `lustre_mgs=debug,rest=debug`; the variable `RUST_LOG` overrides it.
     #[arg(long, default_value = "info", value_name = "FILTER")]
     pub(crate) log: String,
     /// How it is logged, to standard error.
     #[arg(long, env = "LUSTRE_MGS_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
+}
+
+impl Config {
+    /// How Lustre's nodes reach it.
+    pub(crate) fn lnet(&self) -> net::Config {
+        let is_off = self.lnet_listen.contains(&LnetListen::Off);
+        let listen = self.lnet_listen.iter().filter_map(|listen| match listen {
+            LnetListen::At(address) => Some(*address),
+            LnetListen::Off => None,
+        });
+        net::Config {
+            // Those of the first node: this one, where there is a partner.
+            nids: self.nid.iter().flat_map(|nids| nids.nodes().first()).flatten().cloned().collect(),
+            listen: match listen.collect::<Vec<_>>() {
+                _ if is_off => net::Listen::Off,
+                addresses if addresses.is_empty() => net::Listen::WherePossible,
+                addresses => net::Listen::At(addresses),
+            },
+            accept: match self.lnet_accept {
+                LnetAccept::Secure => lnet::Accept::Secure,
+                LnetAccept::All => lnet::Accept::All,
+            },
+        }
+    }
+}
+
+/// One address for Lustre's nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LnetListen {
+    /// None.
+    Off,
+    /// This one.
+    At(SocketAddr),
+}
+
+impl FromStr for LnetListen {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        let with_port = text.parse().or_else(|_| text.parse().map(|ip| SocketAddr::new(ip, lnet::DEFAULT_PORT)));
+        with_port.map(Self::At).map_err(|_| format!("\"{text}\" is no address like 10.0.0.1:988, and not \"off\""))
+    }
+}
+
+/// Ports that may connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LnetAccept {
+    /// Up to 1023.
+    Secure,
+    /// Any.
+    All,
 }
 
 /// Shapes of the log.
@@ -80,6 +144,7 @@ mod tests {
     fn the_api_is_on_loopback_unless_told_otherwise() {
         Config::command().debug_assert();
         let config = Config::try_parse_from(["lustre-mgs"]).unwrap();
+        assert!(config.lnet_listen.is_empty());
         assert!(config.listen.iter().all(|address| address.ip().is_loopback()));
     }
 }

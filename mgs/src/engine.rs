@@ -5,11 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockRea
 
 use anyhow::Context;
 use lustre_api::{Problem, WriteQuery};
+use lustre_mgs_core::serve;
 use lustre_mgs_core::view::Stamp;
 use lustre_mgs_core::{Change, Compare, Decision, Env, Request, State, decide};
 use lustre_mgs_store::{self as store, Meta, Range, Store, StoreError, Txn};
 use lustre_types::SvName;
-use tokio::sync::watch;
+use lustre_wire::ldlm::ResourceId;
+use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
 use crate::clock;
@@ -28,6 +30,8 @@ pub struct Engine {
     stopping: watch::Sender<bool>,
     /// Why the store takes no changes any more, once that is so.
     store_error: OnceLock<String>,
+    /// Told which locks each commit makes stale.
+    stale_locks: Mutex<Vec<mpsc::UnboundedSender<BTreeSet<ResourceId>>>>,
     /// Names that requests under way are about to claim: so that racing callers of this instance don't collide on each
     /// index in turn. Only the store's compare decides who gets one.
     claims: Mutex<BTreeSet<SvName>>,
@@ -66,6 +70,7 @@ impl Engine {
             applied: watch::Sender::new(revision),
             stopping: watch::Sender::new(false),
             store_error: OnceLock::new(),
+            stale_locks: Mutex::default(),
             claims: Mutex::default(),
         });
         let follower = tokio::spawn(follow(engine.clone(), watch));
@@ -146,7 +151,15 @@ impl Engine {
         &self,
         decide: impl Fn(&State, &Request<'_>) -> Result<Decision<R>, Problem>,
     ) -> Result<R, Problem> {
-        let caller = Caller::mgs();
+        self.write_as(&Caller::mgs(), decide).await
+    }
+
+    /// As [`Engine::write_own`], for somebody else who has no reason to give.
+    pub async fn write_as<R>(
+        &self,
+        caller: &Caller,
+        decide: impl Fn(&State, &Request<'_>) -> Result<Decision<R>, Problem>,
+    ) -> Result<R, Problem> {
         let request = Request {
             now: clock::now(),
             seed: clock::seed(),
@@ -204,6 +217,13 @@ impl Engine {
         waited.map(drop).map_err(|_| Problem::unavailable("the MGS is shutting down").remedy("try again"))
     }
 
+    /// Tells of every commit which locks it makes stale, after it was applied.
+    pub fn stale_locks(&self) -> mpsc::UnboundedReceiver<BTreeSet<ResourceId>> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.stale_locks.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+        receiver
+    }
+
     /// A place among the names that requests of this instance are about to claim.
     pub fn claim(&self) -> Claim<'_> {
         Claim { engine: self, name: Mutex::new(None) }
@@ -214,6 +234,7 @@ impl Engine {
     }
 
     fn apply(&self, revision: u64, changes: Vec<Change>) {
+        let stale: BTreeSet<ResourceId> = changes.iter().filter_map(|change| serve::touched(&change.key)).collect();
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         for change in changes {
             state.apply(revision, change);
@@ -221,6 +242,10 @@ impl Engine {
         state.advance(revision);
         drop(state);
         self.applied.send_replace(revision);
+        if !stale.is_empty() {
+            let mut listeners = self.stale_locks.lock().unwrap_or_else(PoisonError::into_inner);
+            listeners.retain(|listener| listener.send(stale.clone()).is_ok());
+        }
     }
 }
 

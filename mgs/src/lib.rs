@@ -9,4 +9,5 @@ pub mod expiry;
 mod history;
 pub mod jobs;
 pub mod liveness;
+pub mod net;
 pub mod server;

@@ -14,6 +14,7 @@ use lustre_mgs::api::Api;
 use lustre_mgs::engine::Engine;
 use lustre_mgs::jobs::{Runner, progress::Board};
 use lustre_mgs::{compaction, expiry, server};
+use lustre_mgs::net::{self, Nodes};
 use lustre_mgs_core::Env;
 use lustre_mgs_store::{MemoryStore, RedbStore, Store};
 use rest::Listener;
@@ -47,17 +48,24 @@ async fn run(config: Config) -> anyhow::Result<()> {
         StoreUrl::Memory => (Arc::new(MemoryStore::new()), "memory"),
         StoreUrl::Redb(path) => (Arc::new(RedbStore::open(path)?), "redb"),
     };
+    let mut capabilities = ["api", "jobs", "events"].map(str::to_owned).to_vec();
+    let lnet = net::start(&config.lnet()).await?;
+    if lnet.is_some() {
+        capabilities.push("lnet".into());
+    }
     let env = Env {
         mgs_nids: config.nid.clone(),
         version: env!("CARGO_PKG_VERSION").into(),
-        capabilities: ["api", "jobs", "events"].map(str::to_owned).into(),
+        capabilities,
         store: kind.into(),
+        refuse_unknown_targets: config.refuse_unknown_targets,
     };
     let (engine, mut follower) = Engine::start(store, env).await?;
     let agents = Arc::new(RestAgents::default());
     let board = Arc::new(Board::default());
     let runner = Arc::new(Runner { engine: engine.clone(), agents: agents.clone(), board: board.clone() });
-    let api = Arc::new(Api { engine: engine.clone(), agents, board, liveness: Arc::default() });
+    let nodes = lnet.map(|lnet| Nodes::serve(lnet, engine.clone()));
+    let api = Arc::new(Api { engine: engine.clone(), agents, board, liveness: Arc::default(), nodes: nodes.clone() });
 
     let mut listeners = Vec::new();
     for address in &config.listen {
@@ -68,6 +76,11 @@ async fn run(config: Config) -> anyhow::Result<()> {
     }
     if let Some(path) = &config.socket {
         listeners.push(Listener::unix(path).await.with_context(|| format!("can't listen on {}", path.display()))?);
+    }
+    for address in nodes.iter().flat_map(|nodes| nodes.addresses()) {
+        info!(%address, "listening for Lustre's nodes");
+        // For who started it with port 0, as below.
+        let _ = writeln!(std::io::stdout(), "listening on lnet://{address}");
     }
     let router = server::server(api).router();
     let (stop, stopped) = watch::channel(false);
@@ -91,6 +104,9 @@ async fn run(config: Config) -> anyhow::Result<()> {
     engine.stop();
     stop.send_replace(true);
     while serving.join_next().await.is_some() {}
+    if let Some(nodes) = nodes {
+        nodes.stop();
+    }
     // Whatever these have begun is committed or not; the next start goes on from there.
     running.abort();
     expiring.abort();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use lustre_api::event::{GetHistory, StreamEvents};
+use lustre_api::export::{GetLnet, ListExports};
 use lustre_api::filesystem::{DeleteFilesystem, GetFilesystem, ListFilesystems, PutFilesystem};
 use lustre_api::job::{CancelJob, GetJob, ListJobs};
 use lustre_api::mgs::{GetMgs, GetSnapshot};
@@ -83,6 +84,8 @@ pub fn server(api: Arc<Api>) -> Server<Api> {
         .route::<ListJobs, _, _>(|api, call| async move { api.list_jobs(&call.query) })
         .route::<GetJob, _, _>(|api, call| async move { api.get_job(&call.path, &call.query).await })
         .route::<CancelJob, _, _>(|api, call| async move { api.cancel_job(&caller(&call), &call.path).await })
+        .route::<GetLnet, _, _>(|api, _| async move { Ok(api.get_lnet()) })
+        .route::<ListExports, _, _>(|api, call| async move { api.list_exports(&call.query) })
         .route::<PostPlan, _, _>(|api, call| async move { api.plan(&call.body).await })
         .route::<GetHistory, _, _>(|api, call| async move { api.get_history(&call.query).await })
         .stream::<StreamEvents, _, _>(events)

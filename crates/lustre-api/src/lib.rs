@@ -13,6 +13,7 @@ pub mod attributes;
 pub mod device;
 mod endpoint;
 pub mod event;
+pub mod export;
 pub mod filesystem;
 mod fuzz;
 pub mod job;

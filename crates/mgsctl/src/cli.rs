@@ -44,6 +44,9 @@ pub(crate) enum Command {
     /// Nodes and their devices.
     #[command(subcommand)]
     Node(NodeCommand),
+    /// Lustre's nodes that are connected over LNet.
+    #[command(subcommand)]
+    Export(ExportCommand),
     /// Tunables.
     #[command(subcommand)]
     Param(ParamCommand),
@@ -127,6 +130,15 @@ pub(crate) enum TargetCommand {
         #[command(flatten)]
         write: WriteArgs,
     },
+}
+
+/// `mgsctl export`
+#[derive(Debug, Subcommand)]
+pub(crate) enum ExportCommand {
+    /// Connected clients and servers: where they are, what they read, which locks they hold.
+    List,
+    /// Totals: what is listened on, clients, locks, requests.
+    Status,
 }
 
 #[derive(Debug, Subcommand)]

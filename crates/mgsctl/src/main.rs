@@ -1,6 +1,7 @@
 //! `mgsctl`: the MGS's command line for people. What it shows is what the API says; `-o json` is the API's answer itself.
 
 mod cli;
+mod export;
 mod filesystem;
 mod history;
 mod job;
@@ -59,6 +60,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Status => status::show(context).await,
         Command::Fs(command) => filesystem::run(context, command).await,
         Command::Target(command) => target::run(context, command).await,
+        Command::Export(command) => export::run(context, command).await,
         Command::Node(command) => node::run(context, command).await,
         Command::Param(command) => param::run(context, command).await,
         Command::Pool(command) => pool::run(context, command).await,

@@ -1,6 +1,7 @@
 //! What the API does, one file per subject; how it is spoken is in [`crate::server`].
 
 mod events;
+mod exports;
 mod filesystems;
 mod jobs;
 mod mgs;
@@ -18,6 +19,7 @@ use crate::agents::Agents;
 use crate::engine::Engine;
 use crate::jobs::progress::Board;
 use crate::liveness::Liveness;
+use crate::net::Nodes;
 
 pub use events::EventStream;
 
@@ -31,6 +33,8 @@ pub struct Api {
     pub board: Arc<Board>,
     /// Heartbeats.
     pub liveness: Arc<Liveness>,
+    /// Lustre's nodes; `None` where LNet is off.
+    pub nodes: Option<Arc<Nodes>>,
 }
 
 /// A page of `items`, which come in the order of their names and begin behind `query.after`.

@@ -1,5 +1,7 @@
 //! What goes in and comes out.
 
+use std::fmt;
+
 use bytes::Bytes;
 use lustre_wire::bytes::WireError;
 use lustre_wire::lnet::WireNid;
@@ -25,7 +27,7 @@ pub struct Incoming<'a> {
 }
 
 /// A message for the network: an LNet PUT.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Outgoing {
     /// For whom.
     pub to: WireNid,
@@ -43,6 +45,14 @@ pub struct Outgoing {
     pub own: Vec<u8>,
     /// What follows it, shared by many messages; empty mostly.
     pub shared: Bytes,
+}
+
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { to, portal, match_bits, offset, .. } = self;
+        let len = self.own.len() + self.shared.len();
+        write!(f, "{len} bytes to {to}, portal {portal}, match bits {match_bits:#x}, offset {offset}")
+    }
 }
 
 /// Names a request that waits for something.

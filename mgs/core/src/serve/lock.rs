@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use lustre_wire::ldlm::{LockMode, ResourceId};
+use lustre_wire::ldlm::ResourceId;
 
 /// One granted lock.
 pub(super) struct Lock {
@@ -13,7 +13,6 @@ pub(super) struct Lock {
     /// The connection.
     pub(super) export: u64,
     pub(super) resource: ResourceId,
-    pub(super) mode: LockMode,
     /// Set once it was asked for.
     pub(super) revoked: Option<Revoked>,
 }

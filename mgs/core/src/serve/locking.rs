@@ -50,7 +50,7 @@ impl Service {
 
     fn grant(&mut self, export: u64, client: u64, resource: ResourceId) -> u64 {
         let handle = self.handle();
-        self.locks.insert(Lock { handle, client, export, resource, mode: LockMode::CR, revoked: None });
+        self.locks.insert(Lock { handle, client, export, resource, revoked: None });
         if let Some(export) = self.exports.get_mut(export) {
             export.locks.insert(handle);
         }
@@ -90,14 +90,21 @@ impl Service {
 
     /// Asks for every lock on a resource: what it guards has changed. Doesn't wait for anybody.
     pub fn revoke(&mut self, now_ms: u64, resource: &ResourceId, out: &mut Vec<Effect>) {
+        self.revoke_some(now_ms, resource, usize::MAX, out);
+    }
+
+    /// Asks for some of the locks on a resource; true while there are more.
+    pub fn revoke_some(&mut self, now_ms: u64, resource: &ResourceId, at_most: usize, out: &mut Vec<Effect>) -> bool {
         self.now_ms = self.now_ms.max(now_ms);
-        for handle in self.locks.to_revoke(resource) {
+        let held = self.locks.to_revoke(resource);
+        for handle in held.iter().copied().take(at_most) {
             self.xid += 1 << 7;
             let revoked = Revoked { xid: self.xid, since_ms: self.now_ms, is_answered: false };
             self.locks.revoke(handle, revoked);
             self.counts.callbacks += 1;
             out.extend(self.callback(handle, false));
         }
+        held.len() > at_most
     }
 
     /// The callback that asks for a lock.

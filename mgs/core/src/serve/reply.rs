@@ -17,7 +17,7 @@ pub(super) fn body(request: &Request, status: i32) -> Body {
 
 /// A refusal without buffers.
 pub(super) fn error(request: &Request, errno: Errno) -> Effect {
-    let body = Body::error(request.opc, errno.status());
+    let body = Body { service_time_s: 1, ..Body::error(request.opc, errno.status()) };
     send(request, encode_message(&MessageHeader::default(), &[&body.encode()]), Bytes::new())
 }
 
