@@ -77,10 +77,15 @@ pub(super) fn add_osc(lov: &str, ost: &SvName) -> LustreCfg {
     LustreCfg::texts(c::LOV_ADD_OBD, &[lov, &names::uuid(ost), &decimal(ost), "1"])
 }
 
-/// The UUID of the client's MDC is in an MDT's log too.
+/// In the client's log.
 pub(super) fn add_mdc(lmv: &str, mdt: &SvName) -> LustreCfg {
     let mdc = names::uuid(names::client_device(mdt));
     LustreCfg::texts(c::ADD_MDC, &[lmv, &names::uuid(mdt), &decimal(mdt), "1", &mdc])
+}
+
+/// In another MDT's log.
+pub(super) fn add_osp(lov: &str, mdt: &SvName) -> LustreCfg {
+    LustreCfg::texts(c::ADD_MDC, &[lov, &names::uuid(mdt), &decimal(mdt), "1"])
 }
 
 pub(super) fn param(device: &str, text: &str) -> LustreCfg {

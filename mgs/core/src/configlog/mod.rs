@@ -18,6 +18,7 @@ pub mod param;
 mod pool;
 mod register;
 mod section;
+mod surgery;
 
 pub use draft::{Draft, DraftError};
 pub use event::{LogEvent, LogOp};

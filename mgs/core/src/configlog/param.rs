@@ -285,7 +285,7 @@ impl Draft {
     }
 
     /// The logs with a device for a target, and the device: the client's, then those of the MDTs but its own.
-    fn logs_with_device(&self, svname: &SvName) -> Vec<(String, String)> {
+    pub(super) fn logs_with_device(&self, svname: &SvName) -> Vec<(String, String)> {
         let Some(fsname) = svname.fsname() else { return Vec::new() };
         let mdts = self.mdts(fsname).into_iter().filter(|mdt| mdt != svname);
         let of_mdt = |mdt: SvName| (mdt.to_string(), names::mdt_device(svname, &mdt));

@@ -190,6 +190,7 @@ impl Draft {
         records.extend(commands::failover(device, &target.failover_nodes()));
         records.push(match svname.kind() {
             TargetKind::Ost => commands::add_osc(parent, svname),
+            _ if comment == "add osp" => commands::add_osp(parent, svname),
             _ => commands::add_mdc(parent, svname),
         });
         // An older section that counts would make the device twice.
