@@ -75,8 +75,23 @@ impl Engine {
         });
         let follower = tokio::spawn(follow(engine.clone(), watch));
         engine.write_own(|state, req| Ok(decide::mgs::init(state, req))).await?;
+        engine.catch_up().await?;
         info!(revision, uuid = engine.state().uuid(), "state loaded");
         Ok((engine, follower))
+    }
+
+    /// Writes the config logs that a store of a version without them lacks.
+    async fn catch_up(&self) -> anyhow::Result<()> {
+        loop {
+            let decided = |state: &State, req: &Request<'_>| {
+                let decision = decide::log::catch_up(state, req)?;
+                Ok(decision.map_or_else(|| Decision::nothing().map(|()| false), |decision| decision.map(|()| true)))
+            };
+            let wrote = self.write_own(decided).await;
+            if !wrote.context("the config logs of this store can't be written")? {
+                return Ok(());
+            }
+        }
     }
 
     /// The state as it is now. Not to be held across an await.

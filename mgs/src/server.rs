@@ -7,6 +7,7 @@ use lustre_api::event::{GetHistory, StreamEvents};
 use lustre_api::export::{GetLnet, ListExports};
 use lustre_api::filesystem::{DeleteFilesystem, GetFilesystem, ListFilesystems, PutFilesystem};
 use lustre_api::job::{CancelJob, GetJob, ListJobs};
+use lustre_api::log::{GetLog, GetLogRaw, ListLogs};
 use lustre_api::mgs::{GetMgs, GetSnapshot};
 use lustre_api::node::{AnnounceNode, DeleteNode, GetNode, GetNodeInventory, Heartbeat, ListNodes};
 use lustre_api::param::{DeleteParam, GetCatalogue, GetParam, ListParams, PutParam};
@@ -63,6 +64,9 @@ pub fn server(api: Arc<Api>) -> Server<Api> {
             api.delete_param(&caller(&call), &call.path, &call.query).await
         })
         .route::<GetCatalogue, _, _>(|api, call| async move { Ok(api.get_catalogue(&call.query)) })
+        .route::<ListLogs, _, _>(|api, call| async move { api.list_logs(&call.query) })
+        .raw::<GetLog, _, _>(|api, call| async move { api.get_log(&call.path, &call.query) })
+        .raw::<GetLogRaw, _, _>(|api, call| async move { api.get_log_raw(&call.path) })
         .route::<ListPools, _, _>(|api, call| async move { api.list_pools(&call.query) })
         .route::<GetPool, _, _>(|api, call| async move { api.get_pool(&call.path) })
         .route::<PutPool, _, _>(|api, call| async move {

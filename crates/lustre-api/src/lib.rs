@@ -17,6 +17,7 @@ pub mod export;
 pub mod filesystem;
 mod fuzz;
 pub mod job;
+pub mod log;
 pub mod mgs;
 pub mod node;
 pub mod node_param;

@@ -56,6 +56,9 @@ pub(crate) enum Command {
     /// Any MGS, over its network protocol: what its clients see.
     #[command(subcommand)]
     Mgs(MgsCommand),
+    /// Config logs: what clients and targets read.
+    #[command(subcommand)]
+    Log(LogCommand),
     /// Jobs.
     #[command(subcommand)]
     Job(JobCommand),
@@ -272,6 +275,28 @@ pub(crate) enum MgsCommand {
         /// Markers and what doesn't count any more, too.
         #[arg(long)]
         raw: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LogCommand {
+    /// Lists config logs.
+    List {
+        /// Only those of this file system.
+        fsname: Option<FsName>,
+    },
+    /// Prints a config log as `lctl llog_print` does.
+    Show {
+        /// Its name, as in `scratch-client`, `scratch-OST0001` or `params`.
+        name: String,
+        /// Markers and skipped sections too, as `lctl llog_print --raw`.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Writes a config log to standard output as the file that a kernel MGS has in CONFIGS.
+    Raw {
+        /// Its name.
+        name: String,
     },
 }
 

@@ -6,6 +6,7 @@ mod filesystem;
 mod history;
 mod job;
 mod mgs;
+mod log;
 mod node;
 mod output;
 mod param;
@@ -65,6 +66,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Param(command) => param::run(context, command).await,
         Command::Pool(command) => pool::run(context, command).await,
         Command::Mgs(command) => mgs::run(context, command).await,
+        Command::Log(command) => log::run(context, command).await,
         Command::Job(command) => job::run(context, command).await,
         Command::History(args) => history::list(context, args).await,
         Command::Events(args) => history::events(context, args).await,

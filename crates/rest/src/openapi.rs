@@ -34,8 +34,17 @@ impl Document {
     pub(crate) fn add<E: Endpoint>(&mut self) {
         let mut parameters = self.parameters::<E::Path>("path");
         parameters.extend(self.parameters::<E::Query>("query"));
-        let content_type = if E::STREAM { "text/event-stream" } else { "application/json" };
         let reply = self.schemas.subschema_for::<E::Reply>();
+        let content: Map<String, Value> = if E::STREAM {
+            Map::from_iter([("text/event-stream".to_owned(), json!({ "schema": reply }))])
+        } else {
+            let schema = |content: &str| match content {
+                "application/json" => json!({ "schema": reply }),
+                "application/octet-stream" => json!({ "schema": { "type": "string", "format": "binary" } }),
+                _ => json!({ "schema": { "type": "string" } }),
+            };
+            E::CONTENT.iter().map(|content| ((*content).to_owned(), schema(content))).collect()
+        };
         let problem = self.schemas.subschema_for::<Problem>();
         let mut operation = json!({
             "operationId": E::NAME,
@@ -43,7 +52,7 @@ impl Document {
             "responses": {
                 E::STATUS.to_string(): {
                     "description": if E::STREAM { "events, each with this as data" } else { "done" },
-                    "content": { content_type: { "schema": reply } },
+                    "content": content,
                 },
                 "default": {
                     "description": "refused",

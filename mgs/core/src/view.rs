@@ -1,7 +1,10 @@
 //! What is shown of the state: the API's objects, made from records.
 
+use std::collections::BTreeSet;
+
 use lustre_api::filesystem::{Filesystem, FilesystemSpec, FilesystemState};
 use lustre_api::job::Job;
+use lustre_api::log::{Log, LogInfo, LogMarker, LogRecord};
 use lustre_api::mgs::{MgsInfo, Snapshot};
 use lustre_api::node::Node;
 use lustre_api::param::{Param, ParamSpec};
@@ -11,6 +14,9 @@ use lustre_api::{Time, Written};
 use lustre_plan::naming;
 use lustre_types::{FsName, NodeName, PoolName, SvName, TargetKind, mount_source};
 
+use lustre_wire::llog::{LustreCfg, Marker, command, nid8_text};
+
+use crate::configlog::ConfigLog;
 use crate::decide::Env;
 use crate::key::ParamKey;
 use crate::record::{JobRecord, NodeRecord, ParamRecord, PoolRecord, TargetRecord};
@@ -160,6 +166,57 @@ pub fn job(record: &JobRecord, revision: u64, progress: u32) -> Job {
     let mut job = record.job.clone();
     job.version = (revision << PROGRESS_BITS) + u64::from(progress.min((1 << PROGRESS_BITS) - 1));
     job
+}
+
+/// A config log without its records.
+pub fn log_info(fsname: Option<&FsName>, log: &ConfigLog) -> LogInfo {
+    LogInfo {
+        name: log.name().to_owned(),
+        fsname: fsname.cloned(),
+        size_bytes: log.size() as u64,
+        record_count: log.header().count - 1,
+        last_index: log.last_index(),
+        created: seconds(log.header().timestamp),
+        revision: log.revision(),
+    }
+}
+
+/// A config log with its records.
+pub fn log(log: &ConfigLog) -> Log {
+    let fsname = log.name().rsplit_once('-').and_then(|(fsname, _)| fsname.parse().ok());
+    let file = log.file();
+    let effective: BTreeSet<u32> = file.effective().into_iter().map(|(index, ..)| index).collect();
+    let records = file.records.iter().filter_map(|record| {
+        let cfg = record.config()?.ok()?;
+        Some(log_record(record.index, &cfg, effective.contains(&record.index)))
+    });
+    Log { info: log_info(fsname.as_ref(), log), records: records.collect() }
+}
+
+fn log_record(index: u32, cfg: &LustreCfg, effective: bool) -> LogRecord {
+    let marker = Marker::of(cfg).and_then(Result::ok);
+    let texts = (1..cfg.bufs.len()).map(|at| cfg.text(at).into_owned());
+    LogRecord {
+        index,
+        event: command::name(cfg.command).map_or_else(|| format!("{:#x}", cfg.command), str::to_owned),
+        effective,
+        device: Some(cfg.text(0).into_owned()).filter(|device| !device.is_empty()),
+        values: if marker.is_some() { Vec::new() } else { texts.collect() },
+        nid: (cfg.nid != 0).then(|| nid8_text(cfg.nid)),
+        num: (cfg.num != 0).then_some(cfg.num),
+        marker: marker.map(|marker| LogMarker {
+            step: marker.step,
+            flags: marker.flags.0,
+            target: marker.target().into_owned(),
+            comment: marker.comment().into_owned(),
+            created: seconds(marker.created),
+            canceled: (marker.canceled != 0).then(|| seconds(marker.canceled)),
+        }),
+    }
+}
+
+fn seconds(seconds: u64) -> Time {
+    Time::from_unix_ms(seconds.saturating_mul(1000))
 }
 
 /// A reply that shows the revision of the commit that it reports; filled in once that is known.

@@ -1,6 +1,7 @@
 //! The logs that the core writes against those that a 2.17.57 MGS wrote for the same commands, record by record.
 //!
 //! The steps follow each other as they did there: see the first lines of `crates/lustre-wire/testdata/llog/*.hex`.
+#![allow(clippy::unwrap_used)]
 
 mod golden;
 

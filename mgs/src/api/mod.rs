@@ -4,6 +4,7 @@ mod events;
 mod exports;
 mod filesystems;
 mod jobs;
+mod logs;
 mod mgs;
 mod nodes;
 mod params;

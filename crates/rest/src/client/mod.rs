@@ -100,6 +100,15 @@ impl Client {
         })
     }
 
+    /// Calls an endpoint for an answer that is not JSON: its bytes. Errors: as [`Client::call`].
+    pub async fn bytes<E: Endpoint>(&self, path: &E::Path, query: &E::Query) -> Result<Vec<u8>, ClientError>
+    where
+        E::Body: Default,
+    {
+        let response = self.send::<E>(path, query, &E::Body::default(), Some(ANSWER_TIMEOUT)).await?;
+        response.bytes().await.map(Into::into).map_err(|err| self.unreachable(&err))
+    }
+
     /// Calls an endpoint that streams events, until the stream is dropped or ends. Errors: as [`Client::call`].
     pub async fn stream<E: Endpoint>(
         &self,

@@ -42,6 +42,14 @@ pub struct Call<E: Endpoint> {
 /// A stream of events: an id to begin again after, and the event. Ends after the first problem.
 pub type Events<T> = BoxStream<'static, Result<(String, T), Problem>>;
 
+/// An answer in one of an endpoint's types of content.
+pub struct Raw {
+    /// Which: one of [`Endpoint::CONTENT`].
+    pub content_type: &'static str,
+    /// The answer.
+    pub bytes: Vec<u8>,
+}
+
 impl<S: Send + Sync + 'static> Server<S> {
     /// A server without routes; `title` and `version` are for its OpenAPI document.
     pub fn new(state: Arc<S>, title: &str, version: &str) -> Self {
@@ -60,6 +68,24 @@ impl<S: Send + Sync + 'static> Server<S> {
         let answer = move |request: Request| {
             let (handle, state) = (handle.clone(), state.clone());
             reply::logged::<E, _, _>(request, move |call| handle(state, call), |answer| reply::json(E::STATUS, &answer))
+        };
+        self.document.add::<E>();
+        self.router = self.router.route(E::PATH, axum::routing::on(filter(E::METHOD), answer));
+        self
+    }
+
+    /// Serves an endpoint that answers with one of its types of content.
+    #[must_use]
+    pub fn raw<E, F, A>(mut self, handle: F) -> Self
+    where
+        E: Endpoint,
+        F: Fn(Arc<S>, Call<E>) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = Result<Raw, Problem>> + Send + 'static,
+    {
+        let state = self.state.clone();
+        let answer = move |request: Request| {
+            let (handle, state) = (handle.clone(), state.clone());
+            reply::logged::<E, _, _>(request, move |call| handle(state, call), |answer| reply::raw(E::STATUS, answer))
         };
         self.document.add::<E>();
         self.router = self.router.route(E::PATH, axum::routing::on(filter(E::METHOD), answer));

@@ -14,7 +14,7 @@ use serde::Serialize;
 use tracing::{debug, error, info};
 
 use super::request::{status, understand};
-use super::{Call, Events, Identity};
+use super::{Call, Events, Identity, Raw};
 
 /// Answers a request and logs it. A write is worth an info line, a read is not.
 pub(super) async fn logged<E, T, A>(
@@ -69,6 +69,12 @@ pub(super) fn json<T: Serialize>(status: u16, value: &T) -> Response {
             refusal(Problem::new(ProblemCode::Internal, "the answer can't be written"), "")
         }
     }
+}
+
+/// An answer that is ready.
+pub(super) fn raw(status: u16, answer: Raw) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+    (status, [(header::CONTENT_TYPE, answer.content_type)], Body::from(answer.bytes)).into_response()
 }
 
 /// A stream of server-sent events. A problem is an event named `problem`, and the last one.

@@ -19,6 +19,7 @@ mod pool;
 mod register;
 mod section;
 mod surgery;
+pub mod tunable;
 
 pub use draft::{Draft, DraftError};
 pub use event::{LogEvent, LogOp};

@@ -6,7 +6,7 @@ use lustre_types::{FsName, Nid, NidList, SvName, TargetKind};
 use lustre_wire::llog::{LustreCfg, command as c};
 use thiserror::Error;
 
-use crate::configlog::{Draft, DraftError, commands, names};
+use crate::configlog::{ConfigLog, Draft, DraftError, Section, commands, names};
 
 /// The parameter that names partner nodes.
 pub const FAILOVER_NODE: &str = "failover.node";
@@ -133,12 +133,17 @@ impl Draft {
 
     /// Sets a parameter as `lctl set_param -P <path>=<value>` in the log `params`; an empty value unsets it.
     ///
-    /// `target` is what the section is about: a file system that the path names, or `general`. Errors: [`ParamError`].
+    /// `target` is what the section is about: a file system that the path names, or `general`; a path that is set keeps
+    /// the one that it has. Errors: [`ParamError`].
     pub fn set_param(&mut self, target: &str, path: &str, value: &str) -> Result<Outcome, ParamError> {
         let text = format!("{path}={value}");
         if text.len() > MAX_TEXT {
             return Err(ParamError::Value(value.to_owned(), path.to_owned(), "name and value have 4095 bytes at most"));
         }
+        let is_it = |section: &Section| !section.is_skipped() && section.comment == path;
+        let sections = self.log(names::PARAMS).map(ConfigLog::sections).unwrap_or_default();
+        let known = sections.iter().map(|placed| &placed.section).find(|section| is_it(section));
+        let target = &known.map_or_else(|| target.to_owned(), |section| section.target.clone());
         if value.is_empty() {
             return match self.skip(names::PARAMS, target, path) {
                 0 => Err(ParamError::NotSet(path.to_owned())),

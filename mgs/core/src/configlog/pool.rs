@@ -2,6 +2,8 @@
 //!
 //! Source: config-log specification, section 6.8.
 
+use std::collections::BTreeSet;
+
 use lustre_types::{FsName, PoolName, SvName};
 use lustre_wire::llog::command as c;
 
@@ -21,6 +23,28 @@ pub enum PoolChange {
 }
 
 impl Draft {
+    /// Writes what the client's log lacks of a pool. Errors: a log that is full.
+    pub fn ensure_pool(
+        &mut self,
+        fsname: &FsName,
+        pool: &PoolName,
+        members: &BTreeSet<SvName>,
+    ) -> Result<(), DraftError> {
+        let (client, lov) = (names::client(fsname), names::clilov(fsname));
+        let lacks = |draft: &Self, comment: &str| {
+            draft.log(&client).is_some_and(|log| log.live(&lov, comment).next().is_none())
+        };
+        if lacks(self, &format!("new {fsname}.{pool}")) {
+            self.pool(fsname, pool, &PoolChange::New)?;
+        }
+        for ost in members {
+            if lacks(self, &format!("add {fsname}.{pool}.{}", names::uuid(ost))) {
+                self.pool(fsname, pool, &PoolChange::Add(ost.clone()))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Writes one step of a pool's change: to the client's log first, then to the MDTs'. Nothing is written to a file
     /// system without logs. Errors: a log that is full.
     pub fn pool(&mut self, fsname: &FsName, pool: &PoolName, change: &PoolChange) -> Result<(), DraftError> {

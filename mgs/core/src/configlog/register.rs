@@ -66,6 +66,9 @@ impl Draft {
     pub fn register(&mut self, target: &TargetInfo) -> Result<(), DraftError> {
         let Some(fsname) = target.svname.fsname().cloned() else { return Ok(()) };
         let is_new = !self.has_target(&target.svname);
+        if is_new {
+            self.forget_inactive(&target.svname)?;
+        }
         match target.svname.kind() {
             TargetKind::Ost => self.register_ost(&fsname, target, is_new)?,
             _ => self.register_mdt(&fsname, target, is_new)?,
@@ -86,6 +89,18 @@ impl Draft {
             }
         }
         Ok(())
+    }
+
+    /// A target whose index was given up before is not inactive for that.
+    fn forget_inactive(&mut self, svname: &SvName) -> Result<(), DraftError> {
+        let key = match svname.kind() {
+            TargetKind::Ost => "osc.active",
+            _ => "mdc.active",
+        };
+        match self.conf_param_delete(&param::Device::Target(svname.clone()), key) {
+            Err(param::ParamError::Draft(err)) => Err(err),
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     /// A parameter that can't be set must not keep a target from starting.

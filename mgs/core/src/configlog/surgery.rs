@@ -47,10 +47,9 @@ impl Draft {
             TargetKind::Ost => "osc.active",
             _ => "mdc.active",
         };
-        match self.conf_param(&Device::Target(svname.clone()), key, "0") {
-            Err(ParamError::Draft(err)) => return Err(err),
-            // The first MDT is the last target to go: with it go all logs.
-            Ok(_) | Err(_) => {}
+        // That the first MDT can't be inactive is no reason to keep it: who takes it out ends the file system.
+        if let Err(ParamError::Draft(err)) = self.conf_param(&Device::Target(svname.clone()), key, "0") {
+            return Err(err);
         }
         for (log, device) in self.logs_with_device(svname) {
             let keep = |section: &Section| section.comment != key && section.comment != "osp.active";
@@ -64,7 +63,7 @@ impl Draft {
     /// `lctl clear_conf`: writes every log without what is skipped or gone. Errors: a log that is full.
     pub fn clear_conf(&mut self) -> Result<(), DraftError> {
         let names: Vec<String> = self.logs().iter().map(|log| log.name().to_owned()).collect();
-        names.iter().try_for_each(|log| self.rewrite(log, |section| Some(section)))
+        names.iter().try_for_each(|log| self.rewrite(log, Some))
     }
 
     /// `lctl replace_nids`: writes the client's log and those of the MDTs with other NIDs for a target, in their first node

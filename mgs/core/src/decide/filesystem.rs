@@ -4,7 +4,7 @@ use lustre_api::filesystem::{Filesystem, FilesystemSpec};
 use lustre_api::{Problem, Written};
 use lustre_types::FsName;
 
-use crate::decide::{Compare, Decision, Request, absent, as_read, put, remove};
+use crate::decide::{Compare, Decision, Request, absent, as_read, log, put, remove};
 use crate::key::Key;
 use crate::record::Record;
 use crate::state::State;
@@ -65,6 +65,13 @@ pub fn delete_filesystem(
         compare.push(Compare::Prefix(prefix, state.revision));
     }
     let mut changes = vec![remove(key.clone())];
+    let mut draft = log::draft(state, req, Some(fsname));
+    draft.erase_all();
+    log::commit(draft, &mut compare, &mut changes);
+    if let Some(table) = state.nid_tables.get(fsname) {
+        compare.push(as_read(Key::NidTable(fsname.clone()), table.revision));
+        changes.push(remove(Key::NidTable(fsname.clone())));
+    }
     if state.retired.contains_key(fsname) {
         // Who makes a new file system of that name begins with index 0 again.
         changes.push(remove(Key::Retired(fsname.clone())));

@@ -156,7 +156,11 @@ pub fn begin(state: &State, req: &Request<'_>, id: &JobId) -> Result<Decision<()
                 transition.fail_own_step(&problem, req.now);
             }
         }
-        StepKind::Deregister => transition.deregister(req),
+        StepKind::Deregister => {
+            if let Err(problem) = transition.deregister(req) {
+                transition.fail_own_step(&problem, req.now);
+            }
+        }
         _ => {}
     }
     Ok(transition.decide(step_name(kind)))
@@ -343,15 +347,17 @@ impl<'a> Transition<'a> {
         Ok(())
     }
 
-    /// Takes the target out of the configuration; done with this commit.
-    fn deregister(&mut self, req: &Request<'_>) {
-        if let Some(target) = self.target.take() {
+    /// Takes the target out of the configuration; done with this commit. Errors: a config log that is full.
+    fn deregister(&mut self, req: &Request<'_>) -> Result<(), Problem> {
+        if let Some(target) = &self.target {
             let svname = self.job.job.svname.clone();
-            let (compare, changes) = lifecycle::removal(self.state, &svname, &target, self.target_revision);
+            let (compare, changes) = lifecycle::removal(self.state, req, &svname, target, self.target_revision)?;
             self.compare.extend(compare);
             self.more.extend(changes);
+            self.target = None;
         }
         self.finish_own_step(req.now);
+        Ok(())
     }
 
     fn is_done(&self, kind: StepKind) -> bool {

@@ -6,8 +6,9 @@ use lustre_api::target::{Target, TargetState};
 use lustre_api::{Problem, Written};
 use lustre_types::{SvName, TargetKind};
 
+use crate::configlog::PoolChange;
 use crate::decide::job::{NewStep, new_job};
-use crate::decide::{Compare, Decision, Request, absent, as_read, nidtbl, node, put, remove, target};
+use crate::decide::{Compare, Decision, Request, absent, as_read, log, nidtbl, node, put, remove, target};
 use crate::key::Key;
 use crate::record::{Change, Record, TargetRecord};
 use crate::state::{Object, State};
@@ -50,7 +51,7 @@ pub fn deregister(state: &State, req: &Request<'_>, svname: &SvName) -> Result<D
         return Err(problem.remedy(format!("take it out of {fsname}.{pool} first; files keep their objects")));
     }
     if !record.was_registered {
-        let (compare, changes) = removal(state, svname, record, object.revision);
+        let (compare, changes) = removal(state, req, svname, record, object.revision)?;
         let view = view::target(state, svname, record, object.revision);
         return Ok(Decision::changed(req, format!("delete {svname}"), view, compare, changes));
     }
@@ -65,16 +66,19 @@ pub fn deregister(state: &State, req: &Request<'_>, svname: &SvName) -> Result<D
 }
 
 /// What removing a target from the state takes.
+/// Nodes that have the target are told that it is inactive; with the last target, the file system's logs go.
+/// Errors: a config log that is full.
 pub(super) fn removal(
     state: &State,
+    req: &Request<'_>,
     svname: &SvName,
     record: &TargetRecord,
     revision: u64,
-) -> (Vec<Compare>, Vec<Change>) {
+) -> Result<(Vec<Compare>, Vec<Change>), Problem> {
     let key = Key::Target(svname.clone());
     let mut compare = vec![as_read(key.clone(), revision)];
     let mut changes = vec![remove(key), remove(Key::Device(record.spec.node.clone(), record.device_key.clone()))];
-    let Some(fsname) = svname.fsname() else { return (compare, changes) };
+    let Some(fsname) = svname.fsname() else { return Ok((compare, changes)) };
     if let (Some(as_read), Some(removal)) = nidtbl::removal(state, svname) {
         compare.push(as_read);
         changes.push(removal);
@@ -87,15 +91,24 @@ pub(super) fn removal(
     }
     compare.push(as_read(Key::Retired(fsname.clone()), before.map_or(0, |retired| retired.revision)));
     changes.push(put(Key::Retired(fsname.clone()), Record::Retired(retired)));
+    let mut draft = log::draft(state, req, Some(fsname));
     if svname.kind() == TargetKind::Ost {
         compare.push(Compare::Prefix(Key::pools_of(fsname), state.revision));
         for (owner, pool) in pools_with(state, svname) {
             let mut members = state.pools[&(owner.clone(), pool.clone())].value.clone();
             members.members.remove(svname);
+            draft.pool(owner, pool, &PoolChange::Remove(svname.clone()))?;
             changes.push(put(Key::Pool(owner.clone(), pool.clone()), Record::Pool(members)));
         }
     }
-    (compare, changes)
+    let mut others = state.targets_of(fsname, None).filter(|(other, _)| *other != svname);
+    if draft.has_target(svname) && others.any(|(other, _)| draft.has_target(other)) {
+        draft.deactivate_for_good(svname)?;
+    } else if draft.has_target(svname) {
+        draft.erase_all();
+    }
+    log::commit(draft, &mut compare, &mut changes);
+    Ok((compare, changes))
 }
 
 fn pools_with<'a>(

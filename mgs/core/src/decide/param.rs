@@ -3,7 +3,7 @@
 use lustre_api::param::{Param, ParamSpec};
 use lustre_api::{Problem, Written};
 
-use crate::decide::{Decision, Request, absent, as_read, filesystem, put, remove, rules};
+use crate::decide::{Decision, Request, absent, as_read, filesystem, log, put, remove, rules};
 use crate::key::{Key, ParamKey};
 use crate::record::{ParamRecord, Record};
 use crate::state::{Object, State};
@@ -40,8 +40,12 @@ pub fn put_param(
     }
     compare.push(before.map_or_else(|| absent(object_key.clone()), |b| as_read(object_key.clone(), b.revision)));
     let object = view::param(key, &record, 0);
-    let changes = vec![put(object_key.clone(), Record::Param(record))];
-    Ok(Decision::changed(req, format!("set {}", object_key.object()), object, compare, changes))
+    let mut changes = Vec::new();
+    let warning = log::tunable(state, req, key, Some(&record.value), &mut compare, &mut changes)?;
+    changes.push(put(object_key.clone(), Record::Param(record)));
+    let mut decision = Decision::changed(req, format!("set {}", object_key.object()), object, compare, changes);
+    decision.reply.warnings.extend(warning);
+    Ok(decision)
 }
 
 /// Unsets a tunable. Errors: it is not set.
@@ -50,8 +54,9 @@ pub fn delete_param(state: &State, req: &Request<'_>, key: &ParamKey) -> Result<
     let before = find(state, key)?;
     req.check_revision(&object_key.object(), before.revision)?;
     let object = view::param(key, &before.value, before.revision);
-    let compare = vec![as_read(object_key.clone(), before.revision)];
-    let changes = vec![remove(object_key.clone())];
+    let mut compare = vec![as_read(object_key.clone(), before.revision)];
+    let mut changes = vec![remove(object_key.clone())];
+    log::tunable(state, req, key, None, &mut compare, &mut changes)?;
     Ok(Decision::changed(req, format!("unset {}", object_key.object()), object, compare, changes))
 }
 

@@ -6,7 +6,7 @@ use lustre_api::pool::{Pool, PoolSpec};
 use lustre_api::{Problem, Written};
 use lustre_types::{FsName, PoolName, SvName};
 
-use crate::decide::{Compare, Decision, Request, absent, as_read, filesystem, put, remove};
+use crate::decide::{Compare, Decision, Request, absent, as_read, filesystem, log, put, remove};
 use crate::key::Key;
 use crate::record::{PoolRecord, Record};
 use crate::state::{Object, State};
@@ -42,12 +42,16 @@ pub fn put_pool(
     };
     // Members were found in this state: none may be removed meanwhile. Who removes one writes the list of retired names.
     let retired = state.retired.get(fsname).map_or(0, |retired| retired.revision);
-    let compare = vec![
+    let mut compare = vec![
         own,
         as_read(Key::Filesystem(fsname.clone()), fs.revision),
         as_read(Key::Retired(fsname.clone()), retired),
     ];
-    let changes = vec![put(key.clone(), Record::Pool(record))];
+    let mut draft = log::draft(state, req, Some(fsname));
+    log::pool(&mut draft, fsname, name, before.map(|pool| &pool.value.members), Some(&record.members))?;
+    let mut changes = Vec::new();
+    log::commit(draft, &mut compare, &mut changes);
+    changes.push(put(key.clone(), Record::Pool(record)));
     Ok(Decision::changed(req, format!("{what} {}", key.object()), object, compare, changes))
 }
 
@@ -74,8 +78,12 @@ pub fn delete_pool(
     let before = find(state, fsname, name)?;
     req.check_revision(&key.object(), before.revision)?;
     let object = view::pool(fsname, name, &before.value, before.revision);
-    let compare: Vec<Compare> = vec![as_read(key.clone(), before.revision)];
-    Ok(Decision::changed(req, format!("delete {}", key.object()), object, compare, vec![remove(key)]))
+    let mut compare: Vec<Compare> = vec![as_read(key.clone(), before.revision)];
+    let mut changes = vec![remove(key.clone())];
+    let mut draft = log::draft(state, req, Some(fsname));
+    log::pool(&mut draft, fsname, name, Some(&before.value.members), None)?;
+    log::commit(draft, &mut compare, &mut changes);
+    Ok(Decision::changed(req, format!("delete {}", key.object()), object, compare, changes))
 }
 
 /// The pool. Errors: there is none of that name.

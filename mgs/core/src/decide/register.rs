@@ -60,7 +60,8 @@ pub fn register(
     Ok(Decision::changed(req, format!("register {svname}"), view, compare, changes))
 }
 
-/// Writes a target into the config logs where it isn't there yet: what every way to register comes to.
+/// Writes a target into the config logs where it isn't there yet, and what was set for it before: what every way to
+/// register comes to.
 /// Errors: a log that is full.
 pub fn configure(
     state: &State,
@@ -70,9 +71,14 @@ pub fn configure(
     changes: &mut Vec<Change>,
 ) -> Result<(), Problem> {
     let Some(fsname) = target.svname.fsname() else { return Ok(()) };
+    // Nobody could reach it: it is written when it registers by itself and says its NIDs.
+    if target.nids.is_empty() {
+        return Ok(());
+    }
     let mut draft = log::draft(state, req, Some(fsname));
     if !draft.has_target(&target.svname) {
         draft.register(target)?;
+        log::replay(state, fsname, &mut draft)?;
     }
     log::commit(draft, compare, changes);
     Ok(())

@@ -108,7 +108,10 @@ pub fn expire(state: &State, req: &Request<'_>) -> Option<Decision<Vec<SvName>>>
     let over = state.targets.iter().filter(|(_, target)| is_over(&target.value)).take(MAX_EXPIRED);
     let (mut compare, mut changes, mut names) = (Vec::<Compare>::new(), Vec::new(), Vec::new());
     for (svname, target) in over {
-        let (compares, removals) = lifecycle::removal(state, svname, &target.value, target.revision);
+        // A reservation never was in a log that could be full.
+        let Ok((compares, removals)) = lifecycle::removal(state, req, svname, &target.value, target.revision) else {
+            continue;
+        };
         compare.extend(compares.into_iter().filter(|new| !compare.contains(new)).collect::<Vec<_>>());
         for change in removals {
             // Several targets of one file system share its list of retired names.

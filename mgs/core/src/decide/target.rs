@@ -10,7 +10,7 @@ use lustre_api::{Problem, Written};
 use lustre_types::{FsName, SvName, TargetKind};
 
 use crate::decide::job::{NewStep, new_job};
-use crate::decide::{Compare, Decision, Request, absent, as_read, put, remove, rules};
+use crate::decide::{Compare, Decision, Request, absent, as_read, log, put, remove, rules};
 use crate::key::Key;
 use crate::record::{Change, Record, TargetRecord};
 use crate::state::{Object, State};
@@ -211,9 +211,15 @@ fn again(
         }
         req.check_revision(&format!("target {svname}"), target.revision)?;
         let key = Key::Target(svname.clone());
-        let compare = vec![as_read(key.clone(), target.revision)];
-        let changes = vec![put(key, Record::Target(Box::new(after)))];
-        return Ok(Decision::changed(req, format!("update {svname}"), object, compare, changes));
+        let (mut compare, mut changes) = (vec![as_read(key.clone(), target.revision)], Vec::new());
+        let mut draft = log::draft(state, req, svname.fsname());
+        let (old, new) = (&before.spec.failover_nodes, &after.spec.failover_nodes);
+        let warning = log::failover(&mut draft, svname, old, new)?;
+        log::commit(draft, &mut compare, &mut changes);
+        changes.push(put(key, Record::Target(Box::new(after))));
+        let mut decision = Decision::changed(req, format!("update {svname}"), object, compare, changes);
+        decision.reply.warnings.extend(warning);
+        return Ok(decision);
     }
     req.check_revision(&format!("target {svname}"), target.revision)?;
     let device = device.ok_or_else(|| unchecked(&body.target))?;
@@ -244,11 +250,16 @@ fn moved(
     let after = TargetRecord { spec, device_key: stable_path(device).to_owned(), ..before.clone() };
     let claim = Key::Device(after.spec.node.clone(), after.device_key.clone());
     let key = Key::Target(svname.clone());
-    let compare = vec![as_read(key.clone(), target.revision), absent(claim.clone())];
+    let mut compare = vec![as_read(key.clone(), target.revision), absent(claim.clone())];
     let object = view::target(state, svname, &after, target.revision);
-    let changes =
+    let mut draft = log::draft(state, req, svname.fsname());
+    let warning = log::failover(&mut draft, svname, &before.spec.failover_nodes, &after.spec.failover_nodes)?;
+    let mut changes =
         vec![put(key, Record::Target(Box::new(after))), remove(old_claim), put(claim, Record::Device(svname.clone()))];
-    Ok(Decision::changed(req, format!("move {svname}"), object, compare, changes))
+    log::commit(draft, &mut compare, &mut changes);
+    let mut decision = Decision::changed(req, format!("move {svname}"), object, compare, changes);
+    decision.reply.warnings.extend(warning);
+    Ok(decision)
 }
 
 /// The decision that makes or renews a target and the job that brings it into being.

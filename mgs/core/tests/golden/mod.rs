@@ -1,4 +1,5 @@
 //! Logs that a 2.17.57 MGS wrote, as the codec's tests have them.
+#![allow(clippy::unwrap_used)]
 
 use std::path::PathBuf;
 
@@ -51,6 +52,7 @@ pub(crate) fn lines(log: &LogFile, with_steps: bool) -> Vec<String> {
         lines.push(format!("{live}{:3} {text}", record.index));
     }
     let header = &log.header;
-    lines.push(format!("count {} size {} flags {} last {}", header.count, header.size, header.flags, header.last_index));
+    lines
+        .push(format!("count {} size {} flags {} last {}", header.count, header.size, header.flags, header.last_index));
     lines
 }

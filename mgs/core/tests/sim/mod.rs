@@ -9,10 +9,12 @@ use lustre_api::device::{Device, FormattedAs, Refusal, RefusalCode};
 use lustre_api::filesystem::FilesystemSpec;
 use lustre_api::job::{FormatResult, JobId, JobState};
 use lustre_api::node::Announcement;
+use lustre_api::param::ParamSpec;
+use lustre_api::pool::PoolSpec;
 use lustre_api::target::{EnsureTarget, Register, Reservation, Reserve, Target, TargetSpec};
 use lustre_api::{Problem, Time, Written};
 use lustre_mgs_core::decide::{self, job};
-use lustre_mgs_core::{Change, Compare, Decision, Env, Request, State};
+use lustre_mgs_core::{Change, Compare, Decision, Env, Key, ParamKey, Request, State};
 use lustre_types::{SvName, TargetKind};
 
 /// The MGS's state with a store under it.
@@ -23,6 +25,7 @@ pub struct Sim {
     pub env: Env,
     keys: BTreeMap<String, u64>,
     seed: u8,
+    logs: Vec<(u64, Change)>,
 }
 
 /// Somebody else's commit came first.
@@ -79,6 +82,9 @@ impl Sim {
                 Some(_) => drop(self.keys.insert(key, revision)),
                 None => drop(self.keys.remove(&key)),
             }
+            if let Key::Log(..) = change.key {
+                self.logs.push((revision, change.clone()));
+            }
             self.state.apply(revision, change);
         }
         self.state.advance(revision);
@@ -86,11 +92,18 @@ impl Sim {
     }
 
     pub fn node(&mut self, node: &str, start_driver: StartDriver) {
+<<<<<<< HEAD
         self.booted(node, start_driver, "1");
     }
 
     /// The node's agent announces itself, in this boot of the node.
     pub fn booted(&mut self, node: &str, start_driver: StartDriver, boot_id: &str) {
+=======
+        self.node_at(node, start_driver, "10.0.0.2@tcp");
+    }
+
+    pub fn node_at(&mut self, node: &str, start_driver: StartDriver, nid: &str) {
+>>>>>>> 85de0f9 (wip)
         let info = NodeInfo {
             node: node.parse().unwrap(),
             agent_version: "0".into(),
@@ -100,7 +113,7 @@ impl Sim {
             e2fsprogs: None,
             missing_features: vec![],
             start_driver,
-            nids: vec!["10.0.0.2@tcp".parse().unwrap()],
+            nids: vec![nid.parse().unwrap()],
         };
         let announcement = Announcement { api_url: "http://10.0.0.2:7080".into(), info };
         let req = self.env_request();
@@ -113,6 +126,21 @@ impl Sim {
         let req = self.env_request();
         let decision = decide::filesystem::put_filesystem(&self.state, &req, &name.parse().unwrap(), spec).unwrap();
         self.commit(decision).unwrap();
+    }
+
+    /// A target of `gold` with this index and these partner nodes, on a device of its own, made and registered by a job.
+    pub fn gold(&mut self, short: &str, failover: &[&str]) {
+        let svname: SvName = format!("gold-{short}").parse().unwrap();
+        let device = format!("/dev/{short}");
+        let spec = TargetSpec {
+            kind: svname.kind(),
+            filesystem: svname.fsname().cloned(),
+            index: svname.index(),
+            failover_nodes: failover.iter().map(|nodes| nodes.parse().unwrap()).collect(),
+            ..ost("oss1", &device)
+        };
+        let job = self.ensure(ensure(spec), blank(&device)).unwrap().job.unwrap();
+        self.run(&job);
     }
 
     pub fn reserve(&mut self, spec: TargetSpec) -> Result<Written<Reservation>, Problem> {
@@ -177,6 +205,46 @@ impl Sim {
         let end = job::StepEnd { state, message: None, output: vec![], formatted };
         let decision = job::end(&self.state, &req, id, step, end).unwrap();
         self.commit(decision).unwrap();
+    }
+
+    /// Sets a tunable; an empty value unsets it.
+    pub fn param(&mut self, id: &str, value: &str) -> Vec<String> {
+        let Key::Param(key) = format!("param/{id}").parse().unwrap() else { panic!("{id}") };
+        let req = self.env_request();
+        let ParamKey { filesystem, scope, name } = key.clone();
+        let decision = if value.is_empty() {
+            decide::param::delete_param(&self.state, &req, &key).unwrap()
+        } else {
+            let spec = ParamSpec { filesystem, scope, name, value: value.into(), allow_unknown: true };
+            decide::param::put_param(&self.state, &req, &key, &spec).unwrap()
+        };
+        self.commit(decision).unwrap().warnings
+    }
+
+    /// Gives a pool these members; removes it for none.
+    pub fn pool(&mut self, fsname: &str, pool: &str, members: Option<&[&str]>) {
+        let (fsname, name) = (fsname.parse().unwrap(), pool.parse().unwrap());
+        let req = self.env_request();
+        let decision = match members {
+            Some(members) => {
+                let members = members.iter().map(|member| (*member).to_owned()).collect();
+                let spec = PoolSpec { filesystem: fsname, name, members };
+                decide::pool::put_pool(&self.state, &req, &spec.filesystem, &spec.name, &spec).unwrap()
+            }
+            None => decide::pool::delete_pool(&self.state, &req, &fsname, &name).unwrap(),
+        };
+        self.commit(decision).unwrap();
+    }
+
+    /// Every change of config logs so far, with its revision, as the store has it.
+    pub fn log_changes(&self) -> Vec<(u64, Change)> {
+        self.logs.clone()
+    }
+
+    /// As if the state were of a version that had no config logs.
+    pub fn forget_logs(&mut self) {
+        self.state.logs.clear();
+        self.keys.retain(|key, _| !key.starts_with("log/"));
     }
 
     /// What a plan is computed against; nobody looks at devices.
