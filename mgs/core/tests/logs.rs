@@ -50,28 +50,28 @@ fn jobs_tunables_and_pools_write_what_a_kernel_mgs_writes() {
     is_as_after(&sim, "06", &[mdt, "gold-OST0001", client]);
     sim.param("gold/filesystem/timeout", "40");
     is_as_after(&sim, "40", &[mdt, "gold-OST0000", "gold-OST0001", client]);
-    sim.param("gold/filesystem/llite.max_read_ahead_mb", "16");
-    sim.param("gold/gold-OST0000/osc.max_dirty_mb", "64");
+    sim.param("gold/filesystem/llite.*.max_read_ahead_mb", "16");
+    sim.param("gold/gold-OST0000/osc.*.max_dirty_mb", "64");
     is_as_after(&sim, "42", &[mdt, client]);
-    sim.param("gold/gold-OST0000/ost.writethrough_cache_enable", "0");
+    sim.param("gold/gold-OST0000/obdfilter.*.writethrough_cache_enable", "0");
     is_as_after(&sim, "43", &["gold-OST0000"]);
-    sim.param("gold/gold-MDT0000/mdt.identity_upcall", "NONE");
+    sim.param("gold/gold-MDT0000/mdt.*.identity_upcall", "NONE");
     is_as_after(&sim, "44", &[mdt]);
-    sim.param("gold/gold-MDT0000/lov.stripesize", "2M");
-    sim.param("gold/gold-MDT0000/mdc.max_rpcs_in_flight", "6");
+    sim.param("gold/gold-MDT0000/lov.*.stripesize", "2M");
+    sim.param("gold/gold-MDT0000/mdc.*.max_rpcs_in_flight", "6");
     is_as_after(&sim, "46", &[mdt, client]);
     sim.param("gold/filesystem/quota.ost", "ug");
     is_as_after(&sim, "47", &[mdt, "gold-OST0000", "gold-OST0001"]);
-    sim.param("gold/filesystem/llite.max_read_ahead_mb", "32");
+    sim.param("gold/filesystem/llite.*.max_read_ahead_mb", "32");
     is_as_after(&sim, "48", &[client]);
-    sim.param("gold/filesystem/llite.max_read_ahead_mb", "");
+    sim.param("gold/filesystem/llite.*.max_read_ahead_mb", "");
     is_as_after(&sim, "49", &[client]);
     sim.param("gold/gold-OST0001/osc.*.active", "0");
     is_as_after(&sim, "50", &[mdt, client]);
     sim.param("gold/gold-OST0001/osc.*.active", "1");
     is_as_after(&sim, "51", &[mdt, client]);
     partner(&mut sim, "gold-OST0000", &["10.9.0.9@tcp"]);
-    sim.param("gold/gold-OST0000/osc.no_such_thing", "1");
+    sim.param("gold/gold-OST0000/osc.*.no_such_thing", "1");
     is_as_after(&sim, "53", &[mdt, client]);
     sim.pool("gold", "p1", Some(&[]));
     is_as_after(&sim, "70", &[mdt, client]);
@@ -109,8 +109,8 @@ fn two_mdts_and_four_osts_with_partners_parameters_a_pool_and_an_inactive_ost() 
         sim.gold(short, &[partner]);
     }
     sim.param("gold/filesystem/timeout", "40");
-    sim.param("gold/filesystem/llite.max_read_ahead_mb", "16");
-    sim.param("gold/filesystem/llite.max_read_ahead_mb", "");
+    sim.param("gold/filesystem/llite.*.max_read_ahead_mb", "16");
+    sim.param("gold/filesystem/llite.*.max_read_ahead_mb", "");
     sim.pool("gold", "flash", Some(&["gold-OST[0-3]"]));
     sim.param("gold/gold-OST0003/osc.*.active", "0");
     let client = effective(&sim, "gold-client");
@@ -193,7 +193,7 @@ fn what_was_set_before_there_was_a_target_is_written_when_it_registers() {
     let mut sim = gold();
     let warnings = sim.param("gold/filesystem/timeout", "40");
     assert!(warnings[0].contains("it is written when the target registers"), "{warnings:?}");
-    sim.param("gold/gold-OST0000/ost.writethrough_cache_enable", "0");
+    sim.param("gold/gold-OST0000/obdfilter.*.writethrough_cache_enable", "0");
     assert!(sim.state.log("gold-client").is_none());
     sim.gold("MDT0000", &[]);
     assert!(effective(&sim, "gold-client").contains("sys.timeout=40"));
@@ -222,11 +222,15 @@ fn a_value_that_no_log_can_have_is_refused_where_it_is_set() {
         };
         decide::param::put_param(&sim.state, &req, &key, &spec).unwrap_err().to_string()
     };
-    assert!(refuse(&sim, "quota.ost", "xyz").contains("letters u, g and p"));
-    assert!(refuse(&sim, "sys.no_such_thing", "1").contains("no such setting"));
-    assert!(refuse(&sim, "llite.root_squash", "1:1").contains("set mdt.root_squash"));
-    let long = format!("osc.*.{}", "x".repeat(57));
-    assert!(refuse(&sim, &long, "1").contains("more than 63 bytes"));
+    for (name, value, why) in [
+        ("quota.ost", "xyz", "letters"),
+        ("llite.*.root_squash", "1:1", "set mdt.root_squash"),
+        // Its path has the file system in it, and is longer than a marker's comment.
+        (&format!("osc.*.{}", "x".repeat(50)), "1", "more than 63 bytes"),
+    ] {
+        let problem = refuse(&sim, name, value);
+        assert!(problem.contains(why), "{problem}");
+    }
 }
 
 /// Stored, read back and taken in again: the same bytes, as on every other MGS of the store.
