@@ -43,7 +43,9 @@ pub fn server(agent: Arc<Agent>) -> Server<Agent> {
     Server::new(agent, "Lustre node agent", env!("CARGO_PKG_VERSION"))
         .route::<GetNodeInfo, _, _>(|agent, _| looked(agent, |agent| inventory::node_info(&agent.host, &agent.config)))
         .route::<GetInventory, _, _>(|agent, _| looked(agent, |agent| inventory::inventory(&agent.host, &agent.config)))
-        .route::<GetFormatted, _, _>(|agent, _| looked(agent, |agent| inventory::formatted(&agent.host)))
+        .route::<GetFormatted, _, _>(|agent, _| {
+            looked(agent, |agent| inventory::formatted(&agent.host, agent.jobs.userspace()))
+        })
         .route::<CheckFormat, _, _>(|agent, call| blocking(agent, move |agent| check(&agent.host, &call.body)))
         .route::<ReadParams, _, _>(|agent, call| blocking(agent, move |agent| params::read(&agent.host, &call.body)))
         .route::<SetParams, _, _>(|agent, call: Call<SetParams>| {

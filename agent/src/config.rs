@@ -1,7 +1,8 @@
 //! Command line and environment.
 
-use crate::host::lnet::NidSource;
+use crate::host::{Host, lnet::NidSource};
 use clap::{Parser, ValueEnum};
+use lustre_api::agent::StartDriver;
 use lustre_types::NodeName;
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -39,6 +40,12 @@ pub struct Config {
     /// A directory whose plain files may serve as devices, where block devices can't be had. Repeatable.
     #[arg(long = "image-dir", env = "LUSTRE_AGENT_IMAGE_DIRS", value_delimiter = ',', value_name = "DIR")]
     pub image_dirs: Vec<PathBuf>,
+    /// How targets are started here.
+    #[arg(long, env = "LUSTRE_AGENT_START_DRIVER", value_enum, default_value_t = StartDriverChoice::Auto)]
+    pub start_driver: StartDriverChoice,
+    /// The TCP port of LNet on the MGS, for targets that the userspace driver starts.
+    #[arg(long, env = "LUSTRE_AGENT_LNET_PORT", default_value_t = lnet::DEFAULT_PORT, value_name = "PORT")]
+    pub lnet_port: u16,
     /// Where Lustre's own e2fsprogs are, if not in the PATH.
     #[arg(long, env = "LUSTRE_AGENT_E2FSPROGS", value_name = "DIR")]
     pub e2fsprogs_dir: Option<PathBuf>,
@@ -53,6 +60,17 @@ pub struct Config {
     pub log_format: LogFormat,
 }
 
+/// How targets are started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StartDriverChoice {
+    /// By the kernel where it has Lustre, else not at all. Never by the userspace driver: that takes a decision.
+    Auto,
+    /// By the kernel: `mount -t lustre`.
+    Kernel,
+    /// By this agent, towards the MGS only. Targets serve no file I/O: for rehearsals, tests and CI.
+    Userspace,
+}
+
 /// Shapes of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -63,6 +81,15 @@ pub enum LogFormat {
 }
 
 impl Config {
+    /// How targets are started on a host.
+    pub fn start_driver(&self, host: &Host) -> StartDriver {
+        match self.start_driver {
+            StartDriverChoice::Userspace => StartDriver::Userspace,
+            StartDriverChoice::Kernel | StartDriverChoice::Auto if host.has_kernel_lustre() => StartDriver::Kernel,
+            StartDriverChoice::Kernel | StartDriverChoice::Auto => StartDriver::None,
+        }
+    }
+
     /// The configured name, or one made of the host name.
     pub fn node_name(&self, hostname: &str) -> NodeName {
         let configured = self.node.clone();

@@ -6,9 +6,10 @@ use crate::{
     host::{Device, DeviceKind, Host, HostError, Usage, chain, mke2fs, versions::Kernel},
     observe::{Content, Observed},
     time::now,
+    userspace::Userspace,
 };
 use lustre_api::{
-    agent::{FormattedDevice, FormattedDevices, Inventory, NodeInfo, StartDriver},
+    agent::{FormattedDevice, FormattedDevices, Inventory, NodeInfo},
     device::{self, Refusal, RefusalCode},
 };
 use tracing::warn;
@@ -31,7 +32,7 @@ pub fn node_info(host: &Host, config: &Config) -> Result<NodeInfo, HostError> {
         lustre: host.lustre_version(),
         e2fsprogs,
         missing_features,
-        start_driver: if host.has_kernel_lustre() { StartDriver::Kernel } else { StartDriver::None },
+        start_driver: config.start_driver(host),
         nids: host.nids(&config.nids)?,
     })
 }
@@ -43,7 +44,7 @@ pub fn inventory(host: &Host, config: &Config) -> Result<Inventory, HostError> {
 }
 
 /// What every device is formatted as; devices without a target are left out.
-pub fn formatted(host: &Host) -> Result<FormattedDevices, HostError> {
+pub fn formatted(host: &Host, userspace: Option<&Userspace>) -> Result<FormattedDevices, HostError> {
     let mut targets = Vec::new();
     for device in host.devices()? {
         let observed = match host.observe(&device) {
@@ -55,10 +56,12 @@ pub fn formatted(host: &Host) -> Result<FormattedDevices, HostError> {
             }
         };
         if let Content::Target(found) = observed.content {
+            let svname = found.svname.clone();
             targets.push(FormattedDevice {
                 device: device.path.to_string_lossy().into_owned(),
                 formatted_as: *found,
                 mountpoint: host.mountpoints(&device)?.into_iter().next(),
+                running: userspace.and_then(|driver| driver.describe(&svname)),
             });
         }
     }
@@ -124,6 +127,7 @@ fn mountpoints(host: &Host, device: &Device) -> Vec<String> {
         .into_iter()
         .filter_map(|usage| match usage {
             Usage::Mounted { mountpoint, .. } => Some(mountpoint),
+            Usage::Served { .. } => Some("[userspace]".to_owned()),
             Usage::Swap => Some("[SWAP]".to_owned()),
             _ => None,
         })

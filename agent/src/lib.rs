@@ -1,7 +1,7 @@
 //! The node agent: formats, starts, stops and observes targets.
 //!
 //! `host` does, `observe` reads devices, `format` decides and makes targets, `jobs` keeps what is under way, `api` answers,
-//! `mgs` enrols the node.
+//! `mgs` enrols the node, `userspace` starts targets where no kernel does.
 
 pub mod api;
 pub mod config;
@@ -13,3 +13,4 @@ pub mod mgs;
 pub mod observe;
 pub mod params;
 pub mod time;
+pub mod userspace;

@@ -4,10 +4,11 @@ use anyhow::Context;
 use clap::Parser;
 use lustre_agent::{
     api::{self, Agent},
-    config::{Config, LogFormat},
-    host::{Host, Sysroot, Tools},
+    config::{Config, LogFormat, StartDriverChoice},
+    host::{Host, Sysroot, Tools, served::Served},
     jobs::Jobs,
     mgs,
+    userspace::Userspace,
 };
 use rest::{Client, Listener};
 use std::{io::Write, os::unix::fs::DirBuilderExt, process::ExitCode, sync::Arc};
@@ -52,7 +53,9 @@ async fn run(config: Config) -> anyhow::Result<()> {
             std::fs::canonicalize(dir).with_context(|| format!("can't use --image-dir {}", dir.display()))?;
         root.image_dirs.push(canonical);
     }
-    let host = Arc::new(Host::new(root, Tools::from_dir(config.e2fsprogs_dir.as_deref())));
+    let mut host = Host::new(root, Tools::from_dir(config.e2fsprogs_dir.as_deref()));
+    host.served = Served::open(&state_dir.join("userspace")).context("the list of started targets can't be used")?;
+    let host = Arc::new(host);
     host.nids(&config.nids).context("--nid can't be used")?;
     let mgs = config.mgs.as_deref().map(|url| Client::new(url, None)).transpose().context("--mgs can't be used")?;
 
@@ -68,7 +71,14 @@ async fn run(config: Config) -> anyhow::Result<()> {
     }
     let api_url = config.api_url.clone().or_else(|| listeners.first().map(Listener::url));
 
-    let jobs = Jobs::start(host.clone(), state_dir)?;
+    let userspace = (config.start_driver == StartDriverChoice::Userspace).then(|| {
+        warn!("targets are started by the userspace driver: they register with their MGS and serve no file I/O");
+        Userspace::new(host.clone(), config.nids.clone(), config.lnet_port, tokio::runtime::Handle::current())
+    });
+    if let Some(userspace) = &userspace {
+        userspace.resume();
+    }
+    let jobs = Jobs::start_with(host.clone(), state_dir, userspace)?;
     let agent = Arc::new(Agent { host, jobs, config });
     let mut router = api::server(agent.clone()).router();
     if let Some(mgs) = &mgs {

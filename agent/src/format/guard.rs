@@ -42,7 +42,7 @@ fn in_use(host: &Host, device: &Device) -> Result<Vec<Refusal>, HostError> {
 
 fn in_use_refusal(device: &Device, usage: &Usage) -> Refusal {
     let code = match usage {
-        Usage::Mounted { .. } | Usage::Swap => RefusalCode::Mounted,
+        Usage::Mounted { .. } | Usage::Served { .. } | Usage::Swap => RefusalCode::Mounted,
         Usage::Partitioned { .. } => RefusalCode::Partitioned,
         Usage::ReadOnly => RefusalCode::Unusable,
         Usage::MultipathPath { .. } | Usage::Holder { .. } | Usage::LoopDevice { .. } | Usage::OpenedExclusively => {

@@ -74,6 +74,23 @@ impl Host {
         Ok(Some(bytes))
     }
 
+    /// Writes `ldd_flags` in `CONFIGS/mountdata` of a file system that nobody uses, where they are on the device.
+    /// Durable only after [`sync`](Self::sync). Errors: the file system is not one that this agent reads by itself.
+    pub fn set_mountdata_flags(&self, device: &Device, flags: mountdata::Flags) -> Result<(), HostError> {
+        let file = device.open_for_writing().map_err(HostError::io("open", &device.path))?;
+        let place = Ext4::open(&file).and_then(|fs| fs.place_of(mountdata::PATH)).map_err(|error| match error {
+            Ext4Error::Io(source) => HostError::Io { what: "read", path: device.path.clone(), source },
+            other => HostError::ToolAnswer {
+                tool: "ext4 reader".to_owned(),
+                device: device.path.clone(),
+                detail: other.to_string(),
+            },
+        })?;
+        let place = place.ok_or_else(|| HostError::Missing { path: device.path.join(mountdata::PATH) })?;
+        file.write_all_at(&flags.0.to_le_bytes(), place + mountdata::FLAGS_OFFSET)
+            .map_err(HostError::io("write mountdata of", &device.path))
+    }
+
     /// Writes the volume label of a file system that nobody uses, in one piece. Durable only after [`sync`](Self::sync).
     pub fn set_label_at_rest(&self, device: &Device, label: &str) -> Result<(), HostError> {
         let has_checksums = self.superblock(device)?.is_none_or(|superblock| superblock.has_checksums());

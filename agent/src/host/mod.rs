@@ -14,6 +14,7 @@ pub mod magic;
 pub mod mke2fs;
 pub mod mount;
 pub mod params;
+pub mod served;
 pub mod signatures;
 mod tool;
 pub mod usage;
@@ -87,13 +88,15 @@ pub struct Host {
     pub root: Sysroot,
     /// What to run.
     pub tools: Tools,
+    /// Targets that the userspace driver has started.
+    pub served: served::Served,
     mke2fs: mke2fs::Mke2fsCache,
 }
 
 impl Host {
     /// A host that is looked at through `root` and worked on with `tools`.
     pub fn new(root: Sysroot, tools: Tools) -> Self {
-        Self { root, tools, mke2fs: mke2fs::Mke2fsCache::default() }
+        Self { root, tools, served: served::Served::default(), mke2fs: mke2fs::Mke2fsCache::default() }
     }
 
     /// Every device that could hold a target.
@@ -106,9 +109,11 @@ impl Host {
         devices::resolve(&self.root, path)
     }
 
-    /// Who uses a device, by the kernel's tables.
+    /// Who uses a device, by the kernel's tables and by our own of started targets.
     pub fn usages(&self, device: &Device) -> Result<Vec<Usage>, HostError> {
-        usage::usages(&self.root, device)
+        let mut usages = usage::usages(&self.root, device)?;
+        usages.extend(self.served.on(device).map(|target| Usage::Served { svname: target.svname }));
+        Ok(usages)
     }
 
     /// The installed `mke2fs`, asked once for as long as the program stays the same.

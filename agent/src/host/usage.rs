@@ -2,6 +2,7 @@
 
 use super::devices::{self, Device, DeviceKind};
 use super::{HostError, Sysroot};
+use lustre_types::SvName;
 use std::{
     fmt, fs, io,
     os::unix::fs::OpenOptionsExt,
@@ -40,6 +41,11 @@ pub enum Usage {
         /// The device to use instead.
         device: PathBuf,
     },
+    /// The userspace driver has started the target on it.
+    Served {
+        /// The target.
+        svname: SvName,
+    },
     /// The kernel refuses writes.
     ReadOnly,
     /// Somebody has it open for himself alone; who, the kernel doesn't say.
@@ -59,6 +65,7 @@ impl fmt::Display for Usage {
                 write!(f, "partitioned into {}; use a partition, or remove them first", names.join(", "))
             }
             Self::LoopDevice { device } => write!(f, "the file behind {}; use that device", device.display()),
+            Self::Served { svname } => write!(f, "started as {svname} by the userspace driver"),
             Self::ReadOnly => f.write_str("read-only"),
             Self::OpenedExclusively => f.write_str("opened exclusively by another program"),
         }

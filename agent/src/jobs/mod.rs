@@ -13,6 +13,7 @@ use crate::{
     format::{Begun, Wanted},
     host::{Host, chain},
     time::now,
+    userspace::Userspace,
 };
 use lustre_api::{
     Problem,
@@ -33,6 +34,8 @@ use unmet::Unmet;
 #[derive(Debug)]
 pub struct Jobs {
     host: Arc<Host>,
+    /// Starts targets where the kernel doesn't.
+    userspace: Option<Arc<Userspace>>,
     /// Each job has a directory in here.
     dir: PathBuf,
     journal: Journal,
@@ -61,6 +64,15 @@ fn device_of(op: &AgentOp) -> &str {
 impl Jobs {
     /// Opens the journal in `state_dir` and goes on with every job that isn't finished.
     pub fn start(host: Arc<Host>, state_dir: &std::path::Path) -> Result<Arc<Self>, JournalError> {
+        Self::start_with(host, state_dir, None)
+    }
+
+    /// As [`Jobs::start`]; targets are started by `userspace` where there is one.
+    pub fn start_with(
+        host: Arc<Host>,
+        state_dir: &std::path::Path,
+        userspace: Option<Arc<Userspace>>,
+    ) -> Result<Arc<Self>, JournalError> {
         let journal = Journal::open(&state_dir.join("agent.redb"))?;
         let mut loaded = journal.load()?;
         let old = journal.prune(&loaded, now())?;
@@ -71,6 +83,7 @@ impl Jobs {
         let unmet = Unmet::load(&journal)?;
         let jobs = Arc::new(Self {
             host,
+            userspace,
             dir: state_dir.join("jobs"),
             journal,
             known: Mutex::new(Known { entries, unmet }),
@@ -170,6 +183,11 @@ impl Jobs {
         let mut jobs: Vec<AgentJob> = self.known().entries.values().map(|entry| entry.job.clone()).collect();
         jobs.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
         jobs
+    }
+
+    /// What starts targets where the kernel doesn't.
+    pub fn userspace(&self) -> Option<&Userspace> {
+        self.userspace.as_deref()
     }
 
     /// Wakes whoever waits for news of any job.

@@ -6,6 +6,7 @@ use crate::{
     host::{HostError, chain, mount},
     observe::Content,
     time::now,
+    userspace::NO_IO,
 };
 use lustre_api::{
     agent::{AgentOp, FormatOp, StartOp, StopOp},
@@ -171,6 +172,10 @@ fn start(jobs: &Jobs, op: &StartOp) -> Result<End, End> {
     if let Some(mountpoint) = host.mountpoints(&device)?.first() {
         return Ok(End::done(format!("{} is mounted at {mountpoint} already", op.svname)));
     }
+    if let Some(userspace) = jobs.userspace() {
+        userspace.start(&op.svname, &device).map_err(|error| End::failed(chain(&error), error.is_retryable()))?;
+        return Ok(End::done(format!("{} is registered with its MGS; {NO_IO}", op.svname)));
+    }
     if !host.has_kernel_lustre() {
         return Err(End::failed(
             format!("{} can't be started: this node has no kernel Lustre, it holds targets on disk only", op.svname),
@@ -191,6 +196,11 @@ fn start(jobs: &Jobs, op: &StartOp) -> Result<End, End> {
 
 fn stop(jobs: &Jobs, op: &StopOp) -> Result<End, End> {
     let device = jobs.host.device(Path::new(&op.device))?;
+    if let Some(userspace) = jobs.userspace().filter(|_| jobs.host.served.on(&device).is_some()) {
+        target(jobs, &device, &op.svname)?;
+        userspace.stop(&op.svname).map_err(|error| End::failed(chain(&error), error.is_retryable()))?;
+        return Ok(End::done(format!("{} has left its MGS", op.svname)));
+    }
     let mountpoints = jobs.host.mountpoints(&device)?;
     if mountpoints.is_empty() {
         return Ok(End::done(format!("{} is not mounted", op.svname)));

@@ -41,6 +41,8 @@ pub struct NodeInfo {
 pub enum StartDriver {
     /// `mount -t lustre`.
     Kernel,
+    /// By the agent, towards the MGS only: targets register, follow their config log and serve no file I/O.
+    Userspace,
     /// Not at all: the node has no Lustre; targets exist on disk only and are registered through the API.
     None,
 }
@@ -68,6 +70,26 @@ pub struct FormattedDevice {
     /// Where it is mounted, when it is started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mountpoint: Option<String>,
+    /// How it runs, when the agent itself started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running: Option<RunningTarget>,
+}
+
+/// A target that the agent started by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunningTarget {
+    /// By which driver.
+    pub driver: StartDriver,
+    /// How often it was started here.
+    pub instance: u32,
+    /// Since when.
+    pub since: Time,
+    /// NID of the MGS that it follows.
+    pub mgs: String,
+    /// The parameters that its config log sets.
+    pub params: BTreeMap<String, String>,
+    /// What it does not do.
+    pub note: String,
 }
 
 /// The targets on a node's devices.

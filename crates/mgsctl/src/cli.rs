@@ -291,7 +291,7 @@ pub(crate) enum LogCommand {
         name: String,
         /// Markers and skipped sections too, as `lctl llog_print --raw`.
         #[arg(long)]
-        all: bool,
+        raw: bool,
     },
     /// Writes a config log to standard output as the file that a kernel MGS has in CONFIGS.
     Raw {

@@ -17,14 +17,14 @@ pub(crate) async fn run(context: &Context, command: LogCommand) -> Result<(), Fa
             let list = all::<ListLogs, _>(context, PageQuery { fsname, ..PageQuery::default() }).await?;
             context.output.show(&list, |list| table(list));
         }
-        LogCommand::Show { name, all } => {
+        LogCommand::Show { name, raw } => {
             let path = LogPath { name };
             if context.output == Output::Json {
                 let log: Log = client.call::<GetLog>(&path, &LogQuery::default(), &Nothing {}).await?;
                 print(&json(&log));
                 return Ok(());
             }
-            let format = if all { LogFormat::YamlRaw } else { LogFormat::Yaml };
+            let format = if raw { LogFormat::YamlRaw } else { LogFormat::Yaml };
             let text = client.bytes::<GetLog>(&path, &LogQuery { format }).await?;
             print(&String::from_utf8_lossy(&text));
         }

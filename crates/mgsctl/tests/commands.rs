@@ -160,11 +160,15 @@ async fn a_config_log_is_listed_shown_and_written_out() {
     assert_eq!(mgs.ok("log list").await, "no config logs\n");
     mgs.ok("param set * osc.*.max_dirty_mb 64").await;
     mgs.ok("param set * osc.*.max_dirty_mb 32").await;
-    assert!(mgs.ok("log list").await.contains("params  -            6        6     9.0 KiB"), "{}", mgs.ok("log list").await);
+    assert!(
+        mgs.ok("log list").await.contains("params  -            6        6     9.0 KiB"),
+        "{}",
+        mgs.ok("log list").await
+    );
     let shown = mgs.ok("log show params").await;
     let line = "- { index: 5, event: set_param, device: general, parameter: osc.*.max_dirty_mb=32 }\n";
     assert_eq!(shown, line);
-    let all = mgs.ok("log show params --all").await;
+    let all = mgs.ok("log show params --raw").await;
     assert!(all.contains("max_dirty_mb=64") && all.contains("event: marker, flags: 0x05"), "{all}");
     let json: serde_json::Value = serde_json::from_str(&mgs.ok("log show params -o json").await).unwrap();
     assert_eq!((&json["records"][1]["effective"], &json["records"][4]["effective"]), (&false.into(), &true.into()));

@@ -102,8 +102,16 @@ impl<'a, R: ReadAt + ?Sized> Ext4<'a, R> {
         Ok(Self { device, superblock })
     }
 
-    /// The first `max` bytes of the file at `path`, from the root; none where there is no such file.
-    pub fn read_path(&self, path: &str, max: usize) -> Result<Option<Vec<u8>>, Ext4Error> {
+    /// Where the file at `path` begins on the device, in bytes; none where there is no such file, or a hole.
+    pub fn place_of(&self, path: &str) -> Result<Option<u64>, Ext4Error> {
+        match self.file(path)? {
+            Some(inode) => self.map(&inode, 0),
+            None => Ok(None),
+        }
+    }
+
+    /// The inode of the file at `path`, from the root; none where there is no such file.
+    fn file(&self, path: &str) -> Result<Option<Inode>, Ext4Error> {
         let mut inode = self.inode(ROOT_INODE)?;
         for name in path.split('/') {
             if inode.mode & MODE_TYPE != MODE_DIRECTORY {
@@ -112,9 +120,12 @@ impl<'a, R: ReadAt + ?Sized> Ext4<'a, R> {
             let Some(number) = self.look_up(&inode, name.as_bytes())? else { return Ok(None) };
             inode = self.inode(number)?;
         }
-        if inode.mode & MODE_TYPE != MODE_REGULAR {
-            return Ok(None);
-        }
+        Ok((inode.mode & MODE_TYPE == MODE_REGULAR).then_some(inode))
+    }
+
+    /// The first `max` bytes of the file at `path`, from the root; none where there is no such file.
+    pub fn read_path(&self, path: &str, max: usize) -> Result<Option<Vec<u8>>, Ext4Error> {
+        let Some(inode) = self.file(path)? else { return Ok(None) };
         let len = inode.size.min(max as u64);
         let mut bytes = vec![0; usize::try_from(len).map_err(|_| Ext4Error::Damaged("a file's size"))?];
         let block = self.block_len();

@@ -56,6 +56,8 @@ pub const LEN: usize = 12288;
 pub const MAGIC: u32 = 0x1DD0_0001;
 /// `ldd_svindex` of a target that has no index: a stand-alone MGS, or one made without `--index`.
 pub const INDEX_UNASSIGNED: u32 = 0xFFFF;
+/// Where `ldd_flags` is in the file, bytes.
+pub const FLAGS_OFFSET: u64 = 20;
 /// The file's path inside the backing file system.
 pub const PATH: &str = "CONFIGS/mountdata";
 

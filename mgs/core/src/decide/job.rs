@@ -3,7 +3,7 @@
 //! The runner asks [`next`] what to do, says [`begin`] before it does it (journal before acting), and [`end`] after.
 //! Everything is safe to repeat: an agent knows a step by its name, and a transition that was made already changes nothing.
 
-use lustre_api::agent::AgentOp;
+use lustre_api::agent::{AgentOp, StartDriver};
 use lustre_api::job::{FormatResult, Job, JobId, JobKind, JobState, Step, StepKind};
 use lustre_api::target::TargetState;
 use lustre_api::{Problem, Time};
@@ -244,6 +244,14 @@ fn step_name(kind: StepKind) -> &'static str {
     }
 }
 
+/// What started means on a node.
+fn started(state: &State, node: &NodeName) -> String {
+    match state.nodes.get(node).map(|node| node.value.info.start_driver) {
+        Some(StartDriver::Userspace) => format!("started on {node} by the userspace driver: it serves no file I/O"),
+        _ => format!("mounted on {node}"),
+    }
+}
+
 /// A job and its target on the way from one commit to the next.
 struct Transition<'a> {
     state: &'a State,
@@ -315,7 +323,7 @@ impl<'a> Transition<'a> {
             StepKind::Format => {
                 (TargetState::Formatted, "its device is formatted; it waits to be registered".to_owned())
             }
-            StepKind::Start => (TargetState::Started, format!("mounted on {node}")),
+            StepKind::Start => (TargetState::Started, started(self.state, node)),
             StepKind::Stop => (TargetState::Stopped, format!("stopped by {}", self.job.job.who)),
             StepKind::Register | StepKind::Deregister => return,
         };
@@ -335,7 +343,7 @@ impl<'a> Transition<'a> {
             register::configure(self.state, req, &info, &mut self.compare, &mut self.more)?;
             target.was_registered = true;
             (target.state, target.state_reason) = if was_started {
-                (TargetState::Started, format!("in the configuration and mounted on {}", target.spec.node))
+                (TargetState::Started, format!("in the configuration and {}", started(self.state, &target.spec.node)))
             } else {
                 (
                     TargetState::Registered,

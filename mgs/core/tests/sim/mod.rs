@@ -92,18 +92,20 @@ impl Sim {
     }
 
     pub fn node(&mut self, node: &str, start_driver: StartDriver) {
-<<<<<<< HEAD
         self.booted(node, start_driver, "1");
     }
 
     /// The node's agent announces itself, in this boot of the node.
     pub fn booted(&mut self, node: &str, start_driver: StartDriver, boot_id: &str) {
-=======
-        self.node_at(node, start_driver, "10.0.0.2@tcp");
+        self.announce(node, start_driver, boot_id, "10.0.0.2@tcp");
     }
 
+    /// A node with this NID.
     pub fn node_at(&mut self, node: &str, start_driver: StartDriver, nid: &str) {
->>>>>>> 85de0f9 (wip)
+        self.announce(node, start_driver, "1", nid);
+    }
+
+    fn announce(&mut self, node: &str, start_driver: StartDriver, boot_id: &str, nid: &str) {
         let info = NodeInfo {
             node: node.parse().unwrap(),
             agent_version: "0".into(),
