@@ -19,6 +19,7 @@
 //! (durable backends); revisions have no gaps; a refused or conflicting commit leaves nothing behind.
 //! Limits: [`MAX_OPS`] operations a commit, [`MAX_VALUE_BYTES`] a value, [`MAX_KEY_BYTES`] a key (etcd's own limits or below).
 
+pub mod backup;
 mod error;
 mod etcd;
 mod health;

@@ -19,6 +19,7 @@ mod client;
 mod compact;
 mod error;
 mod follow;
+mod import;
 mod layout;
 mod mirror;
 mod open;
@@ -51,6 +52,9 @@ use writer::Request;
 
 pub use url::EtcdUrl;
 
+/// How long a commit waits for an etcd that is out of reach to come back.
+const LOST_PATIENCE: Duration = Duration::from_secs(3);
+
 /// A durable [`Store`] on etcd, which other instances may use at the same time. Needs a tokio runtime.
 ///
 /// Reads at the newest revision are answered from this instance's mirror; [`Store::sync`] brings that up to date first.
@@ -71,12 +75,18 @@ struct Shared {
     catching_up: tokio::sync::Mutex<()>,
     head: watch::Sender<Revision>,
     health: watch::Sender<Health>,
+    /// Why etcd refused the last commit, although it answers: no space, no permission.
+    refused: Mutex<Option<String>>,
 }
 
 impl Shared {
     fn mirror(&self) -> MutexGuard<'_, Mirror> {
         // Changes of the mirror don't panic half way: they insert into maps.
         self.mirror.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refused(&self) -> MutexGuard<'_, Option<String>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells watchers of what the mirror has by now.
@@ -133,7 +143,11 @@ impl Store for EtcdStore {
     }
 
     fn health(&self) -> Health {
-        self.shared.health.borrow().clone()
+        let health = self.shared.health.borrow().clone();
+        match (&health, &*self.shared.refused()) {
+            (Health::Good, Some(reason)) => Health::Lost { reason: reason.clone() },
+            _ => health,
+        }
     }
 
     fn sync(&self) -> BoxFuture<'_, Result<Revision, StoreError>> {
@@ -148,6 +162,15 @@ impl Store for EtcdStore {
     fn commit(&self, txn: Txn) -> BoxFuture<'_, Result<Revision, StoreError>> {
         async move {
             txn.check()?;
+            // While etcd is known to be out of reach nothing is tried: it is asked every second, and then changes go on. An
+            // election is waited for.
+            let mut health = self.shared.health.subscribe();
+            let back = tokio::time::timeout(LOST_PATIENCE, health.wait_for(Health::is_good)).await.is_ok();
+            if let Health::Lost { reason } = self.shared.health.borrow().clone()
+                && !back
+            {
+                return Err(StoreError::Unavailable { reason });
+            }
             self.ask(|reply| Request::commit(txn, reply)).await
         }
         .boxed()

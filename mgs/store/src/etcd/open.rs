@@ -54,6 +54,7 @@ pub(super) async fn open(url: &EtcdUrl) -> Result<Shared, OpenError> {
         catching_up: tokio::sync::Mutex::default(),
         head: watch::Sender::new(0),
         health: watch::Sender::new(Health::Good),
+        refused: Mutex::default(),
     };
     let mirror = shared.load().await.map_err(failed)?;
     info!(store = %url, etcd = version, revision = mirror.revision, "store opened");

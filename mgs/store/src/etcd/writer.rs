@@ -192,7 +192,10 @@ impl Shared {
     /// Refuses whoever has waited long enough, or all when waiting does not help. True when nobody is left.
     fn give_up(&self, batch: &mut Vec<Request>, err: &EtcdError) -> bool {
         let is_hopeless = !matches!(err, EtcdError::Unreachable { .. } | EtcdError::Compacted { .. });
-        self.health.send_if_modified(|health| health.lose(&err.to_string()));
+        match err {
+            EtcdError::Unreachable { .. } => drop(self.health.send_if_modified(|health| health.lose(&err.to_string()))),
+            err => *self.refused() = Some(err.to_string()),
+        }
         self.settle(batch);
         let now = Instant::now();
         for request in std::mem::take(batch) {
@@ -338,6 +341,7 @@ impl Shared {
             mirror.found_head(newest, head_mod);
         }
         self.health.send_if_modified(Health::regain);
+        *self.refused() = None;
         self.publish();
         Ok(true)
     }

@@ -60,16 +60,28 @@ pub(super) fn open(path: &Path) -> Result<Database, OpenError> {
 
 /// Makes an empty store beside `path` and moves it there when it is complete and durable.
 fn create(path: &Path) -> Result<(), OpenError> {
-    let new = beside(path, ".new");
-    let io = |action, path: &Path, source| OpenError::Io { action, path: path.to_owned(), source };
-    match std::fs::remove_file(&new) {
-        Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(io("remove", &new, err)),
-        _ => {}
-    }
+    let new = new_file(path)?;
     let db = Database::builder().create(&new).map_err(|err| refusal(&new, err))?;
     schema::create_tables(&db).map_err(|err| damaged(&new, &err))?;
     drop(db);
-    std::fs::rename(&new, path).map_err(|err| io("create", path, err))?;
+    move_into_place(&new, path)
+}
+
+/// Where a new store is made before it is moved to `path`; what an earlier attempt left there is removed.
+pub(super) fn new_file(path: &Path) -> Result<PathBuf, OpenError> {
+    let new = beside(path, ".new");
+    match std::fs::remove_file(&new) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(OpenError::Io { action: "remove", path: new, source })
+        }
+        _ => Ok(new),
+    }
+}
+
+/// Moves a complete store to its place, durably.
+pub(super) fn move_into_place(new: &Path, path: &Path) -> Result<(), OpenError> {
+    let io = |action, path: &Path, source| OpenError::Io { action, path: path.to_owned(), source };
+    std::fs::rename(new, path).map_err(|err| io("create", path, err))?;
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let sync = File::open(directory).and_then(|directory| directory.sync_all());
     sync.map_err(|err| io("sync the directory", directory, err))

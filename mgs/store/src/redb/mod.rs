@@ -4,6 +4,7 @@
 //! many writers share the price of making it durable, and answers them after. Readers use redb's snapshots.
 
 mod file;
+mod import;
 mod read;
 mod rehearsal;
 mod schema;
