@@ -6,15 +6,21 @@ use std::str::FromStr;
 
 use clap::{Parser, ValueEnum};
 use lustre_mgs::net;
+use lustre_mgs_store::EtcdUrl;
 use lustre_types::NidList;
 
 /// The userspace Lustre MGS: the single point of truth for the configuration of Lustre file systems.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub(crate) struct Config {
-    /// Where the state is kept: a file, or `memory:` to keep nothing.
-    #[arg(long, env = "LUSTRE_MGS_STORE", default_value = "/var/lib/lustre-mgs/mgs.redb", value_name = "FILE")]
+    /// Where the state is kept: a file, `etcd://host:port[,host:port]/prefix` for several MGSs at once, or `memory:` to keep
+    /// nothing.
+    #[arg(long, env = "LUSTRE_MGS_STORE", default_value = "/var/lib/lustre-mgs/mgs.redb", value_name = "STORE")]
     pub(crate) store: StoreUrl,
+    /// The UUID that the MGS in the store must have; it does not start with another one, nor with an empty store. Guards
+    /// against a wrong file or prefix.
+    #[arg(long, env = "LUSTRE_MGS_UUID", value_name = "UUID")]
+    pub(crate) uuid: Option<String>,
     /// Addresses of the API. It has no authentication yet: leave it on loopback, or on a network that you trust.
     #[arg(
         long,
@@ -122,6 +128,8 @@ pub(crate) enum StoreUrl {
     Memory,
     /// In a file.
     Redb(PathBuf),
+    /// In an etcd.
+    Etcd(Box<EtcdUrl>),
 }
 
 impl FromStr for StoreUrl {
@@ -130,6 +138,8 @@ impl FromStr for StoreUrl {
         match text {
             "" => Err("a store needs a file name".into()),
             "memory:" => Ok(Self::Memory),
+            url if url.starts_with("etcd://") || url.starts_with("etcds://") => Ok(Self::Etcd(Box::new(url.parse()?))),
+            url if url.contains("://") => Err(format!("{url} is no store: a file, etcd://, etcds:// and memory: are")),
             path => Ok(Self::Redb(path.into())),
         }
     }
@@ -146,5 +156,13 @@ mod tests {
         let config = Config::try_parse_from(["lustre-mgs"]).unwrap();
         assert!(config.lnet_listen.is_empty());
         assert!(config.listen.iter().all(|address| address.ip().is_loopback()));
+    }
+
+    #[test]
+    fn a_store_is_a_file_an_etcd_or_nothing() {
+        assert_eq!("memory:".parse(), Ok(StoreUrl::Memory));
+        assert_eq!("etcd".parse(), Ok(StoreUrl::Redb("etcd".into())));
+        assert!(matches!("etcd://a:1/p".parse(), Ok(StoreUrl::Etcd(_))));
+        assert!("http://a:1/p".parse::<StoreUrl>().unwrap_err().contains("no store"));
     }
 }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
 use anyhow::Context;
 use lustre_api::{Problem, WriteQuery};
 use lustre_mgs_core::serve;
 use lustre_mgs_core::view::Stamp;
-use lustre_mgs_core::{Change, Compare, Decision, Env, Request, State, decide};
+use lustre_mgs_core::{Change, Compare, Decision, Env, Key, Record, Request, State, decide};
 use lustre_mgs_store::{self as store, Meta, Range, Store, StoreError, Txn};
 use lustre_types::SvName;
 use lustre_wire::ldlm::ResourceId;
@@ -20,6 +21,12 @@ use crate::clock;
 const MAX_ATTEMPTS: usize = 200;
 /// Objects read at a time when the state is loaded.
 const LOAD_PAGE: usize = 1000;
+
+/// How long a read waits for the store's word that nothing is newer, and when the store is known to be lost.
+const REFRESH: Duration = Duration::from_secs(3);
+const REFRESH_LOST: Duration = Duration::from_millis(20);
+/// Between attempts to follow a store that does not answer.
+const RETRY: Duration = Duration::from_millis(200);
 
 /// One MGS on a store.
 pub struct Engine {
@@ -193,11 +200,23 @@ impl Engine {
         dry_run: bool,
         decide: impl Fn(&State, &Request<'_>) -> Result<Decision<R>, Problem>,
     ) -> Result<(R, Option<u64>), Problem> {
+        let mut is_fresh = false;
         for _ in 0..MAX_ATTEMPTS {
             let (decision, decided_on) = {
                 let state = self.state();
-                (decide(&state, &request)?, state.revision)
+                (decide(&state, &request), state.revision)
             };
+            // What changes something is checked when it is committed. Anything else is only true of the newest state:
+            // another instance may have made a moment ago what is said to be missing here.
+            let needs_newest = decision.as_ref().map_or(true, |decision| decision.changes.is_empty() || dry_run);
+            if needs_newest && !is_fresh {
+                self.refresh().await.map_err(|reason| unavailable(&StoreError::Unavailable { reason }))?;
+                is_fresh = true;
+                if self.state().revision != decided_on {
+                    continue;
+                }
+            }
+            let decision = decision?;
             if decision.changes.is_empty() {
                 return Ok((decision.reply, None));
             }
@@ -239,6 +258,17 @@ impl Engine {
         receiver
     }
 
+    /// Makes sure that the state has what anybody had committed by now. Errors: why what is here may be old.
+    pub async fn refresh(&self) -> Result<(), String> {
+        // A store that is known to be lost is not waited for: somebody asks it every second.
+        let patience = if self.store.health().is_good() { REFRESH } else { REFRESH_LOST };
+        match tokio::time::timeout(patience, self.store.sync()).await {
+            Ok(Ok(revision)) => self.wait_applied(revision).await.map_err(|problem| problem.to_string()),
+            Ok(Err(err)) => Err(err.to_string()),
+            Err(_) => Err("the store does not answer".into()),
+        }
+    }
+
     /// A place among the names that requests of this instance are about to claim.
     pub fn claim(&self) -> Claim<'_> {
         Claim { engine: self, name: Mutex::new(None) }
@@ -257,6 +287,10 @@ impl Engine {
         state.advance(revision);
         drop(state);
         self.applied.send_replace(revision);
+        self.tell_stale(&stale);
+    }
+
+    fn tell_stale(&self, stale: &BTreeSet<ResourceId>) {
         if !stale.is_empty() {
             let mut listeners = self.stale_locks.lock().unwrap_or_else(PoisonError::into_inner);
             listeners.retain(|listener| listener.send(stale.clone()).is_ok());
@@ -325,6 +359,22 @@ async fn follow(engine: Arc<Engine>, mut watch: store::Watch) -> anyhow::Error {
         let commit = match watch.next().await {
             Ok(commit) => commit,
             Err(StoreError::Closed) => return anyhow::anyhow!("the store was closed"),
+            Err(StoreError::Unavailable { reason }) => {
+                tracing::debug!(reason, "the store can't be followed now, will try again");
+                tokio::time::sleep(RETRY).await;
+                continue;
+            }
+            Err(StoreError::Compacted { .. }) => match reload(&engine).await {
+                Ok(Some(again)) => {
+                    watch = again;
+                    continue;
+                }
+                Ok(None) => {
+                    tokio::time::sleep(RETRY).await;
+                    continue;
+                }
+                Err(err) => return err,
+            },
             Err(err) => {
                 error!(error = %err, "the store can't be followed any more");
                 return anyhow::Error::new(err).context("the store can't be followed any more");
@@ -341,6 +391,58 @@ async fn follow(engine: Arc<Engine>, mut watch: store::Watch) -> anyhow::Error {
                 return anyhow::Error::new(err).context(format!("revision {} is not readable", commit.revision));
             }
         }
+    }
+}
+
+/// Reads the whole state again, after others compacted what this instance had not seen; gives the watch behind it, or `None`
+/// when the store does not answer now.
+async fn reload(engine: &Engine) -> anyhow::Result<Option<store::Watch>> {
+    let state = match load(&*engine.store).await {
+        Ok(state) => state,
+        Err(err) if matches!(err.downcast_ref(), Some(StoreError::Unavailable { .. })) => return Ok(None),
+        Err(err) => return Err(err),
+    };
+    let revision = state.revision;
+    let watch = match engine.store.watch(revision + 1).await {
+        Ok(watch) => watch,
+        Err(_) => return Ok(None),
+    };
+    info!(revision, "state read again: others had compacted what was missing here");
+    // What changed meanwhile is not known: whoever holds a lock reads again.
+    let keys_of = |state: &State| {
+        let logs = state.logs.keys().map(|fsname| Key::Log(fsname.clone(), 0));
+        logs.chain(state.nid_tables.keys().cloned().map(Key::NidTable)).collect::<Vec<_>>()
+    };
+    let mut keys = keys_of(&state);
+    {
+        let mut before = engine.state.write().unwrap_or_else(PoisonError::into_inner);
+        keys.extend(keys_of(&before));
+        *before = state;
+    }
+    engine.applied.send_replace(revision);
+    engine.tell_stale(&keys.iter().filter_map(serve::touched).collect());
+    Ok(Some(watch))
+}
+
+/// Refuses a store that is not that of the MGS with this UUID. Reads only.
+pub async fn check_identity(store: &dyn Store, expected: &str) -> anyhow::Result<()> {
+    let key = Key::Mgs.to_string();
+    let entry = store.get(&key, None).await.context("the store can't be read")?;
+    let Some(entry) = entry else {
+        anyhow::bail!(
+            "the store is empty, but --uuid says that it holds MGS {expected}: is its file or prefix right? to make a new \
+             MGS, start it without --uuid"
+        );
+    };
+    match Change::decode(&key, Some(&entry.value))?.record {
+        Some(Record::Mgs(mgs)) if mgs.uuid == expected => Ok(()),
+        Some(Record::Mgs(mgs)) => {
+            anyhow::bail!(
+                "the store is that of MGS {}, but --uuid says {expected}: is its file or prefix right?",
+                mgs.uuid
+            )
+        }
+        _ => anyhow::bail!("the store does not say which MGS it is of"),
     }
 }
 
@@ -368,6 +470,10 @@ pub fn unavailable(err: &StoreError) -> Problem {
     match err {
         StoreError::Txn(err) => Problem::refused(format!("the change is too large for the store: {err}")),
         StoreError::Compacted { .. } | StoreError::Future { .. } => Problem::invalid(err.to_string()),
+        StoreError::Unavailable { .. } => {
+            Problem::unavailable("this MGS has no connection to its store at the moment, or is refused there; whether the change was made is not known")
+                .remedy("ask again here or at another MGS: the same request is safe to repeat; /v1/ready says why")
+        }
         _ => Problem::unavailable("the MGS can't write to its store, so nothing is changed")
             .remedy("look at its log; free space or repair the disk, then restart it"),
     }

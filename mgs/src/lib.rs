@@ -6,6 +6,7 @@ mod clock;
 pub mod compaction;
 pub mod engine;
 pub mod expiry;
+pub mod freshness;
 mod history;
 pub mod jobs;
 pub mod liveness;

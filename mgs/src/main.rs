@@ -11,12 +11,12 @@ use clap::Parser;
 use config::{Config, LogFormat, StoreUrl};
 use lustre_mgs::agents::RestAgents;
 use lustre_mgs::api::Api;
-use lustre_mgs::engine::Engine;
+use lustre_mgs::engine::{self, Engine};
 use lustre_mgs::jobs::{Runner, progress::Board};
 use lustre_mgs::net::{self, Nodes};
-use lustre_mgs::{compaction, expiry, server};
+use lustre_mgs::{compaction, expiry, freshness, server};
 use lustre_mgs_core::Env;
-use lustre_mgs_store::{MemoryStore, RedbStore, Store};
+use lustre_mgs_store::{EtcdStore, MemoryStore, RedbStore, Store};
 use rest::Listener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -47,7 +47,11 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let (store, kind): (Arc<dyn Store>, _) = match &config.store {
         StoreUrl::Memory => (Arc::new(MemoryStore::new()), "memory"),
         StoreUrl::Redb(path) => (Arc::new(RedbStore::open(path)?), "redb"),
+        StoreUrl::Etcd(url) => (Arc::new(EtcdStore::open(url).await?), "etcd"),
     };
+    if let Some(uuid) = &config.uuid {
+        engine::check_identity(&*store, uuid).await?;
+    }
     let mut capabilities = ["api", "jobs", "events"].map(str::to_owned).to_vec();
     let lnet = net::start(&config.lnet()).await?;
     if lnet.is_some() {
@@ -82,7 +86,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
         // For who started it with port 0, as below.
         let _ = writeln!(std::io::stdout(), "listening on lnet://{address}");
     }
-    let router = server::server(api).router();
+    let router = freshness::layer(server::server(api).router(), engine.clone());
     let (stop, stopped) = watch::channel(false);
     let mut serving = tokio::task::JoinSet::new();
     for listener in listeners {

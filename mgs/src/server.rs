@@ -8,7 +8,7 @@ use lustre_api::export::{GetLnet, ListExports};
 use lustre_api::filesystem::{DeleteFilesystem, GetFilesystem, ListFilesystems, PutFilesystem};
 use lustre_api::job::{CancelJob, GetJob, ListJobs};
 use lustre_api::log::{GetLog, GetLogRaw, ListLogs};
-use lustre_api::mgs::{GetMgs, GetSnapshot};
+use lustre_api::mgs::{GetMgs, GetReady, GetSnapshot};
 use lustre_api::node::{AnnounceNode, DeleteNode, GetNode, GetNodeInventory, Heartbeat, ListNodes};
 use lustre_api::param::{DeleteParam, GetCatalogue, GetParam, ListParams, PutParam};
 use lustre_api::plan::PostPlan;
@@ -26,6 +26,7 @@ use crate::engine::Caller;
 pub fn server(api: Arc<Api>) -> Server<Api> {
     Server::new(api, "Lustre MGS", env!("CARGO_PKG_VERSION"))
         .route::<GetMgs, _, _>(|api, _| async move { Ok(api.get_mgs()) })
+        .route::<GetReady, _, _>(|api, _| async move { api.get_ready().await })
         .route::<GetSnapshot, _, _>(|api, call| async move { api.get_snapshot(&call.query).await })
         .route::<ListFilesystems, _, _>(|api, call| async move { api.list_filesystems(&call.query) })
         .route::<GetFilesystem, _, _>(|api, call| async move { api.get_filesystem(&call.path) })

@@ -62,7 +62,17 @@ pub struct SnapshotQuery {
     pub devices: bool,
 }
 
+/// An instance of the MGS that does all its work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Ready {
+    /// The newest revision that it knows.
+    pub revision: u64,
+}
+
 endpoints! {
+    /// Whether this instance accepts changes and knows the newest state; refused as unavailable, with the reason, when it does
+    /// not. For load balancers and monitoring.
+    GetReady = "get_ready" Get "/v1/ready" { reply: Ready }
     /// What this MGS is and can do.
     GetMgs = "get_mgs" Get "/v1/mgs" { reply: MgsInfo }
     /// Everything at one revision.

@@ -2,9 +2,10 @@
 
 use futures::future::join_all;
 use lustre_api::Problem;
-use lustre_api::mgs::{MgsInfo, Snapshot, SnapshotQuery};
+use lustre_api::mgs::{MgsInfo, Ready, Snapshot, SnapshotQuery};
 use lustre_api::node::{LiveNode, Node};
 use lustre_mgs_core::view;
+use lustre_mgs_store::Health;
 
 use super::Api;
 
@@ -13,6 +14,19 @@ impl Api {
     pub fn get_mgs(&self) -> MgsInfo {
         let store_error = self.engine.store_error().map(str::to_owned);
         MgsInfo { store_error, ..view::mgs(&self.engine.state(), self.engine.env()) }
+    }
+
+    /// `get_ready`
+    pub async fn get_ready(&self) -> Result<Ready, Problem> {
+        let lost = |reason: String| {
+            Problem::unavailable(format!("no change is accepted: {reason}"))
+                .remedy("use another MGS; this one goes on by itself when its store does")
+        };
+        if let Health::Lost { reason } = self.engine.store().health() {
+            return Err(lost(reason));
+        }
+        self.engine.refresh().await.map_err(lost)?;
+        Ok(Ready { revision: self.engine.state().revision })
     }
 
     /// `get_snapshot`
