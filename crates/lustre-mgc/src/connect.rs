@@ -15,7 +15,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-/// Time for one try at a connect.
+/// Time for one try at a connect; less where requests have less.
 const ATTEMPT: Duration = Duration::from_secs(5);
 /// Pause before all NIDs are tried again.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -100,12 +100,13 @@ impl Shared {
         let to = ProcessId::lustre(nid);
         let from = self.lnet.nid_towards(&to.nid).map_err(Attempt::retry)?;
         // As kernels do: a node introduces itself before its first request.
-        self.lnet.discover(nid, ATTEMPT).await.map_err(Attempt::retry)?;
+        let within = self.config.attempt.min(ATTEMPT);
+        self.lnet.discover(nid, within).await.map_err(Attempt::retry)?;
         let body = Body {
             handle,
             conn_cnt,
             op_flags: if is_initial { connect_op::INITIAL } else { 0 },
-            timeout_s: u32::try_from(ATTEMPT.as_secs()).unwrap_or(u32::MAX),
+            timeout_s: u32::try_from(within.as_secs()).unwrap_or(u32::MAX).max(1),
             ..Body::request(Opcode::MGS_CONNECT)
         };
         let header = MessageHeader {
@@ -120,7 +121,7 @@ impl Shared {
         let mut reply = self.lnet.attach(portal::MGC_REPLY, xid, Some(to.nid), 4096);
         let put = Put { to, from, portal: portal::MGS_REQUEST, match_bits: xid, hdr_data: 0, offset: 0, payload };
         self.lnet.put(put).await.map_err(Attempt::retry)?;
-        let arrival = match tokio::time::timeout(ATTEMPT, reply.next()).await {
+        let arrival = match tokio::time::timeout(within, reply.next()).await {
             Ok(Ok(arrival)) => arrival,
             Ok(Err(lost)) => return Err(Attempt::retry(SendError::Lost { nid: to.nid, lost })),
             Err(_) => return Err(Attempt::retry(SendError::Lost { nid: to.nid, lost: lnet::Lost::TimedOut })),
