@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -16,6 +17,8 @@ use crate::device::LoopDevice;
 struct Daemon {
     process: Child,
     url: String,
+    /// Where Lustre's nodes reach it, if they do.
+    lnet: Option<SocketAddr>,
 }
 
 impl Daemon {
@@ -23,15 +26,18 @@ impl Daemon {
         let log = File::options().create(true).append(true).open(log)?;
         let mut process = command.stdout(Stdio::piped()).stderr(log).spawn()?;
         let mut lines = BufReader::new(process.stdout.take().context("stdout is piped")?).lines();
+        let mut lnet = None;
         let url = lines.by_ref().map_while(Result::ok).find_map(|line| {
-            line.strip_prefix("listening on ")
-                .filter(|url| url.starts_with("http"))
-                .map(|url| url.trim_end_matches('/').to_owned())
+            let url = line.strip_prefix("listening on ")?;
+            if let Some(address) = url.strip_prefix("lnet://") {
+                lnet = address.parse().ok();
+            }
+            Some(url).filter(|url| url.starts_with("http")).map(|url| url.trim_end_matches('/').to_owned())
         });
         // The pipe stays drained, or the daemon would stop at its next line.
         std::thread::spawn(move || lines.count());
         let url = url.context("it ended before it listened")?;
-        Ok(Self { process, url })
+        Ok(Self { process, url, lnet })
     }
 
     /// SIGKILL, as a crash is.
@@ -60,12 +66,14 @@ impl Mgs {
     }
 
     fn start_in(dir: Arc<TempDir>) -> anyhow::Result<Self> {
-        Ok(Self { daemon: Self::spawn(dir.path(), "127.0.0.1:0")?, dir })
+        Ok(Self { daemon: Self::spawn(dir.path(), "127.0.0.1:0", "127.0.0.1:0")?, dir })
     }
 
-    fn spawn(dir: &Path, listen: &str) -> anyhow::Result<Daemon> {
+    fn spawn(dir: &Path, listen: &str, lnet: &str) -> anyhow::Result<Daemon> {
         let mut command = Command::new(crate::binary("lustre-mgs")?);
         command.args(["--listen", listen, "--nid", "10.9.0.1@tcp", "--store"]).arg(dir.join("mgs.redb"));
+        // Privileged ports are few, and many tests run at once.
+        command.args(["--lnet-listen", lnet, "--lnet-accept", "all"]);
         Daemon::start(&mut command, &dir.join("mgs.log")).context("lustre-mgs")
     }
 
@@ -77,9 +85,20 @@ impl Mgs {
     /// Kills it with SIGKILL and starts it again at the same place.
     pub fn crash_and_restart(&mut self) -> anyhow::Result<()> {
         let listen = self.daemon.url.trim_start_matches("http://").to_owned();
+        let lnet = self.lnet()?.to_string();
         self.daemon.kill();
-        self.daemon = Self::spawn(self.dir.path(), &listen)?;
+        self.daemon = Self::spawn(self.dir.path(), &listen, &lnet)?;
         Ok(())
+    }
+
+    /// Where Lustre's nodes reach it.
+    pub fn lnet(&self) -> anyhow::Result<SocketAddr> {
+        self.daemon.lnet.context("the MGS doesn't listen for Lustre's nodes")
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> anyhow::Result<String> {
+        Ok(std::fs::read_to_string(self.dir.path().join("mgs.log"))?)
     }
 
     /// What `mgsctl -o json ARGUMENTS` prints; its error text when it fails.

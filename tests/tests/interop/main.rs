@@ -1,0 +1,11 @@
+//! The MGS daemon and clients in userspace, over the network protocol of Lustre: what nodes do, and what may go wrong.
+
+mod follow;
+mod loss;
+mod mount;
+mod netns;
+mod proxy;
+mod read;
+mod register;
+mod restart;
+mod site;
