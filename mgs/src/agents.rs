@@ -11,6 +11,7 @@ use lustre_api::agent::{
     PutAgentJob,
 };
 use lustre_api::job::{JobId, JobPath, WaitQuery};
+use lustre_api::node_param::{NodeParams, NodeParamsSet, ReadNodeParams, ReadParams, SetNodeParams, SetParams};
 use lustre_api::{Endpoint, Nothing, Problem};
 use rest::{Client, ClientError};
 
@@ -46,6 +47,10 @@ pub trait Agents: Send + Sync + 'static {
     fn get_job<'a>(&'a self, url: &'a str, id: &'a JobId, seen: Option<u64>, wait_s: u32) -> Answer<'a, AgentJob>;
     /// Asks a job to stop.
     fn cancel_job<'a>(&'a self, url: &'a str, id: &'a JobId) -> Answer<'a, AgentJob>;
+    /// Reads tunables of the node.
+    fn read_params<'a>(&'a self, url: &'a str, wanted: &'a ReadNodeParams) -> Answer<'a, NodeParams>;
+    /// Sets tunables of the node until it restarts.
+    fn set_params<'a>(&'a self, url: &'a str, wanted: &'a SetNodeParams) -> Answer<'a, NodeParamsSet>;
 }
 
 /// Agents over their REST API. Keeps one client per URL, so connections are used again.
@@ -105,5 +110,13 @@ impl Agents for RestAgents {
 
     fn cancel_job<'a>(&'a self, url: &'a str, id: &'a JobId) -> Answer<'a, AgentJob> {
         self.call::<CancelAgentJob>(url, JobPath { id: id.clone() }, Nothing {}, Nothing {})
+    }
+
+    fn read_params<'a>(&'a self, url: &'a str, wanted: &'a ReadNodeParams) -> Answer<'a, NodeParams> {
+        self.call::<ReadParams>(url, Nothing {}, Nothing {}, wanted.clone())
+    }
+
+    fn set_params<'a>(&'a self, url: &'a str, wanted: &'a SetNodeParams) -> Answer<'a, NodeParamsSet> {
+        self.call::<SetParams>(url, Nothing {}, Nothing {}, wanted.clone())
     }
 }

@@ -11,4 +11,6 @@ mod history;
 pub mod jobs;
 pub mod liveness;
 pub mod net;
+pub mod proof;
 pub mod server;
+pub mod temporary;

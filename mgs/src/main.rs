@@ -14,7 +14,7 @@ use lustre_mgs::api::Api;
 use lustre_mgs::engine::{self, Engine};
 use lustre_mgs::jobs::{Runner, progress::Board};
 use lustre_mgs::net::{self, Nodes};
-use lustre_mgs::{compaction, expiry, freshness, server};
+use lustre_mgs::{compaction, expiry, freshness, server, temporary};
 use lustre_mgs_core::Env;
 use lustre_mgs_store::{EtcdStore, MemoryStore, RedbStore, Store};
 use rest::Listener;
@@ -69,6 +69,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let board = Arc::new(Board::default());
     let runner = Arc::new(Runner { engine: engine.clone(), agents: agents.clone(), board: board.clone() });
     let nodes = lnet.map(|lnet| Nodes::serve(lnet, engine.clone()));
+    let ender = temporary::run(engine.clone(), agents.clone());
     let api = Arc::new(Api { engine: engine.clone(), agents, board, liveness: Arc::default(), nodes: nodes.clone() });
 
     let mut listeners = Vec::new();
@@ -98,6 +99,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let running = tokio::spawn(runner.run());
     let expiring = tokio::spawn(expiry::run(engine.clone()));
     let compacting = tokio::spawn(compaction::run(engine.clone(), config.history_keep));
+    let ending = tokio::spawn(ender);
 
     let outcome = tokio::select! {
         _ = terminate.recv() => Ok(()),
@@ -115,6 +117,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     running.abort();
     expiring.abort();
     compacting.abort();
+    ending.abort();
     follower.abort();
     info!("stopped");
     outcome

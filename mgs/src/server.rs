@@ -13,6 +13,10 @@ use lustre_api::node::{AnnounceNode, DeleteNode, GetNode, GetNodeInventory, Hear
 use lustre_api::param::{DeleteParam, GetCatalogue, GetParam, ListParams, PutParam};
 use lustre_api::plan::PostPlan;
 use lustre_api::pool::{DeletePool, GetPool, ListPools, PutPool};
+use lustre_api::proof::{
+    ConfirmParam, DeleteTemporaryParam, DiffParams, ExplainParam, ListTemporaryParams, PostRevertParams,
+    PutParamCarefully, SetTemporaryParam,
+};
 use lustre_api::target::{
     DeregisterTarget, GetTarget, ListTargets, PostTarget, RegisterTarget, ReserveTarget, StartTarget, StopTarget,
 };
@@ -63,6 +67,24 @@ pub fn server(api: Arc<Api>) -> Server<Api> {
         })
         .route::<DeleteParam, _, _>(|api, call| async move {
             api.delete_param(&caller(&call), &call.path, &call.query).await
+        })
+        .route::<ExplainParam, _, _>(|api, call| async move { api.explain_param(&call.path).await })
+        .route::<PutParamCarefully, _, _>(|api, call| async move {
+            api.put_param_carefully(&caller(&call), &call.path, &call.query, call.body).await
+        })
+        .route::<ConfirmParam, _, _>(|api, call| async move {
+            api.confirm_param(&caller(&call), &call.path, &call.query).await
+        })
+        .route::<ListTemporaryParams, _, _>(|api, _| async move { api.list_temporary_params().await })
+        .route::<SetTemporaryParam, _, _>(|api, call| async move {
+            api.set_temporary_param(&caller(&call), &call.query, call.body).await
+        })
+        .route::<DeleteTemporaryParam, _, _>(|api, call| async move {
+            api.delete_temporary_param(&caller(&call), &call.path, &call.query).await
+        })
+        .route::<DiffParams, _, _>(|api, call| async move { api.diff_params(&call.query).await })
+        .route::<PostRevertParams, _, _>(|api, call| async move {
+            api.post_revert_params(&caller(&call), &call.query, call.body).await
         })
         .route::<GetCatalogue, _, _>(|api, call| async move { Ok(api.get_catalogue(&call.query)) })
         .route::<ListLogs, _, _>(|api, call| async move { api.list_logs(&call.query) })

@@ -25,6 +25,7 @@ pub mod param;
 pub mod plan;
 pub mod pool;
 mod problem;
+pub mod proof;
 pub mod target;
 mod time;
 

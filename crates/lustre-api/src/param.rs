@@ -39,6 +39,9 @@ pub struct Param {
     /// each target, or has no name for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conf_param_name: Option<String>,
+    /// When it goes back to its value before, unless somebody confirms it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm_until: Option<crate::Time>,
     /// The store's revision of its last change.
     pub revision: u64,
 }

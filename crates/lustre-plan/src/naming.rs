@@ -150,6 +150,47 @@ pub fn conf_param(filesystem: Option<&FsName>, scope: &ParamScope, name: &ParamN
     }
 }
 
+/// Which nodes should have a tunable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Concerned {
+    /// Those with an OST of the scope.
+    Osts,
+    /// Those with an MDT of the scope.
+    Mdts,
+    /// Those with a target of the scope.
+    Targets,
+    /// Every node.
+    EveryNode,
+    /// Clients, and whoever else has mounted the file system: not known from here.
+    Clients,
+}
+
+/// Which nodes should have a tunable.
+pub fn concerned(name: &ParamName) -> Concerned {
+    match devices(name.as_str()) {
+        Devices::Ost("") => Concerned::Osts,
+        Devices::Mdt("" | "-mdtlov") => Concerned::Mdts,
+        Devices::Target(_) => Concerned::Targets,
+        Devices::Node if name.as_str().starts_with("ost.") => Concerned::Osts,
+        Devices::Node if name.as_str().starts_with("mds.") => Concerned::Mdts,
+        Devices::Node if name.as_str().starts_with("mgs.") => Concerned::Clients,
+        Devices::Node => Concerned::EveryNode,
+        Devices::Log => Concerned::Targets,
+        Devices::Ost(_) | Devices::Mdt(_) | Devices::Client | Devices::Namespace => Concerned::Clients,
+    }
+}
+
+/// The pattern under which nodes show what a tunable is; none where they don't.
+pub fn read_back(filesystem: Option<&FsName>, scope: &ParamScope, name: &ParamName) -> Option<String> {
+    let fsname = filesystem.map_or("*", FsName::as_str);
+    match name.as_str() {
+        "quota.ost" => Some(format!("osd-*.{fsname}-OST*.quota_slave.enabled")),
+        "quota.mdt" => Some(format!("osd-*.{fsname}-MDT*.quota_slave.enabled")),
+        _ if devices(name.as_str()) == Devices::Log => None,
+        _ => Some(set_param(filesystem, scope, name)),
+    }
+}
+
 /// A tunable as a person names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {

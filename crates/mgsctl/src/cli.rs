@@ -160,6 +160,18 @@ pub(crate) enum NodeCommand {
     },
 }
 
+/// A revision: `17` or `@17`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RevisionArg(pub(crate) u64);
+
+impl std::str::FromStr for RevisionArg {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = text.strip_prefix('@').unwrap_or(text);
+        number.parse().map(Self).map_err(|_| format!("{text:?} is not a revision; mgsctl param log shows them"))
+    }
+}
+
 /// Names a tunable.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ParamArgs {
@@ -193,6 +205,75 @@ pub(crate) enum ParamCommand {
         /// Set it although the catalogue does not know it.
         #[arg(long)]
         allow_unknown: bool,
+        /// Only on the nodes, until they restart; nothing is kept in the configuration.
+        #[arg(long, conflicts_with_all = ["allow_unknown", "canary", "confirm_within"])]
+        temporary: bool,
+        /// With --temporary: put the value before it back after so many seconds.
+        #[arg(long, value_name = "SECONDS", requires = "temporary")]
+        expires: Option<u32>,
+        /// With --temporary: only on this node. Repeatable.
+        #[arg(long = "node", value_name = "NODE", requires = "temporary")]
+        nodes: Vec<NodeName>,
+        /// Try it on this node first, then on all, and keep it only if every node takes it.
+        #[arg(long, value_name = "NODE")]
+        canary: Option<NodeName>,
+        /// Goes back by itself unless confirmed within so many seconds.
+        #[arg(long, value_name = "SECONDS")]
+        confirm_within: Option<u32>,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
+    /// Keeps a tunable that would go back by itself.
+    Confirm {
+        #[command(flatten)]
+        param: ParamArgs,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
+    /// Shows what every node has of a tunable, and which layer its value comes from.
+    Explain {
+        #[command(flatten)]
+        param: ParamArgs,
+    },
+    /// Translates a name of `lctl conf_param`, as in `scratch-OST0001.osc.max_dirty_mb`.
+    Name { conf_param: String },
+    /// Lists values that nodes have for the time being.
+    Temporary,
+    /// Ends a value that nodes have for the time being: what was there before comes back.
+    EndTemporary {
+        /// Its name, as `mgsctl param temporary` lists it.
+        name: String,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
+    /// Lists changes of tunables: who, when, why, old and new.
+    Log {
+        /// Only tunables whose id begins with this, as in `scratch/`.
+        id: Option<String>,
+    },
+    /// Shows who set each tunable last, and why.
+    Blame {
+        /// Only those of this file system.
+        fsname: Option<FsName>,
+    },
+    /// Shows what changed since a revision.
+    Diff {
+        /// The revision, as in `@17` or `17`.
+        revision: RevisionArg,
+        /// Only tunables of this file system.
+        #[arg(long)]
+        fsname: Option<FsName>,
+    },
+    /// Puts tunables back to what they were at a revision, all in one change.
+    Revert {
+        /// The revision, as in `@17` or `17`.
+        revision: RevisionArg,
+        /// Only tunables of this file system.
+        #[arg(long)]
+        fsname: Option<FsName>,
+        /// Only this tunable, by id. Repeatable.
+        #[arg(long = "id", value_name = "ID")]
+        ids: Vec<String>,
         #[command(flatten)]
         write: WriteArgs,
     },

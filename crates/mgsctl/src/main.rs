@@ -12,6 +12,7 @@ mod output;
 mod param;
 mod plan;
 mod pool;
+mod proof;
 mod status;
 mod target;
 

@@ -4,10 +4,17 @@ use lustre_api::param::{
     CatalogueEntry, CatalogueQuery, DeleteParam, GetCatalogue, GetParam, ListParams, Param, ParamPath, ParamSpec,
     PutParam,
 };
+use lustre_api::proof::{
+    CarefulParam, ConfirmParam, DeleteTemporaryParam, DiffParams, ExplainParam, ListTemporaryParams, ParamsDiffQuery,
+    PostRevertParams, PutParamCarefully, RevertParams, SetTemporary, SetTemporaryParam, TemporaryPath,
+};
 use lustre_api::{Nothing, PageQuery};
+use lustre_plan::naming;
+use lustre_types::FsName;
 
 use crate::cli::{ParamArgs, ParamCommand};
-use crate::output::{Table, fields, or_dash};
+use crate::output::{Table, fields, or_dash, print};
+use crate::proof;
 use crate::status::all;
 use crate::{Context, Failure};
 
@@ -22,16 +29,83 @@ pub(crate) async fn run(context: &Context, command: ParamCommand) -> Result<(), 
             let param = client.call::<GetParam>(&path(&param), &Nothing {}, &Nothing {}).await?;
             context.output.show(&param, details);
         }
-        ParamCommand::Set { param, value, allow_unknown, write } => {
-            let filesystem = match param.fsname.as_str() {
-                "*" => None,
-                name => Some(name.parse().map_err(|err| Failure::Local(format!("{err}")))?),
+        ParamCommand::Set { param, value, temporary: true, expires, nodes, write, .. } => {
+            let wanted = SetTemporary {
+                filesystem: filesystem(&param)?,
+                scope: param.scope,
+                name: param.name,
+                value,
+                nodes,
+                expires_in_s: expires,
             };
+            let set = client.call::<SetTemporaryParam>(&Nothing {}, &write.query(), &wanted).await?;
+            context.output.show(&set, |set| proof::table(&set.nodes));
+            proof::all_taken(&set.nodes)?;
+        }
+        ParamCommand::Set { param, value, allow_unknown, canary, confirm_within, write, .. } => {
             let path = path(&param);
+            let filesystem = filesystem(&param)?;
             let spec = ParamSpec { filesystem, scope: param.scope, name: param.name, value, allow_unknown };
-            let written = client.call::<PutParam>(&path, &write.query(), &spec).await?;
-            let done = format!("is {}", written.object.spec.value);
+            let written = if canary.is_some() || confirm_within.is_some() {
+                let body = CarefulParam { spec, canary, confirm_within_s: confirm_within };
+                client.call::<PutParamCarefully>(&path, &write.query(), &body).await?.written
+            } else {
+                client.call::<PutParam>(&path, &write.query(), &spec).await?
+            };
+            let mut done = format!("is {}", written.object.spec.value);
+            if let Some(until) = written.object.confirm_until {
+                done.push_str(&format!(", and goes back at {until} unless you confirm it: mgsctl param confirm"));
+            }
             context.show_written(&written, &write, |param| format!("tunable {}", param.id), &done);
+        }
+        ParamCommand::Confirm { param, write } => {
+            let written = client.call::<ConfirmParam>(&path(&param), &write.query(), &Nothing {}).await?;
+            context.show_written(&written, &write, |param| format!("tunable {}", param.id), "is confirmed");
+        }
+        ParamCommand::Explain { param } => {
+            let explanation = client.call::<ExplainParam>(&path(&param), &Nothing {}, &Nothing {}).await?;
+            context.output.show(&explanation, proof::explanation);
+        }
+        ParamCommand::Name { conf_param } => {
+            let named = naming::parse_conf_param(&conf_param).map_err(|err| Failure::Local(err.to_string()))?;
+            let canonical = naming::set_param(named.filesystem.as_ref(), &named.scope, &named.name);
+            let fsname = named.filesystem.map_or_else(|| "*".to_owned(), |fsname| fsname.to_string());
+            print(&fields(&[
+                ("set_param", canonical),
+                ("mgsctl", format!("mgsctl param set {fsname} '{}' VALUE --scope {}", named.name, named.scope)),
+            ]));
+        }
+        ParamCommand::Temporary => {
+            let list = client.call::<ListTemporaryParams>(&Nothing {}, &Nothing {}, &Nothing {}).await?;
+            context.output.show(&list.items, |items| proof::temporary(items));
+        }
+        ParamCommand::EndTemporary { name, write } => {
+            let path = TemporaryPath { name };
+            let set = client.call::<DeleteTemporaryParam>(&path, &write.query(), &Nothing {}).await?;
+            context.output.show(&set, |set| proof::table(&set.nodes));
+            proof::all_taken(&set.nodes)?;
+        }
+        ParamCommand::Log { id } => {
+            let object = Some(format!("param {}", id.unwrap_or_default()));
+            let args = crate::cli::HistoryArgs { object, after: 0, limit: 1000 };
+            crate::history::list(context, args).await?;
+        }
+        ParamCommand::Blame { fsname } => proof::blame(context, fsname).await?,
+        ParamCommand::Diff { revision, fsname } => {
+            let query = ParamsDiffQuery { revision: revision.0, fsname };
+            let diff = client.call::<DiffParams>(&Nothing {}, &query, &Nothing {}).await?;
+            context.output.show(&diff, proof::difference);
+        }
+        ParamCommand::Revert { revision, fsname, ids, write } => {
+            let body = RevertParams { revision: revision.0, fsname, ids };
+            let written = client.call::<PostRevertParams>(&Nothing {}, &write.query(), &body).await?;
+            context.output.show(&written, |written| match (written.changed, write.dry_run) {
+                (false, _) => "nothing to put back\n".to_owned(),
+                (true, true) => format!("would be put back:\n{}", proof::difference(&written.object)),
+                (true, false) => {
+                    format!("put back (revision {}):\n{}", written.revision, proof::difference(&written.object))
+                }
+            });
         }
         ParamCommand::Unset { param, write } => {
             let written = client.call::<DeleteParam>(&path(&param), &write.query(), &Nothing {}).await?;
@@ -44,6 +118,14 @@ pub(crate) async fn run(context: &Context, command: ParamCommand) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// The file system that was named; none for `*`.
+fn filesystem(param: &ParamArgs) -> Result<Option<FsName>, Failure> {
+    match param.fsname.as_str() {
+        "*" => Ok(None),
+        name => name.parse().map(Some).map_err(|err| Failure::Local(format!("{err}"))),
+    }
 }
 
 fn path(param: &ParamArgs) -> ParamPath {

@@ -26,6 +26,7 @@ impl State {
                 put(&mut self.devices, (node, device), new, revision);
             }
             (Key::Param(key), Some(Record::Param(new))) => put(&mut self.params, key, new, revision),
+            (Key::Temporary(key), Some(Record::Temporary(new))) => put(&mut self.temporary, key, new, revision),
             (Key::Pool(fsname, pool), Some(Record::Pool(new))) => put(&mut self.pools, (fsname, pool), new, revision),
             (Key::Node(key), Some(Record::Node(new))) => put(&mut self.nodes, key, *new, revision),
             (Key::Job(key), Some(Record::Job(new))) => put(&mut self.jobs, key, *new, revision),
@@ -63,6 +64,7 @@ impl State {
             Key::Target(key) => drop(self.targets.remove(key)),
             Key::Device(node, device) => drop(self.devices.remove(&(node.clone(), device.clone()))),
             Key::Param(key) => drop(self.params.remove(key)),
+            Key::Temporary(key) => drop(self.temporary.remove(key)),
             Key::Pool(fsname, pool) => drop(self.pools.remove(&(fsname.clone(), pool.clone()))),
             Key::Node(key) => drop(self.nodes.remove(key)),
             Key::Job(key) => drop(self.jobs.remove(key)),

@@ -17,6 +17,7 @@ use thiserror::Error;
 /// | `target/<fsname or *>/<svname>` | a target; its absence is what a new index is claimed by |
 /// | `device/<node>/<device>` | which target a device belongs to |
 /// | `param/<fsname or *>/<scope>/<name>` | a tunable |
+/// | `temporary/<name>` | a value that nodes have for the time being, by what `lctl set_param` calls it |
 /// | `pool/<fsname>/<pool>` | a pool |
 /// | `node/<node>` | a node |
 /// | `job/<id>` | a job |
@@ -37,6 +38,8 @@ pub enum Key {
     Device(NodeName, String),
     /// A tunable.
     Param(ParamKey),
+    /// A value for the time being.
+    Temporary(String),
     /// A pool.
     Pool(FsName, PoolName),
     /// A node.
@@ -106,6 +109,7 @@ impl Key {
             Self::Target(svname) => format!("target {svname}"),
             Self::Device(node, device) => format!("device {node}:{device}"),
             Self::Param(param) => format!("param {param}"),
+            Self::Temporary(name) => format!("temporary {name}"),
             Self::Pool(fsname, pool) => format!("pool {fsname}.{pool}"),
             Self::Node(node) => format!("node {node}"),
             Self::Job(id) => format!("job {id}"),
@@ -126,6 +130,7 @@ impl fmt::Display for Key {
             Self::Target(svname) => write!(f, "target/{}/{svname}", svname.fsname().map_or("*", FsName::as_str)),
             Self::Device(node, device) => write!(f, "device/{node}/{device}"),
             Self::Param(param) => write!(f, "param/{param}"),
+            Self::Temporary(name) => write!(f, "temporary/{name}"),
             Self::Pool(fsname, pool) => write!(f, "pool/{fsname}/{pool}"),
             Self::Node(node) => write!(f, "node/{node}"),
             Self::Job(id) => write!(f, "job/{id}"),
@@ -165,6 +170,7 @@ fn parse(text: &str) -> Option<Key> {
             let filesystem = if filesystem == "*" { None } else { Some(filesystem.parse().ok()?) };
             Key::Param(ParamKey { filesystem, scope: scope.parse().ok()?, name: name.parse().ok()? })
         }
+        "temporary" => Key::Temporary(rest.to_owned()),
         "pool" => {
             let (fsname, pool) = rest.split_once('/')?;
             Key::Pool(fsname.parse().ok()?, pool.parse().ok()?)

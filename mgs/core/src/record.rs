@@ -7,7 +7,7 @@ use lustre_api::agent::{AgentOp, NodeInfo};
 use lustre_api::filesystem::FilesystemSpec;
 use lustre_api::job::{Job, JobId};
 use lustre_api::target::{TargetSpec, TargetState};
-use lustre_types::{Nid, SvName};
+use lustre_types::{Nid, NodeName, SvName};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -38,6 +38,8 @@ pub enum Record {
     Device(SvName),
     /// Of [`Key::Param`].
     Param(ParamRecord),
+    /// Of [`Key::Temporary`].
+    Temporary(TemporaryRecord),
     /// Of [`Key::Pool`].
     Pool(PoolRecord),
     /// Of [`Key::Node`].
@@ -112,6 +114,56 @@ pub struct ParamRecord {
     /// Set although the catalogue did not know it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub allow_unknown: bool,
+    /// What comes back unless somebody confirms the value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<PendingConfirm>,
+}
+
+/// A confirmation that is waited for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingConfirm {
+    /// Until when.
+    pub until: Time,
+    /// What comes back; unset when missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Box<ParamRecord>>,
+}
+
+/// A value that is set on nodes for the time being.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TemporaryRecord {
+    /// The value.
+    pub value: String,
+    /// Where it was set.
+    pub places: Vec<TemporaryPlace>,
+    /// Who set it.
+    pub who: String,
+    /// When.
+    pub created: Time,
+    /// When what was before it is put back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Time>,
+}
+
+/// One tunable of one node that has a value for the time being.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TemporaryPlace {
+    /// The node.
+    pub node: NodeName,
+    /// The tunable's name there.
+    pub name: String,
+    /// What the node printed before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// The boot of the node at which it was set: it ends with that.
+    pub boot_id: String,
+}
+
+impl TemporaryPlace {
+    /// Whether both are the same tunable of the same boot of a node.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.node == other.node && self.name == other.name && self.boot_id == other.boot_id
+    }
 }
 
 /// A pool.
@@ -188,6 +240,7 @@ impl Change {
                 Record::Target(record) => serde_json::to_vec(record),
                 Record::Device(record) => serde_json::to_vec(record),
                 Record::Param(record) => serde_json::to_vec(record),
+                Record::Temporary(record) => serde_json::to_vec(record),
                 Record::Pool(record) => serde_json::to_vec(record),
                 Record::Node(record) => serde_json::to_vec(record),
                 Record::Job(record) => serde_json::to_vec(record),
@@ -223,6 +276,7 @@ impl Record {
             Key::Target(_) => Self::Target(serde_json::from_slice(json)?),
             Key::Device(..) => Self::Device(serde_json::from_slice(json)?),
             Key::Param(_) => Self::Param(serde_json::from_slice(json)?),
+            Key::Temporary(_) => Self::Temporary(serde_json::from_slice(json)?),
             Key::Pool(..) => Self::Pool(serde_json::from_slice(json)?),
             Key::Node(_) => Self::Node(serde_json::from_slice(json)?),
             Key::Job(_) => Self::Job(serde_json::from_slice(json)?),

@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use crate::configlog::{ConfigLog, FsLogs, names};
 use crate::key::ParamKey;
-use crate::record::{JobRecord, MgsRecord, NidRow, NidTableRecord, NodeRecord, ParamRecord, PoolRecord, TargetRecord};
+use crate::record::{
+    JobRecord, MgsRecord, NidRow, NidTableRecord, NodeRecord, ParamRecord, PoolRecord, TargetRecord, TemporaryRecord,
+};
 
 /// A stored object with the revisions that made and last changed it.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +42,8 @@ pub struct State {
     pub devices: BTreeMap<(NodeName, String), Object<SvName>>,
     /// Tunables.
     pub params: BTreeMap<ParamKey, Object<ParamRecord>>,
+    /// Values that are set on nodes for the time being, by name.
+    pub temporary: BTreeMap<String, Object<TemporaryRecord>>,
     /// Pools.
     pub pools: BTreeMap<(FsName, PoolName), Object<PoolRecord>>,
     /// Nodes.

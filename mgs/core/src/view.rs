@@ -132,6 +132,7 @@ pub fn param(key: &ParamKey, record: &ParamRecord, revision: u64) -> Param {
         },
         id: key.to_string(),
         canonical_name: naming::set_param(key.filesystem.as_ref(), &key.scope, &key.name),
+        confirm_until: record.confirm.as_ref().map(|pending| pending.until),
         conf_param_name: naming::conf_param(key.filesystem.as_ref(), &key.scope, &key.name),
         revision,
     }
@@ -237,6 +238,19 @@ stamp_revision!(Filesystem, Target, Param, Pool, Node);
 impl Stamp for lustre_api::target::Reservation {
     fn stamp(&mut self, revision: u64) {
         self.target.stamp(revision);
+    }
+}
+
+impl Stamp for lustre_api::proof::ParamsDiff {
+    fn stamp(&mut self, revision: u64) {
+        self.revision = revision;
+    }
+}
+
+/// The answer of what only notes something.
+impl Stamp for u64 {
+    fn stamp(&mut self, revision: u64) {
+        *self = revision;
     }
 }
 

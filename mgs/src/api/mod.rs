@@ -10,6 +10,7 @@ mod nodes;
 mod params;
 mod plan;
 mod pools;
+mod proof;
 mod targets;
 
 use std::sync::Arc;

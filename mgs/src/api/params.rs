@@ -2,13 +2,13 @@
 
 use lustre_api::param::{Catalogue, CatalogueQuery, Param, ParamPath, ParamSpec};
 use lustre_api::{Page, PageQuery, Problem, WriteQuery, Written};
-use lustre_mgs_core::{ParamKey, decide, view};
+use lustre_mgs_core::{ParamKey, Request, State, decide, view};
 
 use super::{Api, page};
 use crate::engine::Caller;
 
 /// The tunable that a path names; `*` is every file system.
-fn key(path: &ParamPath) -> Result<ParamKey, Problem> {
+pub(super) fn key(path: &ParamPath) -> Result<ParamKey, Problem> {
     let filesystem = match path.fsname.as_str() {
         "*" => None,
         name => Some(name.parse().map_err(|err| Problem::invalid(format!("{err}")).attribute("fsname"))?),
@@ -47,7 +47,11 @@ impl Api {
         spec: ParamSpec,
     ) -> Result<Written<Param>, Problem> {
         let key = key(path)?;
-        self.engine.write(caller, query, |state, req| decide::param::put_param(state, req, &key, &spec)).await
+        let put = |state: &State, req: &Request<'_>| decide::param::put_param(state, req, &key, &spec);
+        match self.engine.write(caller, query, put).await {
+            Ok(written) => Ok(written),
+            Err(problem) => Err(self.name_author(&key, problem).await),
+        }
     }
 
     /// `delete_param`
@@ -58,7 +62,11 @@ impl Api {
         query: &WriteQuery,
     ) -> Result<Written<Param>, Problem> {
         let key = key(path)?;
-        self.engine.write(caller, query, |state, req| decide::param::delete_param(state, req, &key)).await
+        let delete = |state: &State, req: &Request<'_>| decide::param::delete_param(state, req, &key);
+        match self.engine.write(caller, query, delete).await {
+            Ok(written) => Ok(written),
+            Err(problem) => Err(self.name_author(&key, problem).await),
+        }
     }
 
     /// `get_catalogue`

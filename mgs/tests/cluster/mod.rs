@@ -14,6 +14,7 @@ use lustre_api::device::{Device, FormattedAs};
 use lustre_api::filesystem::{FilesystemPath, FilesystemSpec};
 use lustre_api::job::{FormatResult, Job, JobId, JobPath, JobState, Progress, WaitQuery};
 use lustre_api::node::{Announcement, NodePath};
+use lustre_api::node_param::{NodeParam, NodeParamSet, NodeParams, NodeParamsSet, ReadNodeParams, SetNodeParams};
 use lustre_api::target::{EnsureTarget, Target, TargetSpec};
 use lustre_api::{Problem, Time, WriteQuery, Written};
 use lustre_mgs::agents::{AgentError, Agents};
@@ -42,6 +43,47 @@ struct Inner {
     /// Jobs wait for [`Nodes::finish`] instead of being done at once.
     is_slow: bool,
     refusal: Option<Problem>,
+    /// Tunables, by the agent's URL.
+    params: BTreeMap<String, NodeTunables>,
+    /// How long an agent takes to read tunables.
+    answers_after: Duration,
+}
+
+/// The tunables of a node.
+#[derive(Default)]
+pub struct NodeTunables {
+    pub values: BTreeMap<String, String>,
+    /// Values that the node refuses.
+    pub refuses: Vec<String>,
+    pub boot_id: String,
+}
+
+impl NodeTunables {
+    fn find(&self, pattern: &str) -> Vec<NodeParam> {
+        let is_it = |(name, _): &(&String, &String)| lustre_plan::catalogue::stands_for(pattern, name);
+        let found = self.values.iter().filter(is_it);
+        let show = |(name, value): (&String, &String)| NodeParam {
+            name: name.clone(),
+            value: Some(value.clone()),
+            is_writable: true,
+            error: None,
+        };
+        found.map(show).collect()
+    }
+
+    fn set(&mut self, pattern: &str, value: &str) -> Vec<NodeParamSet> {
+        let is_refused = self.refuses.iter().any(|refused| refused == value);
+        let found = self.values.iter_mut().filter(|(name, _)| lustre_plan::catalogue::stands_for(pattern, name));
+        let set = found.map(|(name, there)| {
+            let before = Some(there.clone());
+            let error = is_refused.then(|| "the node refuses the value: invalid argument".to_owned());
+            if error.is_none() {
+                *there = value.to_owned();
+            }
+            NodeParamSet { name: name.clone(), before, after: Some(there.clone()), error }
+        });
+        set.collect()
+    }
 }
 
 impl Nodes {
@@ -49,6 +91,15 @@ impl Nodes {
         let result = f(&mut self.inner.lock().unwrap());
         self.changed.send_modify(|count| *count += 1);
         result
+    }
+
+    /// Looks at, or changes, a node's tunables.
+    pub fn tunables<T>(&self, url: &str, f: impl FnOnce(&mut NodeTunables) -> T) -> T {
+        self.with(|inner| f(inner.params.entry(url.to_owned()).or_default()))
+    }
+
+    pub fn answer_after(&self, time: Duration) {
+        self.with(|inner| inner.answers_after = time);
     }
 
     pub fn set_down(&self, is_down: bool) {
@@ -151,6 +202,29 @@ fn unknown(id: &JobId) -> Problem {
 }
 
 impl Agents for Nodes {
+    fn read_params<'a>(&'a self, url: &'a str, wanted: &'a ReadNodeParams) -> Answer<'a, NodeParams> {
+        let slowness = self.inner.lock().unwrap().answers_after;
+        let answer = self.answer(|inner| {
+            let params = inner.params.entry(url.to_owned()).or_default();
+            let found = wanted.patterns.iter().map(|pattern| params.find(pattern)).collect();
+            let boot_id = params.boot_id.clone();
+            Ok(NodeParams { found, files: vec![], boot_id, at: Time::from_unix_ms(0) })
+        });
+        async move {
+            tokio::time::sleep(slowness).await;
+            answer.await
+        }
+        .boxed()
+    }
+
+    fn set_params<'a>(&'a self, url: &'a str, wanted: &'a SetNodeParams) -> Answer<'a, NodeParamsSet> {
+        self.answer(|inner| {
+            let params = inner.params.entry(url.to_owned()).or_default();
+            let set = wanted.settings.iter().map(|setting| params.set(&setting.pattern, &setting.value)).collect();
+            Ok(NodeParamsSet { set, boot_id: params.boot_id.clone() })
+        })
+    }
+
     fn inventory<'a>(&'a self, _url: &'a str) -> Answer<'a, Inventory> {
         self.answer(|_| Ok(Inventory { info: info("oss1"), devices: vec![], at: Time::from_unix_ms(0) }))
     }

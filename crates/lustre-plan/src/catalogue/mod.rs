@@ -169,6 +169,19 @@ pub fn agreement(name: &str, wanted: &str, printed: &str) -> Agreement {
     }
 }
 
+/// What to set for a node to print again what it prints; none where that can't be told.
+pub fn settable(name: &str, printed: &str) -> Option<String> {
+    match KNOWN.find(name) {
+        Some(known) => value::settable(known, printed),
+        None => Some(printed.trim().to_owned()).filter(|text| !text.is_empty() && !text.contains('\n')),
+    }
+}
+
+/// Whether a name with stars stands for a tunable of a node.
+pub fn stands_for(pattern: &str, name: &str) -> bool {
+    pattern::glob(pattern, name)
+}
+
 fn short(value: &str) -> String {
     if value.chars().count() <= 60 { value.to_owned() } else { value.chars().take(60).chain(['…']).collect() }
 }

@@ -204,3 +204,20 @@ fn every_recorded_value_parses_and_agrees_with_itself() {
         }
     }
 }
+
+#[test]
+fn what_a_node_prints_can_be_put_back() {
+    for (name, printed, expected) in [
+        ("lod.*.qos_prio_free", "90%", Some("90")),
+        ("osc.*.checksum_type", "adler [t10ip4K] ", Some("t10ip4K")),
+        ("llite.*.max_cached_mb", "\nusers: 6\nmax_cached_mb: 730\n", Some("730")),
+        ("obdfilter.*.brw_size", "4", Some("4")),
+        ("osd-ldiskfs.*.pdo", "ON", Some("1")),
+        ("mdd.*.changelog_mask", "MARK HSM ", Some("HSM MARK")),
+        ("ost.OSS.*.nrs_delay_min", "", None),
+        ("mdt.*.evict_client", "x", None),
+        ("made.up", "5\n", Some("5")),
+    ] {
+        assert_eq!(settable(name, printed).as_deref(), expected, "{name}");
+    }
+}

@@ -275,3 +275,23 @@ pub(crate) fn agreement(known: &Known, wanted: &str, printed: &str) -> Agreement
         (wanted, printed) => same(wanted == printed),
     }
 }
+
+/// What to set for a node to print this again; none where that can't be told.
+pub(crate) fn settable(known: &Known, printed: &str) -> Option<String> {
+    if matches!(known.kind, Kind::Command(_)) {
+        return None;
+    }
+    match (read(known, printed, Side::Printed).ok()?, &known.kind) {
+        (Meaning::Int(number), _) => Some(number.to_string()),
+        (Meaning::Bytes(bytes), Kind::Size { bare, .. }) => Some((bytes / bare).to_string()),
+        (Meaning::Bytes(number) | Meaning::Pages(number) | Meaning::Millis(number), _) => Some(number.to_string()),
+        (Meaning::Percent(number), _) => Some(format!("{number}%")),
+        (Meaning::Bool(is_on), _) => Some(u8::from(is_on).to_string()),
+        (Meaning::Word(word), _) => Some(word),
+        (Meaning::Set(words), Kind::List { separator, .. }) => {
+            Some(words.into_iter().collect::<Vec<_>>().join(&separator.to_string())).filter(|text| !text.is_empty())
+        }
+        (Meaning::Text(text), _) if !text.is_empty() && !text.contains('\n') => Some(text),
+        _ => None,
+    }
+}

@@ -17,6 +17,7 @@ pub mod reserve;
 mod rules;
 pub mod target;
 pub mod target_reg;
+pub mod temporary;
 
 use lustre_api::{Problem, Time, Written};
 use lustre_types::NidList;
