@@ -93,11 +93,9 @@ impl Inner {
             return Ok(());
         }
         let _turn = lnet.dials.acquire().await.expect("the semaphore is never closed");
-        peer.links().is_dialling = true;
-        let result = first_connection(lnet, &peer).await;
-        peer.links().is_dialling = false;
-        lnet.forget_unconnected(&peer);
-        result?;
+        let dialling = Dialling::begin(lnet, &peer);
+        first_connection(lnet, &peer).await?;
+        drop(dialling);
         tokio::spawn(bulk_connections(Arc::clone(lnet), Arc::clone(&peer)));
         Ok(())
     }
@@ -105,6 +103,26 @@ impl Inner {
     fn address_of(&self, nid: &WireNid) -> Result<SocketAddr, DialError> {
         let known = self.known_addresses.read().expect("no code panics under this lock").get(nid).copied();
         known.or_else(|| Some(SocketAddr::new(nid.ip()?, self.config.port))).ok_or(DialError::NoAddress)
+    }
+}
+
+/// Marks a peer as being dialled, until dropped: also when whoever wanted it loses patience.
+struct Dialling<'a> {
+    lnet: &'a Inner,
+    peer: &'a Arc<Peer>,
+}
+
+impl<'a> Dialling<'a> {
+    fn begin(lnet: &'a Inner, peer: &'a Arc<Peer>) -> Self {
+        peer.links().is_dialling = true;
+        Self { lnet, peer }
+    }
+}
+
+impl Drop for Dialling<'_> {
+    fn drop(&mut self) {
+        self.peer.links().is_dialling = false;
+        self.lnet.forget_unconnected(self.peer);
     }
 }
 

@@ -29,6 +29,9 @@ use tokio::{
 /// Bytes of the read buffer that a thread has.
 const BUFFER: usize = 64 << 10;
 
+/// Bytes of an unfinished frame that is no larger than a request to an MGS may be.
+const SMALL: usize = 8 << 10;
+
 thread_local! {
     static SHARED: RefCell<Box<[u8]>> = RefCell::new(vec![0; BUFFER].into_boxed_slice());
 }
@@ -110,7 +113,9 @@ impl Reader {
             }
             false => {}
         }
+        // Large ones go first: a request cut in two by the network must not suffer from what others send.
         let limit = lnet.config.limits.unfinished;
+        let limit = if self.unfinished.len() <= SMALL { limit.saturating_mul(2) } else { limit };
         if total > limit && !self.unfinished.is_empty() { Err(Refusal::Unfinished(limit)) } else { Ok(()) }
     }
 

@@ -286,6 +286,22 @@ async fn two_nodes_that_dial_each_other_at_once_both_get_through() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_dial_that_nobody_waits_for_any_more_leaves_the_peer_free_to_dial() {
+    // It accepts in the kernel, and never answers the handshake.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let higher = server(&["10.9.0.9@tcp"]).await;
+    higher.set_address(&nid("10.9.0.3@tcp"), silent.local_addr().unwrap());
+    let asked = nid("10.9.0.3@tcp");
+    let given_up = tokio::time::timeout(Duration::from_millis(200), higher.ping(&asked, PATIENCE)).await;
+    assert!(given_up.is_err());
+    // While it is dialled, the lower NID would lose the race.
+    let lower = client("10.9.0.3@tcp", &higher).await;
+    let start = Instant::now();
+    lower.ping(&nid("10.9.0.9@tcp"), PATIENCE).await.unwrap();
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_without_tcp_nids_does_not_start() {
     assert!(matches!(Lnet::start(Config::new(vec![])).await, Err(StartError::NoNid)));
     let o2ib = Lnet::start(Config::new(vec![nid("10.0.0.1@o2ib")])).await.err().unwrap();

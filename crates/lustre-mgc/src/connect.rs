@@ -101,7 +101,10 @@ impl Shared {
         let from = self.lnet.nid_towards(&to.nid).map_err(Attempt::retry)?;
         // As kernels do: a node introduces itself before its first request.
         let within = self.config.attempt.min(ATTEMPT);
-        self.lnet.discover(nid, within).await.map_err(Attempt::retry)?;
+        // A host that doesn't answer at all must not take the time that its partner needs.
+        let slow = |_| Attempt::Retry(Some(SendError::Lost { nid: to.nid, lost: lnet::Lost::TimedOut }));
+        let discovered = tokio::time::timeout(2 * within, self.lnet.discover(nid, within)).await;
+        discovered.map_err(slow)?.map_err(Attempt::retry)?;
         let body = Body {
             handle,
             conn_cnt,
