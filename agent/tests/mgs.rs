@@ -48,6 +48,7 @@ async fn info(_: Arc<Mgs>, _: Call<GetMgs>) -> Result<MgsInfo, Problem> {
         capabilities: Vec::new(),
         store: "memory".into(),
         revision: 7,
+        epoch: 0,
         store_error: None,
     })
 }

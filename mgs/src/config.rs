@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use lustre_mgs::net;
 use lustre_mgs_store::EtcdUrl;
 use lustre_types::NidList;
@@ -15,7 +15,13 @@ use lustre_types::NidList;
 pub(crate) struct Config {
     /// Where the state is kept: a file, `etcd://host:port[,host:port]/prefix` for several MGSs at once, or `memory:` to keep
     /// nothing.
-    #[arg(long, env = "LUSTRE_MGS_STORE", default_value = "/var/lib/lustre-mgs/mgs.redb", value_name = "STORE")]
+    #[arg(
+        long,
+        env = "LUSTRE_MGS_STORE",
+        default_value = "/var/lib/lustre-mgs/mgs.redb",
+        value_name = "STORE",
+        global = true
+    )]
     pub(crate) store: StoreUrl,
     /// The UUID that the MGS in the store must have; it does not start with another one, nor with an empty store. Guards
     /// against a wrong file or prefix.
@@ -57,6 +63,19 @@ pub(crate) struct Config {
     /// How it is logged, to standard error.
     #[arg(long, env = "LUSTRE_MGS_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
+    /// Something else than serving.
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// What to do instead of serving.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Makes the store given by --store of a backup that `mgsctl backup` took; there must be nothing there yet.
+    Restore {
+        /// The backup.
+        file: PathBuf,
+    },
 }
 
 impl Config {

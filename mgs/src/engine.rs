@@ -124,6 +124,11 @@ impl Engine {
         &*self.store
     }
 
+    /// The store, for what outlives a request.
+    pub fn shared_store(&self) -> Arc<dyn Store> {
+        self.store.clone()
+    }
+
     /// Lets go of everybody who waits for news: the daemon is about to end.
     pub fn stop(&self) {
         self.stopping.send_replace(true);

@@ -12,5 +12,6 @@ pub mod jobs;
 pub mod liveness;
 pub mod net;
 pub mod proof;
+pub mod restore;
 pub mod server;
 pub mod temporary;

@@ -3,18 +3,19 @@
 mod config;
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
-use config::{Config, LogFormat, StoreUrl};
+use config::{Command, Config, LogFormat, StoreUrl};
 use lustre_mgs::agents::RestAgents;
 use lustre_mgs::api::Api;
 use lustre_mgs::engine::{self, Engine};
 use lustre_mgs::jobs::{Runner, progress::Board};
 use lustre_mgs::net::{self, Nodes};
-use lustre_mgs::{compaction, expiry, freshness, server, temporary};
+use lustre_mgs::{compaction, expiry, freshness, restore, server, temporary};
 use lustre_mgs_core::Env;
 use lustre_mgs_store::{EtcdStore, MemoryStore, RedbStore, Store};
 use rest::Listener;
@@ -42,6 +43,9 @@ fn main() -> ExitCode {
 }
 
 async fn run(config: Config) -> anyhow::Result<()> {
+    if let Some(Command::Restore { file }) = &config.command {
+        return restore(file, &config.store).await;
+    }
     // First: who sees that it listens may tell it to end.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let (store, kind): (Arc<dyn Store>, _) = match &config.store {
@@ -121,6 +125,17 @@ async fn run(config: Config) -> anyhow::Result<()> {
     follower.abort();
     info!("stopped");
     outcome
+}
+
+async fn restore(file: &Path, target: &StoreUrl) -> anyhow::Result<()> {
+    let (restored, store): (_, Arc<dyn Store>) = match target {
+        StoreUrl::Memory => anyhow::bail!("a store in memory ends with this program; restore into a file or an etcd"),
+        StoreUrl::Redb(path) => (RedbStore::restore(file, path).await?, Arc::new(RedbStore::open(path)?)),
+        StoreUrl::Etcd(url) => (EtcdStore::restore(file, url).await?, Arc::new(EtcdStore::open(url).await?)),
+    };
+    let epoch = restore::finish(store, &restored).await?;
+    let _ = writeln!(std::io::stdout(), "restored revision {} as epoch {epoch}", restored.revision);
+    Ok(())
 }
 
 fn start_log(config: &Config) {

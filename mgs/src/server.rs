@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures::StreamExt;
+use lustre_api::backup::{BackupLine, TakeBackup};
 use lustre_api::event::{GetHistory, StreamEvents};
 use lustre_api::export::{GetLnet, ListExports};
 use lustre_api::filesystem::{DeleteFilesystem, GetFilesystem, ListFilesystems, PutFilesystem};
@@ -116,11 +117,16 @@ pub fn server(api: Arc<Api>) -> Server<Api> {
         .route::<PostPlan, _, _>(|api, call| async move { api.plan(&call.body).await })
         .route::<GetHistory, _, _>(|api, call| async move { api.get_history(&call.query).await })
         .stream::<StreamEvents, _, _>(events)
+        .stream::<TakeBackup, _, _>(backup)
 }
 
 async fn events(api: Arc<Api>, call: Call<StreamEvents>) -> Result<rest::Events<lustre_api::event::Event>, Problem> {
     let events = api.stream_events(&call.query).await?;
     Ok(events.map(|event| event.map(|event| (event.revision.to_string(), event))).boxed())
+}
+
+async fn backup(api: Arc<Api>, _: Call<TakeBackup>) -> Result<rest::Events<BackupLine>, Problem> {
+    Ok(api.take_backup().map(|line| line.map(|line| (String::new(), line))).boxed())
 }
 
 /// Who is kept in the history.

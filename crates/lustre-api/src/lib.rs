@@ -10,6 +10,7 @@
 
 pub mod agent;
 pub mod attributes;
+pub mod backup;
 pub mod device;
 mod endpoint;
 pub mod event;

@@ -26,6 +26,10 @@ pub struct MgsInfo {
     pub store: String,
     /// The store's current revision.
     pub revision: u64,
+    /// How often this MGS was restored from a backup. When it has grown, revisions from before may mean something else: read
+    /// everything again.
+    #[serde(default)]
+    pub epoch: u64,
     /// Why the store takes no changes, where its disk failed; reading goes on. Restart the MGS once the disk is well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store_error: Option<String>,

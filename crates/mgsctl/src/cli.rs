@@ -66,6 +66,11 @@ pub(crate) enum Command {
     History(HistoryArgs),
     /// Shows changes as they happen.
     Events(EventsArgs),
+    /// Writes everything that the MGS knows into a file, while it runs; `lustre-mgs restore` makes a store of it.
+    Backup {
+        /// The file; replaced when the backup is complete.
+        file: PathBuf,
+    },
     /// Shows what would have to change for things to be as a file says. Changes nothing.
     Plan(PlanArgs),
     /// Makes things as a file says, after showing the plan and asking.

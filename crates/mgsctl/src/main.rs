@@ -1,5 +1,6 @@
 //! `mgsctl`: the MGS's command line for people. What it shows is what the API says; `-o json` is the API's answer itself.
 
+mod backup;
 mod cli;
 mod export;
 mod filesystem;
@@ -71,6 +72,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Job(command) => job::run(context, command).await,
         Command::History(args) => history::list(context, args).await,
         Command::Events(args) => history::events(context, args).await,
+        Command::Backup { file } => backup::take(context, &file).await,
         Command::Plan(args) => plan::plan(context, &args.file).await,
         Command::Apply(args) => plan::apply(context, &args).await,
     }

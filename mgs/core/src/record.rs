@@ -61,6 +61,13 @@ pub struct MgsRecord {
     pub uuid: String,
     /// When the store was made.
     pub created: Time,
+    /// How often it was restored from a backup.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub epoch: u64,
+}
+
+fn is_zero(epoch: &u64) -> bool {
+    *epoch == 0
 }
 
 /// A target.

@@ -34,6 +34,7 @@ pub fn mgs(state: &State, env: &Env) -> MgsInfo {
         capabilities: env.capabilities.clone(),
         store: env.store.clone(),
         revision: state.revision,
+        epoch: state.mgs.as_ref().map_or(0, |mgs| mgs.value.epoch),
         store_error: None,
     }
 }

@@ -54,6 +54,13 @@ impl Api {
     /// `stream_events`: from a revision long past, or from now.
     pub async fn stream_events(self: Arc<Self>, query: &EventQuery) -> Result<EventStream, Problem> {
         let after = query.after.unwrap_or_else(|| self.engine.store().head());
+        // After a restore the newest revision may be older than what the caller has seen: it would wait for ever.
+        let head = self.engine.store().head();
+        if after > head {
+            return Err(Problem::invalid(format!("revision {after} does not exist here, the newest is {head}"))
+                .remedy("was this MGS restored from a backup? read a snapshot and follow from its revision")
+                .attribute("after"));
+        }
         let watch = self.engine.store().watch(after + 1).await.map_err(|err| match err {
             StoreError::Compacted { compacted, .. } => {
                 Problem::invalid(format!("the history begins after revision {compacted}; {after} is no longer kept"))

@@ -1,5 +1,6 @@
 //! What the API does, one file per subject; how it is spoken is in [`crate::server`].
 
+mod backup;
 mod events;
 mod exports;
 mod filesystems;
@@ -23,6 +24,7 @@ use crate::jobs::progress::Board;
 use crate::liveness::Liveness;
 use crate::net::Nodes;
 
+pub use backup::BackupStream;
 pub use events::EventStream;
 
 /// Everything that requests are answered from.

@@ -10,7 +10,7 @@ pub fn init(state: &State, req: &Request<'_>) -> Decision<()> {
     if state.mgs.is_some() {
         return Decision { compare: Vec::new(), changes: Vec::new(), what: String::new(), reply: () };
     }
-    let record = MgsRecord { uuid: uuid_v4(req.seed), created: req.now };
+    let record = MgsRecord { uuid: uuid_v4(req.seed), created: req.now, epoch: 0 };
     Decision {
         compare: vec![absent(Key::Mgs)],
         changes: vec![put(Key::Mgs, Record::Mgs(record))],

@@ -1,0 +1,72 @@
+//! Backups of a running daemon, restored into the other kind of store.
+
+// A panic is how a test reports.
+#![allow(clippy::unwrap_used)]
+
+mod process;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use lustre_api::backup::TakeBackup;
+use lustre_api::event::{EventQuery, StreamEvents};
+use lustre_api::filesystem::{FilesystemPath, FilesystemSpec, ListFilesystems, PutFilesystem};
+use lustre_api::mgs::GetMgs;
+use lustre_api::{Nothing, PageQuery, WriteQuery};
+use process::Daemon;
+use rest::Client;
+use testkit::Etcd;
+
+async fn put(client: &Client, name: &str) -> u64 {
+    let spec = FilesystemSpec { name: name.parse().unwrap(), description: None };
+    let path = FilesystemPath { fsname: name.parse().unwrap() };
+    client.call::<PutFilesystem>(&path, &WriteQuery::default(), &spec).await.unwrap().revision
+}
+
+async fn names(client: &Client) -> Vec<String> {
+    let page = client.call::<ListFilesystems>(&Nothing {}, &PageQuery::default(), &Nothing {}).await.unwrap();
+    page.items.iter().map(|fs| fs.spec.name.to_string()).collect()
+}
+
+async fn save(client: &Client, file: &Path) {
+    let mut lines = client.stream::<TakeBackup>(&Nothing {}, &Nothing {}).await.unwrap();
+    let mut text = String::new();
+    while let Some((_, line)) = lines.next().await.unwrap() {
+        text.push_str(&(line.line + "\n"));
+    }
+    std::fs::write(file, text).unwrap();
+}
+
+fn restore(file: &Path, store: &str) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_lustre-mgs")).arg("restore").arg(file).args(["--store", store]).output().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_of_a_running_mgs_becomes_the_same_mgs_on_etcd_with_a_new_epoch() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("backup");
+    let old = Daemon::start(&directory.path().join("mgs.redb"));
+    put(&old.client(), "scratch").await;
+    put(&old.client(), "home").await;
+    save(&old.client(), &file).await;
+    let after_the_backup = put(&old.client(), "lost").await;
+    let before = old.client().call::<GetMgs>(&Nothing {}, &Nothing {}, &Nothing {}).await.unwrap();
+    old.kill();
+
+    let etcd = Etcd::start().unwrap();
+    let url = etcd.url("lmgs/restored");
+    let output = restore(&file, &url);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let new = Daemon::start(Path::new(&url));
+    let client = new.client();
+    assert_eq!(names(&client).await, ["home", "scratch"]);
+    let after = client.call::<GetMgs>(&Nothing {}, &Nothing {}, &Nothing {}).await.unwrap();
+    assert_eq!((after.uuid.as_str(), after.epoch), (before.uuid.as_str(), before.epoch + 1));
+    // Who has seen what the backup did not have is told to read again, not left waiting.
+    let query = EventQuery { after: Some(after_the_backup + 10) };
+    let refused = client.stream::<StreamEvents>(&Nothing {}, &query).await.err().unwrap().to_string();
+    assert!(refused.contains("does not exist"), "{refused}");
+    let again = restore(&file, &url);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("something below it already"));
+}
