@@ -1,6 +1,7 @@
 //! One established connection: what waits to be written, and its end.
 
 use crate::{message::Payload, peer::Peer};
+use bytes::Bytes;
 use futures::task::AtomicWaker;
 use lustre_wire::lnet::{ConnType, HelloVersion, NidForm};
 use std::{
@@ -15,24 +16,40 @@ use std::{
 };
 use tokio::net::{TcpStream, tcp::OwnedWriteHalf};
 
-/// Slices of one system call; a reply is two or three.
+/// Slices of one system call; a reply is one or two.
 const SLICES: usize = 48;
 
-/// A frame on its way: header bytes, then payload.
+/// Payload of its own from which on a frame takes it over instead of copying it behind its header.
+const LARGE: usize = 16 << 10;
+/// Frames that the queue of an idle connection has room for.
+const IDLE_ROOM: usize = 4;
+
+/// A frame on its way: bytes of its own, then bytes that others share.
 #[derive(Debug)]
 pub(crate) struct Frame {
-    pub(crate) head: Vec<u8>,
-    pub(crate) payload: Payload,
+    own: Vec<u8>,
+    shared: Bytes,
 }
 
 impl Frame {
+    /// A frame of these header bytes and this payload.
+    pub(crate) fn new(mut head: Vec<u8>, payload: Payload) -> Self {
+        let Payload { own, shared } = payload;
+        if own.len() >= LARGE && shared.is_empty() {
+            return Self { own: head, shared: own.into() };
+        }
+        // One slice less for each system call to look at.
+        head.extend_from_slice(&own);
+        Self { own: head, shared }
+    }
+
     pub(crate) fn len(&self) -> usize {
-        self.head.len() + self.payload.len()
+        self.own.len() + self.shared.len()
     }
 
     /// The parts that are left after `skip` bytes.
     fn slices(&self, mut skip: usize) -> impl Iterator<Item = &[u8]> {
-        [&self.head[..], &self.payload.own, &self.payload.shared].into_iter().filter_map(move |part| {
+        [&self.own[..], &self.shared].into_iter().filter_map(move |part| {
             let cut = skip.min(part.len());
             skip -= cut;
             Some(&part[cut..]).filter(|left| !left.is_empty())
@@ -160,8 +177,10 @@ impl Conn {
                 }
             }
         }
-        // An idle connection keeps no buffer.
-        queue.frames = VecDeque::new();
+        // An idle connection keeps next to nothing.
+        if queue.frames.capacity() > IDLE_ROOM {
+            queue.frames = VecDeque::new();
+        }
         self.is_blocked.store(false, Ordering::Release);
         self.blocked_since.store(0, Ordering::Relaxed);
     }
@@ -237,11 +256,10 @@ impl Conn {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
 
     fn frame(head: &str, own: &str, shared: &'static str) -> Frame {
         let payload = Payload { own: own.into(), shared: Bytes::from_static(shared.as_bytes()) };
-        Frame { head: head.into(), payload }
+        Frame::new(head.into(), payload)
     }
 
     #[test]

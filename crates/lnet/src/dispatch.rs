@@ -19,12 +19,14 @@ pub struct Outbox<'a> {
     lnet: &'a Arc<Inner>,
     /// The peer whose message is being handled, and who sent it: answers go back the way it came.
     current: Option<(&'a Arc<Peer>, WireNid)>,
-    touched: Vec<Arc<Conn>>,
+    /// Connections with something to write; mostly one, for which nothing is allocated.
+    touched: Option<Arc<Conn>>,
+    touched_too: Vec<Arc<Conn>>,
 }
 
 impl<'a> Outbox<'a> {
     pub(crate) fn new(lnet: &'a Arc<Inner>, peer: Option<&'a Arc<Peer>>) -> Self {
-        Self { lnet, current: peer.map(|peer| (peer, peer.key.remote)), touched: Vec::new() }
+        Self { lnet, current: peer.map(|peer| (peer, peer.key.remote)), touched: None, touched_too: Vec::new() }
     }
 
     /// Sends a PUT that wants no ACK.
@@ -86,14 +88,17 @@ impl<'a> Outbox<'a> {
     }
 
     fn touch(&mut self, conn: Arc<Conn>) {
-        if !self.touched.iter().any(|touched| Arc::ptr_eq(touched, &conn)) {
-            self.touched.push(conn);
+        match &self.touched {
+            None => self.touched = Some(conn),
+            Some(first) if Arc::ptr_eq(first, &conn) => {}
+            Some(_) if self.touched_too.iter().any(|touched| Arc::ptr_eq(touched, &conn)) => {}
+            Some(_) => self.touched_too.push(conn),
         }
     }
 
     /// Writes what was collected.
     pub(crate) fn flush(&mut self, now: u64) {
-        for conn in self.touched.drain(..) {
+        for conn in self.touched.take().into_iter().chain(self.touched_too.drain(..)) {
             conn.flush(now);
         }
     }
@@ -124,10 +129,10 @@ impl Inner {
         };
         let header =
             Header { dest_nid: to.nid, src_nid: from, dest_pid: to.pid, src_pid: PID_LUSTRE, payload_length, body };
-        let mut head = Vec::with_capacity(FrameHeader::LEN + Header::len(conn.form()));
+        let mut head = Vec::with_capacity(FrameHeader::LEN + Header::len(conn.form()) + payload.own.len());
         FrameHeader::PLAIN.encode(&mut head);
         header.encode(&mut head, conn.form());
-        self.push_frame(conn, Frame { head, payload });
+        self.push_frame(conn, Frame::new(head, payload));
     }
 
     pub(crate) fn push_frame(&self, conn: &Conn, frame: Frame) {

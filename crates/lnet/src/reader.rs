@@ -83,92 +83,43 @@ impl Reader {
 
     /// Handles what `bytes` adds to the frame that has begun.
     fn take(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
-        let now = self.lnet.now_ms();
-        self.conn.read_at.store(now, Ordering::Relaxed);
-        let peer = Arc::clone(&self.conn.peer);
-        let lnet = Arc::clone(&self.lnet);
-        let mut out = Outbox::new(&lnet, Some(&peer));
-        let taken = if self.unfinished.is_empty() {
-            self.frames(bytes, &mut out).inspect(|taken| self.unfinished.extend_from_slice(&bytes[taken.bytes..]))
+        // Borrowed, not cloned: counting references to what all threads share would have them wait for each other.
+        let Self { lnet, conn, unfinished, is_held, .. } = self;
+        let now = lnet.now_ms();
+        conn.read_at.store(now, Ordering::Relaxed);
+        let mut out = Outbox::new(lnet, Some(&conn.peer));
+        let taken = if unfinished.is_empty() {
+            let taken = frames(lnet, conn, bytes, &mut out);
+            taken.inspect(|taken| unfinished.extend_from_slice(&bytes[taken.bytes..]))
         } else {
-            let mut whole = std::mem::take(&mut self.unfinished);
+            let mut whole = std::mem::take(unfinished);
             lnet.unfinished.fetch_sub(whole.len(), Ordering::Relaxed);
             whole.extend_from_slice(bytes);
-            let taken = self.frames(&whole, &mut out);
+            let taken = frames(lnet, conn, &whole, &mut out);
             if let Ok(taken) = &taken {
                 whole.drain(..taken.bytes);
                 // An idle connection keeps no buffer.
-                self.unfinished = if whole.is_empty() { Vec::new() } else { whole };
+                *unfinished = if whole.is_empty() { Vec::new() } else { whole };
             }
             taken
         };
         out.flush(now);
         let taken = taken?;
-        let total = lnet.unfinished.fetch_add(self.unfinished.len(), Ordering::Relaxed) + self.unfinished.len();
-        self.is_held = taken.is_held;
-        match self.unfinished.is_empty() || self.is_held {
-            true => self.conn.unfinished_since.store(0, Ordering::Relaxed),
-            false if taken.bytes > 0 || self.conn.unfinished_since.load(Ordering::Relaxed) == 0 => {
-                self.conn.unfinished_since.store(now, Ordering::Relaxed);
-            }
-            false => {}
+        *is_held = taken.is_held;
+        if unfinished.is_empty() {
+            conn.unfinished_since.store(0, Ordering::Relaxed);
+            return Ok(());
+        }
+        let total = lnet.unfinished.fetch_add(unfinished.len(), Ordering::Relaxed) + unfinished.len();
+        if taken.is_held {
+            conn.unfinished_since.store(0, Ordering::Relaxed);
+        } else if taken.bytes > 0 || conn.unfinished_since.load(Ordering::Relaxed) == 0 {
+            conn.unfinished_since.store(now, Ordering::Relaxed);
         }
         // Large ones go first: a request cut in two by the network must not suffer from what others send.
         let limit = lnet.config.limits.unfinished;
-        let limit = if self.unfinished.len() <= SMALL { limit.saturating_mul(2) } else { limit };
-        if total > limit && !self.unfinished.is_empty() { Err(Refusal::Unfinished(limit)) } else { Ok(()) }
-    }
-
-    /// Handles the whole frames at the front of `bytes`, until too much waits for the peer.
-    fn frames(&self, bytes: &[u8], out: &mut Outbox<'_>) -> Result<Taken, Refusal> {
-        let form = self.conn.form();
-        let mut taken = 0;
-        loop {
-            let rest = &bytes[taken..];
-            let is_held = self.conn.peer.is_congested();
-            if rest.len() < FrameHeader::LEN || is_held {
-                return Ok(Taken { bytes: taken, is_held });
-            }
-            let mut fields = Fields::new("frame", rest);
-            let frame = FrameHeader::decode(&mut fields)?;
-            if frame.kind == FrameKind::Noop {
-                // Keepalives need no answer, and this side never asks for the acknowledgements that others carry.
-                taken += FrameHeader::LEN;
-                self.lnet.counters.frame_in(FrameHeader::LEN);
-                continue;
-            }
-            let head_len = FrameHeader::LEN + Header::len(form);
-            if rest.len() < head_len {
-                return Ok(Taken { bytes: taken, is_held: false });
-            }
-            let header = Header::decode(&mut fields, form)?;
-            if !self.conn.takes_any_target && !self.lnet.nids.contains(&header.dest_nid) {
-                return Err(Refusal::NotHere(header.dest_nid));
-            }
-            let frame_len = head_len + usize::try_from(header.payload_length).expect("at most 1 MiB: Header::decode");
-            let Some(whole) = rest.get(..frame_len) else { return Ok(Taken { bytes: taken, is_held: false }) };
-            if frame.csum != 0 {
-                let right = checksum(&[&whole[..4], &[0; 4], &whole[8..]]);
-                if right != frame.csum {
-                    return Err(Refusal::Checksum { found: frame.csum, right });
-                }
-            }
-            self.lnet.counters.frame_in(frame_len);
-            self.lnet.dispatch(&self.conn, &header, &whole[head_len..], out);
-            if frame.zc_request != 0 {
-                self.acknowledge(frame.zc_request);
-            }
-            taken += frame_len;
-        }
-    }
-
-    /// Hands a zero-copy cookie back, once: the kernel closes the connection at a second time.
-    fn acknowledge(&self, cookie: u64) {
-        let conn = self.conn.peer.connection_for_noop().unwrap_or_else(|| Arc::clone(&self.conn));
-        let mut head = Vec::with_capacity(FrameHeader::LEN);
-        FrameHeader::acknowledge(cookie).encode(&mut head);
-        self.lnet.push_frame(&conn, Frame { head, payload: Payload::default() });
-        conn.flush(self.lnet.now_ms());
+        let limit = if unfinished.len() <= SMALL { limit.saturating_mul(2) } else { limit };
+        if total > limit { Err(Refusal::Unfinished(limit)) } else { Ok(()) }
     }
 
     /// One read into the thread's buffer, and the handling of what came.
@@ -191,6 +142,58 @@ impl Reader {
             self.conn.close(refusal.to_string());
         }
     }
+}
+
+/// Handles the whole frames at the front of `bytes`, until too much waits for the peer.
+fn frames(lnet: &Arc<Inner>, conn: &Arc<Conn>, bytes: &[u8], out: &mut Outbox<'_>) -> Result<Taken, Refusal> {
+    let form = conn.form();
+    let mut taken = 0;
+    loop {
+        let rest = &bytes[taken..];
+        let is_held = conn.peer.is_congested();
+        if rest.len() < FrameHeader::LEN || is_held {
+            return Ok(Taken { bytes: taken, is_held });
+        }
+        let mut fields = Fields::new("frame", rest);
+        let frame = FrameHeader::decode(&mut fields)?;
+        if frame.kind == FrameKind::Noop {
+            // Keepalives need no answer, and this side never asks for the acknowledgements that others carry.
+            taken += FrameHeader::LEN;
+            lnet.counters.frame_in(FrameHeader::LEN);
+            continue;
+        }
+        let head_len = FrameHeader::LEN + Header::len(form);
+        if rest.len() < head_len {
+            return Ok(Taken { bytes: taken, is_held: false });
+        }
+        let header = Header::decode(&mut fields, form)?;
+        if !conn.takes_any_target && !lnet.nids.contains(&header.dest_nid) {
+            return Err(Refusal::NotHere(header.dest_nid));
+        }
+        let frame_len = head_len + usize::try_from(header.payload_length).expect("at most 1 MiB: Header::decode");
+        let Some(whole) = rest.get(..frame_len) else { return Ok(Taken { bytes: taken, is_held: false }) };
+        if frame.csum != 0 {
+            let right = checksum(&[&whole[..4], &[0; 4], &whole[8..]]);
+            if right != frame.csum {
+                return Err(Refusal::Checksum { found: frame.csum, right });
+            }
+        }
+        lnet.counters.frame_in(frame_len);
+        lnet.dispatch(conn, &header, &whole[head_len..], out);
+        if frame.zc_request != 0 {
+            acknowledge(lnet, conn, frame.zc_request);
+        }
+        taken += frame_len;
+    }
+}
+
+/// Hands a zero-copy cookie back, once: the kernel closes the connection at a second time.
+fn acknowledge(lnet: &Inner, conn: &Arc<Conn>, cookie: u64) {
+    let conn = conn.peer.connection_for_noop().unwrap_or_else(|| Arc::clone(conn));
+    let mut head = Vec::with_capacity(FrameHeader::LEN);
+    FrameHeader::acknowledge(cookie).encode(&mut head);
+    lnet.push_frame(&conn, Frame::new(head, Payload::default()));
+    conn.flush(lnet.now_ms());
 }
 
 impl Future for Reader {

@@ -87,7 +87,7 @@ fn look_at(lnet: &Inner, peer: &Arc<Peer>, now: u64) {
     {
         let mut head = Vec::with_capacity(FrameHeader::LEN);
         FrameHeader::KEEPALIVE.encode(&mut head);
-        lnet.push_frame(&conn, Frame { head, payload: Payload::default() });
+        lnet.push_frame(&conn, Frame::new(head, Payload::default()));
         conn.flush(now);
     }
 }
