@@ -53,27 +53,38 @@ impl Drop for Daemon {
     }
 }
 
-/// An MGS on a redb file. Its NID is `10.9.0.1@tcp`.
+/// An MGS on a redb file. Its NID is `10.9.0.1@tcp`, which nobody can reach; with LNet `127.0.0.1@tcp`.
 pub struct Mgs {
     daemon: Daemon,
     dir: Arc<TempDir>,
+    lnet: Lnet,
+}
+
+/// Whether targets are started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lnet {
+    /// No: they are on disk and in the configuration only.
+    Off,
+    /// By the userspace driver, over LNet on loopback.
+    On,
 }
 
 impl Mgs {
     /// Starts a new one, in a directory of its own.
     pub fn start() -> anyhow::Result<Self> {
-        Self::start_in(Arc::new(tempfile::tempdir()?))
+        Self::start_in(Arc::new(tempfile::tempdir()?), Lnet::Off)
     }
 
-    fn start_in(dir: Arc<TempDir>) -> anyhow::Result<Self> {
-        Ok(Self { daemon: Self::spawn(dir.path(), "127.0.0.1:0", "127.0.0.1:0")?, dir })
+    fn start_in(dir: Arc<TempDir>, lnet: Lnet) -> anyhow::Result<Self> {
+        Ok(Self { daemon: Self::spawn(dir.path(), "127.0.0.1:0", lnet, "127.0.0.1:0")?, dir, lnet })
     }
 
-    fn spawn(dir: &Path, listen: &str, lnet: &str) -> anyhow::Result<Daemon> {
+    fn spawn(dir: &Path, listen: &str, lnet: Lnet, lnet_listen: &str) -> anyhow::Result<Daemon> {
         let mut command = Command::new(crate::binary("lustre-mgs")?);
-        command.args(["--listen", listen, "--nid", "10.9.0.1@tcp", "--store"]).arg(dir.join("mgs.redb"));
+        let nid = if lnet == Lnet::On { "127.0.0.1@tcp" } else { "10.9.0.1@tcp" };
+        command.args(["--listen", listen, "--nid", nid, "--store"]).arg(dir.join("mgs.redb"));
         // Privileged ports are few, and many tests run at once.
-        command.args(["--lnet-listen", lnet, "--lnet-accept", "all"]);
+        command.args(["--lnet-listen", lnet_listen, "--lnet-accept", "all"]);
         Daemon::start(&mut command, &dir.join("mgs.log")).context("lustre-mgs")
     }
 
@@ -87,7 +98,7 @@ impl Mgs {
         let listen = self.daemon.url.trim_start_matches("http://").to_owned();
         let lnet = self.lnet()?.to_string();
         self.daemon.kill();
-        self.daemon = Self::spawn(self.dir.path(), &listen, &lnet)?;
+        self.daemon = Self::spawn(self.dir.path(), &listen, self.lnet, &lnet)?;
         Ok(())
     }
 
@@ -117,13 +128,15 @@ pub struct Agent {
     daemon: Daemon,
     dir: PathBuf,
     mgs: String,
+    started: Vec<String>,
 }
 
 impl Agent {
-    fn spawn(node: &str, dir: &Path, mgs: &str, listen: &str) -> anyhow::Result<Daemon> {
+    /// `started` is how it starts targets, and its NID.
+    fn spawn(node: &str, dir: &Path, mgs: &str, listen: &str, started: &[String]) -> anyhow::Result<Daemon> {
         std::fs::create_dir_all(dir.join("images"))?;
         let mut command = Command::new(crate::binary("lustre-agent")?);
-        command.args(["--node", node, "--listen", listen, "--mgs", mgs, "--nid", "10.9.0.2@tcp"]);
+        command.args(["--node", node, "--listen", listen, "--mgs", mgs]).args(started);
         command.arg("--state-dir").arg(dir.join("state")).arg("--image-dir").arg(dir.join("images"));
         command.arg("--socket").arg(dir.join("agent.sock"));
         Daemon::start(&mut command, &dir.join("agent.log")).with_context(|| format!("lustre-agent of {node}"))
@@ -162,7 +175,7 @@ impl Agent {
     pub fn crash_and_restart(&mut self) -> anyhow::Result<()> {
         let listen = self.daemon.url.trim_start_matches("http://").to_owned();
         self.daemon.kill();
-        self.daemon = Self::spawn(&self.node, &self.dir, &self.mgs, &listen)?;
+        self.daemon = Self::spawn(&self.node, &self.dir, &self.mgs, &listen, &self.started)?;
         Ok(())
     }
 }
@@ -179,14 +192,32 @@ pub struct Cluster {
 impl Cluster {
     /// Starts an MGS and an agent for each node, and waits until all nodes have enrolled.
     pub fn start(nodes: &[&str]) -> anyhow::Result<Self> {
+        Self::start_with(nodes, Lnet::Off)
+    }
+
+    /// As [`Cluster::start`]; the userspace driver starts targets, which register over LNet on loopback. The nodes' NIDs are
+    /// `127.0.0.2@tcp` and so on.
+    pub fn start_userspace(nodes: &[&str]) -> anyhow::Result<Self> {
+        Self::start_with(nodes, Lnet::On)
+    }
+
+    fn start_with(nodes: &[&str], lnet: Lnet) -> anyhow::Result<Self> {
         let dir = Arc::new(tempfile::tempdir()?);
-        let mgs = Mgs::start_in(Arc::clone(&dir))?;
+        let mgs = Mgs::start_in(Arc::clone(&dir), lnet)?;
         let mut agents = Vec::new();
-        for node in nodes {
+        for (at, node) in nodes.iter().enumerate() {
             let home = dir.path().join(node);
             std::fs::create_dir_all(&home)?;
-            let daemon = Agent::spawn(node, &home, mgs.endpoint(), "127.0.0.1:0")?;
-            agents.push(Agent { node: (*node).to_owned(), daemon, dir: home, mgs: mgs.endpoint().to_owned() });
+            let started: Vec<String> = match lnet {
+                Lnet::Off => ["--nid", "10.9.0.2@tcp"].map(str::to_owned).into(),
+                Lnet::On => {
+                    let (nid, port) = (format!("127.0.0.{}@tcp", at + 2), mgs.lnet()?.port().to_string());
+                    ["--nid", &nid, "--lnet-port", &port, "--start-driver", "userspace"].map(str::to_owned).into()
+                }
+            };
+            let daemon = Agent::spawn(node, &home, mgs.endpoint(), "127.0.0.1:0", &started)?;
+            let (node, mgs) = ((*node).to_owned(), mgs.endpoint().to_owned());
+            agents.push(Agent { node, daemon, dir: home, mgs, started });
         }
         let cluster = Self { mgs, agents, dir };
         cluster.wait_for("all nodes to enrol", || {

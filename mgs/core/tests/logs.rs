@@ -8,8 +8,10 @@ mod sim;
 
 use lustre_api::agent::StartDriver;
 use lustre_mgs_core::configlog::ConfigLog;
+use lustre_mgs_core::serve::RegistrationRequest;
 use lustre_mgs_core::{Change, State, decide};
 use lustre_types::SvName;
+use lustre_wire::mgs::target_flag as flag;
 use sim::Sim;
 
 /// An MGS with file system `gold` and one node for all its targets.
@@ -294,4 +296,34 @@ fn effective_sorted(log: &ConfigLog) -> String {
     let mut lines: Vec<&str> = text.lines().map(|line| line.split_once(", ").unwrap().1).collect();
     lines.sort_unstable();
     lines.join("\n")
+}
+
+#[test]
+fn a_writeconf_over_lnet_loses_no_tunable_and_no_pool() {
+    let mut sim = gold();
+    for short in ["MDT0000", "OST0000"] {
+        sim.gold(short, &[]);
+    }
+    sim.param("gold/filesystem/timeout", "40");
+    sim.param("gold/gold-OST0000/obdfilter.*.writethrough_cache_enable", "0");
+    sim.pool("gold", "p1", Some(&["gold-OST0000"]));
+    for (short, kind) in [("MDT0000", flag::MDT), ("OST0000", flag::OST)] {
+        let asked = RegistrationRequest {
+            svname: format!("gold-{short}").parse().unwrap(),
+            flags: kind | flag::WRITECONF | flag::UPDATE,
+            nids: vec!["10.9.0.7@tcp".parse().unwrap()],
+            params: vec![],
+            client: "c".into(),
+            from: (&"10.9.0.7@tcp".parse::<lustre_types::Nid>().unwrap()).into(),
+            ready: None,
+        };
+        let req = sim.env_request();
+        let decision = decide::target_reg::target_reg(&sim.state, &req, &asked).unwrap();
+        sim.commit(decision).unwrap().unwrap();
+    }
+    let client = effective(&sim, "gold-client");
+    assert!(client.contains("node: 10.9.0.7@tcp") && !client.contains("10.9.0.2"), "{client}");
+    assert!(client.contains("sys.timeout=40"), "{client}");
+    assert!(client.contains("event: add_pool, device: gold-clilov, fsname: gold, pool: p1, ost: gold-OST0000_UUID"));
+    assert!(effective(&sim, "gold-OST0000").contains("ost.writethrough_cache_enable=0"));
 }

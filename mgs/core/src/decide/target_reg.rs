@@ -121,6 +121,10 @@ fn registered(state: &State, req: &Request<'_>, asked: &RegistrationRequest) -> 
     } else if !is_virgin {
         draft.update(&info).map_err(Problem::from)?;
     }
+    if is_writeconf || matches!(first, First::New | First::Elsewhere) {
+        // Nobody has to set again what the MGS knows.
+        log::replay(state, fsname, &mut draft)?;
+    }
     let (mut compare, mut changes) = (Vec::new(), Vec::new());
     log::commit(draft, &mut compare, &mut changes);
     record_target(state, asked, record, &mut compare, &mut changes);

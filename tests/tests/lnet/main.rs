@@ -1,0 +1,8 @@
+//! The whole system over its network protocol: real daemons, targets that the userspace driver starts.
+
+// A panic is how a test reports.
+#![allow(clippy::unwrap_used)]
+
+mod capture;
+mod site;
+mod userspace;

@@ -1,0 +1,91 @@
+//! A file system on two nodes whose targets register over LNet.
+
+use std::path::PathBuf;
+
+use lustre_api::agent::{FormattedDevice, GetFormatted};
+use lustre_api::target::{EnsureTarget, PostTarget};
+use lustre_api::{Nothing, WriteQuery};
+use rest::Client;
+use serde_json::{Value, json};
+use testkit::Cluster;
+
+const MIB: u64 = 1 << 20;
+
+/// An MGS with nodes `mds1` and `oss1`, and file system `scratch` with an MDT and OSTs.
+pub(crate) struct Site {
+    pub(crate) cluster: Cluster,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Site {
+    /// Without any target.
+    pub(crate) fn start() -> Self {
+        let cluster = Cluster::start_userspace(&["mds1", "oss1"]).unwrap();
+        cluster.mgsctl(&["fs", "create", "scratch"]).unwrap();
+        Self { cluster, runtime: tokio::runtime::Runtime::new().unwrap() }
+    }
+
+    /// With MDT0000 and so many OSTs, all started.
+    pub(crate) fn with_osts(osts: usize) -> Self {
+        let site = Self::start();
+        site.ensure("mds1", "mdt", "mdt0", 300 * MIB);
+        for ost in 0..osts {
+            site.ensure("oss1", "ost", &format!("ost{ost}"), 80 * MIB);
+        }
+        site
+    }
+
+    /// Ensures a target on an image file of its node and waits until it is started. Gives the file.
+    pub(crate) fn ensure(&self, node: &str, kind: &str, image: &str, size_bytes: u64) -> PathBuf {
+        let path = self.cluster.agent(node).image(image, size_bytes).unwrap();
+        let body = json!({"target": {"kind": kind, "filesystem": "scratch", "node": node, "device": path}});
+        let body: EnsureTarget = serde_json::from_value(body).unwrap();
+        let client = Client::new(self.cluster.mgs.endpoint(), None).unwrap();
+        let query = WriteQuery::default();
+        let call = client.call::<PostTarget>(&Nothing {}, &query, &body);
+        let svname = self.runtime.block_on(call).unwrap().object.svname.to_string();
+        self.reaches(&svname, "started");
+        path
+    }
+
+    /// Waits until a target is in a state.
+    pub(crate) fn reaches(&self, svname: &str, state: &str) {
+        let what = format!("{svname} to be {state}");
+        let is_there = || {
+            let target = self.target(svname);
+            assert_ne!(target["state"], "failed", "{}", target["state_reason"]);
+            let has_job = target["job"]
+                .as_str()
+                .is_some_and(|job| self.cluster.mgsctl(&["job", "show", job]).is_ok_and(|job| job["ended"].is_null()));
+            Ok(target["state"] == state && !has_job)
+        };
+        self.cluster.wait_for(&what, is_there).unwrap();
+    }
+
+    pub(crate) fn target(&self, svname: &str) -> Value {
+        self.cluster.mgsctl(&["target", "show", svname]).unwrap()
+    }
+
+    /// What an agent says of a target.
+    pub(crate) fn on_node(&self, node: &str, svname: &str) -> FormattedDevice {
+        let client = Client::new(self.cluster.agent(node).endpoint(), None).unwrap();
+        let call = client.call::<GetFormatted>(&Nothing {}, &Nothing {}, &Nothing {});
+        let all = self.runtime.block_on(call).unwrap().targets;
+        all.into_iter().find(|target| target.formatted_as.svname.to_string() == svname).unwrap()
+    }
+
+    /// Waits until a running target has a parameter.
+    pub(crate) fn has_param(&self, node: &str, svname: &str, key: &str, value: &str) {
+        let is_set = || {
+            let running = self.on_node(node, svname).running;
+            Ok(running.is_some_and(|running| running.params.get(key).is_some_and(|found| found == value)))
+        };
+        self.cluster.wait_for(&format!("{svname} to have {key}={value}"), is_set).unwrap();
+    }
+
+    /// What `mgsctl mgs read` finds over the network.
+    pub(crate) fn read(&self) -> Value {
+        let address = format!("tcp://{}", self.cluster.mgs.lnet().unwrap());
+        self.cluster.mgsctl(&["mgs", "read", &address, "--nid", "127.0.0.9@tcp", "--fsname", "scratch"]).unwrap()
+    }
+}

@@ -1,0 +1,61 @@
+//! Targets that the userspace driver starts.
+
+use crate::site::Site;
+
+#[test]
+fn a_target_registers_over_lnet_and_says_that_it_serves_no_io() {
+    let site = Site::with_osts(1);
+    for (node, svname) in [("mds1", "scratch-MDT0000"), ("oss1", "scratch-OST0000")] {
+        let target = site.target(svname);
+        assert!(target["state_reason"].as_str().unwrap().contains("serves no file I/O"), "{target}");
+        let found = site.on_node(node, svname);
+        assert!(found.formatted_as.registered, "the label says so now");
+        assert_eq!(found.formatted_as.label, svname);
+        assert_eq!(found.formatted_as.flags & 0x40, 0, "UPDATE is done with");
+        let running = found.running.unwrap();
+        assert_eq!((running.instance, running.mgs.as_str()), (1, "127.0.0.1@tcp"));
+        assert!(running.note.contains("no file I/O"));
+    }
+    let read = site.read().to_string();
+    for name in ["scratch-MDT0000", "scratch-OST0000", "127.0.0.2@tcp", "127.0.0.3@tcp"] {
+        assert!(read.contains(name), "{name} in {read}");
+    }
+}
+
+#[test]
+fn a_started_target_follows_its_config_log() {
+    let site = Site::with_osts(1);
+    let set = |name: &str, value: &str| site.cluster.mgsctl(&["param", "set", "scratch", name, value]).unwrap();
+    set("timeout", "40");
+    site.has_param("oss1", "scratch-OST0000", "sys.timeout", "40");
+    site.has_param("mds1", "scratch-MDT0000", "sys.timeout", "40");
+    set("timeout", "50");
+    site.has_param("oss1", "scratch-OST0000", "sys.timeout", "50");
+}
+
+#[test]
+fn a_started_target_goes_on_after_a_crash_of_its_agent_and_of_the_mgs() {
+    let mut site = Site::with_osts(1);
+    site.cluster.agent_mut("oss1").crash_and_restart().unwrap();
+    let runs = |site: &Site| site.on_node("oss1", "scratch-OST0000").running.is_some();
+    site.cluster.wait_for("the target to go on", || Ok(runs(&site))).unwrap();
+    site.cluster.mgs.crash_and_restart().unwrap();
+    site.cluster.mgsctl(&["param", "set", "scratch", "timeout", "60"]).unwrap();
+    site.has_param("oss1", "scratch-OST0000", "sys.timeout", "60");
+    assert_eq!(site.target("scratch-OST0000")["state"], "started");
+}
+
+#[test]
+fn a_started_target_is_not_formatted_and_a_stopped_one_is_started_again() {
+    let site = Site::with_osts(1);
+    let device = site.on_node("oss1", "scratch-OST0000").device;
+    let inventory = site.cluster.mgsctl(&["node", "devices", "oss1"]).unwrap().to_string();
+    assert!(inventory.contains("started as scratch-OST0000 by the userspace driver"), "{inventory}");
+    site.cluster.mgsctl(&["target", "stop", "scratch-OST0000"]).unwrap();
+    site.reaches("scratch-OST0000", "stopped");
+    assert!(site.on_node("oss1", "scratch-OST0000").running.is_none());
+    site.cluster.mgsctl(&["target", "start", "scratch-OST0000"]).unwrap();
+    site.reaches("scratch-OST0000", "started");
+    let again = site.on_node("oss1", "scratch-OST0000");
+    assert_eq!((again.running.unwrap().instance, again.device), (2, device));
+}
