@@ -10,7 +10,7 @@ use lustre_api::WriteQuery;
 use lustre_api::filesystem::FilesystemSpec;
 use lustre_api::target::{Register, Reserve, TargetSpec};
 use lustre_mgs::engine::{Caller, Engine};
-use lustre_mgs_core::{Env, decide};
+use lustre_mgs_core::{Env, Request, State, decide};
 use lustre_mgs_store::{MemoryStore, Meta, Range, Store, Txn};
 use lustre_types::FsName;
 use serde_json::json;
@@ -40,7 +40,7 @@ async fn register(engine: &Engine, kind: &str, node: &str) {
         size_bytes: 1 << 30,
         nids: vec!["10.9.0.2@tcp".parse().unwrap()],
     };
-    let register = |state: &_, req: &_| decide::register::register(state, req, &svname, body.clone());
+    let register = |state: &State, req: &Request<'_>| decide::register::register(state, req, &svname, body.clone());
     engine.write(&caller, &query, register).await.unwrap();
 }
 
@@ -55,7 +55,7 @@ async fn a_store_without_config_logs_gets_them_when_it_is_opened_and_once_only()
     let store = Arc::new(MemoryStore::new());
     let (engine, _follower) = Engine::start(store.clone(), Env::default()).await.unwrap();
     let spec = FilesystemSpec { name: gold(), description: None };
-    let put = |state: &_, req: &_| decide::filesystem::put_filesystem(state, req, &gold(), spec.clone());
+    let put = |state: &State, req: &Request<'_>| decide::filesystem::put_filesystem(state, req, &gold(), spec.clone());
     engine.write(&Caller::mgs(), &WriteQuery::default(), put).await.unwrap();
     register(&engine, "mdt", "mds1").await;
     register(&engine, "ost", "oss1").await;

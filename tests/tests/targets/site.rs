@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use lustre_api::agent::{FormattedDevice, GetFormatted};
+use lustre_api::agent::{FormattedDevice, GetAgentJob, GetFormatted, PutAgentJob};
+use lustre_api::job::{JobPath, WaitQuery};
 use lustre_api::target::{EnsureTarget, PostTarget};
 use lustre_api::{Nothing, WriteQuery};
 use rest::Client;
@@ -72,6 +73,20 @@ impl Site {
         let call = client.call::<GetFormatted>(&Nothing {}, &Nothing {}, &Nothing {});
         let all = self.runtime.block_on(call).unwrap().targets;
         all.into_iter().find(|target| target.formatted_as.svname.to_string() == svname).unwrap()
+    }
+
+    /// Asks a node's agent to make another target on a device, whatever is on it. Gives why that failed.
+    pub(crate) fn format_over(&self, node: &str, svname: &str, device: &str) -> String {
+        let client = Client::new(self.cluster.agent(node).endpoint(), None).unwrap();
+        let op = json!({
+            "kind": "format", "svname": svname, "fsname": "scratch", "device": device,
+            "mgs_nids": "127.0.0.1@tcp", "allow_reformat": true,
+        });
+        let (op, path) = (serde_json::from_value(op).unwrap(), JobPath { id: "over".parse().unwrap() });
+        self.runtime.block_on(client.call::<PutAgentJob>(&path, &Nothing {}, &op)).unwrap();
+        let wait = WaitQuery { wait_s: Some(30), seen: Some(u64::MAX) };
+        let job = self.runtime.block_on(client.call::<GetAgentJob>(&path, &wait, &Nothing {})).unwrap();
+        job.message.unwrap_or_else(|| panic!("the job is {:?}", job.state))
     }
 
     /// Waits until a running target has a parameter.

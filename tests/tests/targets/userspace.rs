@@ -50,7 +50,10 @@ fn a_started_target_is_not_formatted_and_a_stopped_one_is_started_again() {
     let site = Site::with_osts(1);
     let device = site.on_node("oss1", "scratch-OST0000").device;
     let inventory = site.cluster.mgsctl(&["node", "devices", "oss1"]).unwrap().to_string();
-    assert!(inventory.contains("started as scratch-OST0000 by the userspace driver"), "{inventory}");
+    let why = "started as scratch-OST0000 by the userspace driver";
+    assert!(inventory.contains(why), "{inventory}");
+    let refused = site.format_over("oss1", "scratch-OST0005", &device);
+    assert!(refused.contains(why) && refused.contains("no option overrides this"), "{refused}");
     site.cluster.mgsctl(&["target", "stop", "scratch-OST0000"]).unwrap();
     site.reaches("scratch-OST0000", "stopped");
     assert!(site.on_node("oss1", "scratch-OST0000").running.is_none());
