@@ -44,6 +44,41 @@ async fn a_change_reaches_a_follower_and_only_the_change() -> anyhow::Result<()>
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_tunable_set_through_the_api_reaches_whoever_follows() -> anyhow::Result<()> {
+    let mgs = Mgs::start()?;
+    let server = mgc("10.9.0.2@tcp", mgs.lnet()?).await?;
+    server.register(&mdt("scratch", 0, "10.9.0.2@tcp")?).await?;
+    server.register(&ost("scratch", 0, "10.9.0.2@tcp")?).await?;
+    let client = mgc("10.9.0.3@tcp", mgs.lnet()?).await?;
+    let (changes, mut arrived) = tokio::sync::mpsc::channel(16);
+    // Which of the logs says it is the MGS's to know: a node follows all that concern it.
+    for log in ["scratch-client", "params"] {
+        let (mut follower, changes) = (client.follow(log, 0), changes.clone());
+        follower.next().await?;
+        tokio::spawn(async move {
+            while let Ok(records) = follower.next().await {
+                let text = |record: &Record| Some(record.config()?.ok()?.text(1).into_owned());
+                let texts: Vec<String> = records.iter().filter_map(text).collect();
+                if changes.send(texts).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    mgs.mgsctl(&["param", "set", "scratch", "osc.*.max_dirty_mb", "64", "--scope", "clients"])?;
+    let told = async {
+        while let Some(texts) = arrived.recv().await {
+            if texts.iter().any(|text| text.ends_with("max_dirty_mb=64")) {
+                return true;
+            }
+        }
+        false
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(30), told).await?);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn followers_that_are_gone_delay_no_registration() -> anyhow::Result<()> {
     let mgs = Mgs::start()?;
     let server = mgc("10.9.0.2@tcp", mgs.lnet()?).await?;

@@ -21,6 +21,7 @@ async fn what_is_registered_and_set_can_be_read_by_anyone_on_the_network() -> an
     let ost = lustre_mgc::Target { params, ..ost("scratch", 31, "10.9.0.2@tcp")? };
     server.register(&ost).await?;
     server.ready(&lustre_mgc::Target { instance: 3, ..ost }).await?;
+    mgs.mgsctl(&["pool", "set", "scratch", "flash", "OST001f"])?;
     let url = format!("tcp://{}@tcp:{}", mgs.lnet()?.ip(), mgs.lnet()?.port());
     // The MGS has its NID, not the address where this test reaches it.
     let (refused, text) = mgsctl(&["mgs", "ping", &url, "--nid", "10.9.0.3@tcp", "--timeout", "3"])?;
@@ -30,6 +31,7 @@ async fn what_is_registered_and_set_can_be_read_by_anyone_on_the_network() -> an
     let target = &filesystem.targets["scratch-OST001f"];
     assert_eq!(target.failover, [["10.9.0.5@tcp"]]);
     assert_eq!((target.instance, &target.running_at), (Some(3), &vec!["10.9.0.2@tcp".to_owned()]));
+    assert!(filesystem.pools["flash"].contains("scratch-OST001f"));
     let params = &filesystem.params;
     assert!(params.iter().any(|param| param.name == "osc.max_dirty_mb" && param.value == "64"), "{params:?}");
     assert_eq!(contents.nodemaps.expect("it shows nodemaps").nodemaps[&0].name, "default");
