@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use testkit::Mgs;
+use testkit::{Cluster, Mgs};
 
 use crate::site::{mdt, mgc, ost};
 
@@ -22,10 +22,6 @@ async fn what_is_registered_and_set_can_be_read_by_anyone_on_the_network() -> an
     server.register(&ost).await?;
     server.ready(&lustre_mgc::Target { instance: 3, ..ost }).await?;
     mgs.mgsctl(&["pool", "set", "scratch", "flash", "OST001f"])?;
-    let url = format!("tcp://{}@tcp:{}", mgs.lnet()?.ip(), mgs.lnet()?.port());
-    // The MGS has its NID, not the address where this test reaches it.
-    let (refused, text) = mgsctl(&["mgs", "ping", &url, "--nid", "10.9.0.3@tcp", "--timeout", "3"])?;
-    assert!(!refused && text.contains("does that node have this NID"), "{text}");
     let contents = server.contents(&["scratch".parse()?]).await?;
     let filesystem = &contents.filesystems["scratch"];
     let target = &filesystem.targets["scratch-OST001f"];
@@ -35,5 +31,41 @@ async fn what_is_registered_and_set_can_be_read_by_anyone_on_the_network() -> an
     let params = &filesystem.params;
     assert!(params.iter().any(|param| param.name == "osc.max_dirty_mb" && param.value == "64"), "{params:?}");
     assert_eq!(contents.nodemaps.expect("it shows nodemaps").nodemaps[&0].name, "default");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mgsctl_shows_what_an_mgs_has_as_table_json_and_log() -> anyhow::Result<()> {
+    let cluster = Cluster::start_userspace(&[])?;
+    let address = cluster.mgs.lnet()?;
+    let nid: lustre_types::Nid = "127.0.0.1@tcp".parse()?;
+    let lnet = lnet::Lnet::start(lnet::Config::new(vec!["127.0.0.2@tcp".parse()?])).await?;
+    lnet.set_address(&nid, address);
+    let server = lustre_mgc::Node::new(lnet).connect(lustre_mgc::Config::new(vec![nid])).await?;
+    let mdt = mdt("scratch", 0, "127.0.0.2@tcp")?;
+    server.register(&mdt).await?;
+    server.ready(&lustre_mgc::Target { instance: 4, ..mdt }).await?;
+
+    let url = format!("tcp://{address}");
+    let network = ["--nid", "127.0.0.9@tcp", "--timeout", "20"];
+    let (good, text) = mgsctl(&[&["mgs", "ping", &url], &network[..]].concat())?;
+    assert_eq!((good, text.as_str()), (true, "127.0.0.1@tcp\n"));
+    let read = [&["mgs", "read", &url, "--fsname", "scratch"], &network[..]].concat();
+    let (good, text) = mgsctl(&read)?;
+    assert!(
+        good && text.contains("scratch-MDT0000  127.0.0.2@tcp  -         127.0.0.2@tcp  4         use it"),
+        "{text}"
+    );
+    let (_, text) = mgsctl(&[&read[..], &["-o", "json"]].concat())?;
+    let contents: serde_json::Value = serde_json::from_str(&text)?;
+    assert_eq!(contents["filesystems"]["scratch"]["targets"]["scratch-MDT0000"]["instance"], 4);
+    let (good, text) = mgsctl(&[&["mgs", "log", &url, "scratch-client"], &network[..]].concat())?;
+    assert!(good && text.contains("- { index: 2, event: attach, device: scratch-clilov, type: lov"), "{text}");
+
+    let (refused, text) = mgsctl(&[&["mgs", "read", &url, "--fsname", "nofs"], &network[..]].concat())?;
+    assert!(!refused && text.contains("the MGS 127.0.0.1@tcp has no file system nofs"), "{text}");
+    let other = format!("tcp://127.0.0.1@tcp7:{}", address.port());
+    let (refused, text) = mgsctl(&["mgs", "ping", &other, "--timeout", "3"])?;
+    assert!(!refused && text.contains("does that node have this NID"), "{text}");
     Ok(())
 }
