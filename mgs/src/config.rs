@@ -57,6 +57,18 @@ pub(crate) struct Config {
     /// Only targets that were described or reserved here may register; others are refused.
     #[arg(long, env = "LUSTRE_MGS_REFUSE_UNKNOWN_TARGETS")]
     pub(crate) refuse_unknown_targets: bool,
+    /// Receivers that are told of every change: a file with a list as in
+    /// `[{"name": "alerts", "url": "http://host/path", "secret_file": "/path", "objects": ["target "]}]`.
+    #[arg(long, env = "LUSTRE_MGS_WEBHOOKS", value_name = "FILE")]
+    pub(crate) webhooks: Option<PathBuf>,
+    /// Where is noted what the receivers were told.
+    #[arg(
+        long,
+        env = "LUSTRE_MGS_WEBHOOK_STATE",
+        default_value = "/var/lib/lustre-mgs/webhooks",
+        value_name = "DIRECTORY"
+    )]
+    pub(crate) webhook_state: PathBuf,
     /// What is logged, as in `info` or `lustre_mgs=debug,rest=debug`; the variable `RUST_LOG` overrides it.
     #[arg(long, default_value = "info", value_name = "FILTER")]
     pub(crate) log: String,

@@ -15,3 +15,4 @@ pub mod proof;
 pub mod restore;
 pub mod server;
 pub mod temporary;
+pub mod webhooks;

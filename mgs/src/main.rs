@@ -15,7 +15,7 @@ use lustre_mgs::api::Api;
 use lustre_mgs::engine::{self, Engine};
 use lustre_mgs::jobs::{Runner, progress::Board};
 use lustre_mgs::net::{self, Nodes};
-use lustre_mgs::{compaction, expiry, freshness, restore, server, temporary};
+use lustre_mgs::{compaction, expiry, freshness, restore, server, temporary, webhooks};
 use lustre_mgs_core::Env;
 use lustre_mgs_store::{EtcdStore, MemoryStore, RedbStore, Store};
 use rest::Listener;
@@ -74,7 +74,19 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let runner = Arc::new(Runner { engine: engine.clone(), agents: agents.clone(), board: board.clone() });
     let nodes = lnet.map(|lnet| Nodes::serve(lnet, engine.clone()));
     let ender = temporary::run(engine.clone(), agents.clone());
-    let api = Arc::new(Api { engine: engine.clone(), agents, board, liveness: Arc::default(), nodes: nodes.clone() });
+    let webhooks = Arc::new(webhooks::Board::default());
+    let delivering = match &config.webhooks {
+        Some(file) => webhooks::start(&engine, &webhooks, file, &config.webhook_state)?,
+        None => Vec::new(),
+    };
+    let api = Arc::new(Api {
+        engine: engine.clone(),
+        agents,
+        board,
+        liveness: Arc::default(),
+        webhooks: webhooks.clone(),
+        nodes: nodes.clone(),
+    });
 
     let mut listeners = Vec::new();
     for address in &config.listen {
@@ -123,6 +135,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     compacting.abort();
     ending.abort();
     follower.abort();
+    delivering.iter().for_each(tokio::task::JoinHandle::abort);
     info!("stopped");
     outcome
 }

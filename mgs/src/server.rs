@@ -21,6 +21,7 @@ use lustre_api::proof::{
 use lustre_api::target::{
     DeregisterTarget, GetTarget, ListTargets, PostTarget, RegisterTarget, ReserveTarget, StartTarget, StopTarget,
 };
+use lustre_api::webhook::ListWebhooks;
 use lustre_api::{Endpoint, Problem};
 use rest::{Call, Server};
 
@@ -116,6 +117,7 @@ pub fn server(api: Arc<Api>) -> Server<Api> {
         .route::<ListExports, _, _>(|api, call| async move { api.list_exports(&call.query) })
         .route::<PostPlan, _, _>(|api, call| async move { api.plan(&call.body).await })
         .route::<GetHistory, _, _>(|api, call| async move { api.get_history(&call.query).await })
+        .route::<ListWebhooks, _, _>(|api, _| async move { Ok(api.webhooks.show(api.engine.store().head())) })
         .stream::<StreamEvents, _, _>(events)
         .stream::<TakeBackup, _, _>(backup)
 }

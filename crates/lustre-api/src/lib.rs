@@ -29,6 +29,7 @@ mod problem;
 pub mod proof;
 pub mod target;
 mod time;
+pub mod webhook;
 
 pub use endpoint::{Endpoint, Method, Nothing, Page, PageQuery, WriteQuery, Written};
 pub use fuzz::fuzz_request;

@@ -23,6 +23,7 @@ use crate::engine::Engine;
 use crate::jobs::progress::Board;
 use crate::liveness::Liveness;
 use crate::net::Nodes;
+use crate::webhooks;
 
 pub use backup::BackupStream;
 pub use events::EventStream;
@@ -37,6 +38,8 @@ pub struct Api {
     pub board: Arc<Board>,
     /// Heartbeats.
     pub liveness: Arc<Liveness>,
+    /// Webhooks.
+    pub webhooks: Arc<webhooks::Board>,
     /// Lustre's nodes; `None` where LNet is off.
     pub nodes: Option<Arc<Nodes>>,
 }

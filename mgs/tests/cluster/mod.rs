@@ -369,7 +369,14 @@ async fn stopped_api(nodes: &Arc<Nodes>) -> Api {
     let (engine, follower) =
         Engine::start(Arc::new(lustre_mgs_store::MemoryStore::new()), Env::default()).await.unwrap();
     follower.abort();
-    Api { engine, agents: nodes.clone(), board: Arc::default(), liveness: Arc::default(), nodes: None }
+    Api {
+        engine,
+        agents: nodes.clone(),
+        board: Arc::default(),
+        liveness: Arc::default(),
+        webhooks: Arc::default(),
+        nodes: None,
+    }
 }
 
 async fn start(path: &std::path::Path, nodes: &Arc<Nodes>) -> (Arc<Api>, Tasks) {
@@ -379,7 +386,17 @@ async fn start(path: &std::path::Path, nodes: &Arc<Nodes>) -> (Arc<Api>, Tasks) 
     let board = Arc::new(Board::default());
     let runner = Arc::new(Runner { engine: engine.clone(), agents: nodes.clone(), board: board.clone() });
     let tasks = (tokio::spawn(runner.run()), follower);
-    (Arc::new(Api { engine, agents: nodes.clone(), board, liveness: Arc::default(), nodes: None }), tasks)
+    (
+        Arc::new(Api {
+            engine,
+            agents: nodes.clone(),
+            board,
+            liveness: Arc::default(),
+            webhooks: Arc::default(),
+            nodes: None,
+        }),
+        tasks,
+    )
 }
 
 /// Opens the store once everything that held it (aborted tasks, too) is gone.

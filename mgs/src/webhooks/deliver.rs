@@ -1,0 +1,212 @@
+//! Telling one receiver.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hmac::{Hmac, Mac};
+use lustre_api::event::Event;
+use lustre_api::webhook::Attempt;
+use lustre_mgs_store::{Commit, StoreError};
+use sha2::Sha256;
+use tracing::{error, info, warn};
+
+use super::cursor::MAX_DEAD;
+use super::{Board, Cursor, MAX_LOG, Receiver};
+use crate::engine::Engine;
+use crate::{clock, history};
+
+/// How long a receiver may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Between attempts: at first, and at most.
+const RETRY: Duration = Duration::from_millis(500);
+const RETRY_MAX: Duration = Duration::from_secs(60);
+/// Changes that are none of a receiver's business are noted on disk every so many revisions.
+const SKIP: u64 = 100;
+
+struct Delivery {
+    engine: Arc<Engine>,
+    board: Arc<Board>,
+    receiver: Receiver,
+    cursor: Cursor,
+    http: reqwest::Client,
+}
+
+/// Tells a receiver of every change behind its cursor, for ever.
+pub(super) async fn run(engine: Arc<Engine>, board: Arc<Board>, receiver: Receiver, cursor: Cursor) {
+    // A receiver that redirects gets what it was not told to get.
+    let http =
+        reqwest::Client::builder().timeout(TIMEOUT).no_proxy().redirect(reqwest::redirect::Policy::none()).build();
+    let http = match http {
+        Ok(http) => http,
+        Err(err) => return error!(webhook = receiver.name, error = %err, "webhook can't be started"),
+    };
+    let mut delivery = Delivery { engine, board, receiver, cursor, http };
+    loop {
+        let outcome = delivery.follow().await;
+        let name = &delivery.receiver.name;
+        match outcome {
+            Ok(()) => return,
+            Err(err) => warn!(webhook = name, error = format!("{err:#}"), "webhook is interrupted, will go on"),
+        }
+        tokio::time::sleep(RETRY_MAX / 60).await;
+    }
+}
+
+impl Delivery {
+    /// Until the store is closed. Errors: what can't be read from the store or written beside it.
+    async fn follow(&mut self) -> anyhow::Result<()> {
+        let store = self.engine.shared_store();
+        // After a restore from a backup the newest revision may be older than what was delivered.
+        let mut next = self.cursor.delivered().min(store.head()) + 1;
+        if next <= store.compacted() {
+            let lost = format!("revisions {next} to {} are no longer kept", store.compacted());
+            self.bury(next, lost)?;
+            next = store.compacted() + 1;
+        }
+        let mut watch = store.watch(next).await?;
+        loop {
+            match watch.next().await {
+                Ok(commit) => self.one(&commit).await?,
+                Err(StoreError::Closed) => return Ok(()),
+                Err(err) => return Err(err.into()),
+            }
+        }
+    }
+
+    async fn one(&mut self, commit: &Commit) -> anyhow::Result<()> {
+        let mut event =
+            history::event(self.engine.store(), commit).await.map_err(|problem| anyhow::anyhow!("{problem}"))?;
+        let wanted = &self.receiver.objects;
+        if !wanted.is_empty() {
+            event.changes.retain(|change| wanted.iter().any(|prefix| change.object.starts_with(prefix.as_str())));
+        }
+        if event.changes.is_empty() {
+            if commit.revision >= self.cursor.delivered() + SKIP {
+                self.cursor.advance(commit.revision)?;
+            }
+        } else {
+            self.deliver(&event).await?;
+            self.cursor.advance(commit.revision)?;
+        }
+        self.board.note(&self.receiver.name, |note| note.delivered = commit.revision);
+        Ok(())
+    }
+
+    /// Until the receiver has taken it, or it is given up.
+    async fn deliver(&mut self, event: &Event) -> anyhow::Result<()> {
+        let body = serde_json::to_vec(event)?;
+        let begun = Instant::now();
+        let mut retry = RETRY;
+        loop {
+            let outcome = self.attempt(event.revision, &body).await;
+            let error = outcome.as_ref().err().map(|failure| failure.reason.clone());
+            let attempt = Attempt { revision: event.revision, time: clock::now(), error: error.clone() };
+            self.board.note(&self.receiver.name, |note| {
+                note.log.push_back(attempt);
+                if note.log.len() > MAX_LOG {
+                    note.log.pop_front();
+                }
+            });
+            let Err(failure) = outcome else { return Ok(()) };
+            let is_over = begun.elapsed() >= Duration::from_secs(self.receiver.give_up_after_s);
+            if failure.is_final || is_over {
+                warn!(
+                    webhook = self.receiver.name,
+                    revision = event.revision,
+                    error = failure.reason,
+                    "change not delivered, given up"
+                );
+                return self.bury(event.revision, failure.reason);
+            }
+            if retry == RETRY {
+                info!(
+                    webhook = self.receiver.name,
+                    revision = event.revision,
+                    error = failure.reason,
+                    "change not delivered, will try again"
+                );
+            }
+            tokio::time::sleep(retry).await;
+            retry = (retry * 2).min(RETRY_MAX);
+        }
+    }
+
+    fn bury(&self, revision: u64, reason: String) -> anyhow::Result<()> {
+        let letter = Attempt { revision, time: clock::now(), error: Some(reason) };
+        self.cursor.bury(&letter)?;
+        self.board.note(&self.receiver.name, |note| {
+            note.dead_letters.push_back(letter);
+            if note.dead_letters.len() > MAX_DEAD {
+                note.dead_letters.pop_front();
+            }
+        });
+        Ok(())
+    }
+
+    async fn attempt(&self, revision: u64, body: &[u8]) -> Result<(), Failure> {
+        let uuid = self.engine.state().uuid().to_owned();
+        let mut request = self.http.post(&self.receiver.url).header("content-type", "application/json");
+        request = request.header("lustre-event-id", format!("{uuid}/{revision}"));
+        if let Some(file) = &self.receiver.secret_file {
+            // Read each time: a secret that was changed is taken up without a restart.
+            let secret = std::fs::read_to_string(file)
+                .map_err(|err| Failure::passing(format!("can't read the secret {}: {err}", file.display())))?;
+            let time_s = clock::now().unix_ms() / 1000;
+            let secret = secret.lines().next().unwrap_or_default();
+            request = request.header("lustre-signature", signature(secret.as_bytes(), time_s, body));
+        }
+        let answer = request.body(body.to_vec()).send().await;
+        // Without the URL, which may hold a secret.
+        let answer = answer.map_err(|err| Failure::passing(reason_of(&err.without_url())))?;
+        let status = answer.status();
+        match status.as_u16() {
+            200..=299 => Ok(()),
+            408 | 425 | 429 => Err(Failure::passing(format!("answered {status}"))),
+            300..=499 => Err(Failure { reason: format!("answered {status}"), is_final: true }),
+            _ => Err(Failure::passing(format!("answered {status}"))),
+        }
+    }
+}
+
+/// `t=<unix seconds>,v1=<HMAC-SHA256 of "<t>.<body>" in hex>`.
+fn signature(secret: &[u8], time_s: u64, body: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes keys of any length");
+    mac.update(format!("{time_s}.").as_bytes());
+    mac.update(body);
+    let hex: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("t={time_s},v1={hex}")
+}
+
+struct Failure {
+    reason: String,
+    /// Trying again would not help.
+    is_final: bool,
+}
+
+impl Failure {
+    fn passing(reason: String) -> Self {
+        Self { reason, is_final: false }
+    }
+}
+
+fn reason_of(err: &reqwest::Error) -> String {
+    let mut text = err.to_string();
+    let mut cause = std::error::Error::source(err);
+    while let Some(err) = cause {
+        text = format!("{text}: {err}");
+        cause = err.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_is_what_openssl_computes() {
+        // printf '1700000000.{}' | openssl dgst -sha256 -hmac secret
+        let expected = "t=1700000000,v1=b8569b78799ff9e3cbff0fc2d63a33a2b57f3282abd07c37ae5e8e7d79a5f163";
+        assert_eq!(signature(b"secret", 1_700_000_000, b"{}"), expected);
+    }
+}

@@ -1,0 +1,85 @@
+//! Webhooks: every committed change is posted to receivers, in order, at least once.
+//!
+//! Each receiver has a task and a cursor file of its own, and reads the store's history at its own pace: one that hangs or
+//! fails holds up nobody, and costs no memory. What was delivered is written down after the receiver took it, so a crash in
+//! between delivers it again: `lustre-event-id` stays the same. Configured per instance: where several instances name one
+//! receiver, it is told by each.
+//!
+//! Not yet: `https` receivers (put a TLS proxy before them).
+
+mod config;
+mod cursor;
+mod deliver;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context;
+use lustre_api::webhook::{Attempt, Webhook, Webhooks};
+use tokio::task::JoinHandle;
+
+use crate::engine::Engine;
+pub use config::Receiver;
+use cursor::Cursor;
+
+/// Attempts that are shown.
+const MAX_LOG: usize = 50;
+
+/// What is known of the receivers.
+#[derive(Default)]
+pub struct Board(Mutex<BTreeMap<String, Note>>);
+
+#[derive(Default)]
+struct Note {
+    receiver: String,
+    delivered: u64,
+    log: VecDeque<Attempt>,
+    dead_letters: VecDeque<Attempt>,
+}
+
+impl Board {
+    /// `list_webhooks`; `head` is the newest revision.
+    pub fn show(&self, head: u64) -> Webhooks {
+        let notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let show = |(name, note): (&String, &Note)| Webhook {
+            name: name.clone(),
+            receiver: note.receiver.clone(),
+            delivered: note.delivered,
+            behind: head.saturating_sub(note.delivered),
+            log: note.log.iter().cloned().collect(),
+            dead_letters: note.dead_letters.iter().cloned().collect(),
+        };
+        Webhooks { items: notes.iter().map(show).collect() }
+    }
+
+    fn note(&self, name: &str, note: impl FnOnce(&mut Note)) {
+        note(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(name.to_owned()).or_default());
+    }
+}
+
+/// Starts telling the receivers in `file`; their cursors are kept in `directory`.
+///
+/// A receiver that is new is told of what happens from now on.
+/// Errors: files that can't be read, written or understood.
+pub fn start(
+    engine: &Arc<Engine>,
+    board: &Arc<Board>,
+    file: &Path,
+    directory: &Path,
+) -> anyhow::Result<Vec<JoinHandle<()>>> {
+    let receivers = config::read(file)?;
+    std::fs::create_dir_all(directory).with_context(|| format!("can't make {}", directory.display()))?;
+    let head = engine.store().head();
+    let mut tasks = Vec::new();
+    for receiver in receivers {
+        let cursor = Cursor::open(directory, &receiver.name, head)?;
+        board.note(&receiver.name, |note| {
+            note.receiver = receiver.shown();
+            note.delivered = cursor.delivered();
+            note.dead_letters = cursor.dead_letters().into();
+        });
+        tasks.push(tokio::spawn(deliver::run(engine.clone(), board.clone(), receiver, cursor)));
+    }
+    Ok(tasks)
+}

@@ -1,0 +1,143 @@
+//! Webhooks of a real daemon to a real HTTP server, which takes, refuses, fails and hangs.
+
+// A panic is how a test reports.
+#![allow(clippy::unwrap_used)]
+
+mod process;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{Path as Part, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use lustre_api::event::Event;
+use lustre_api::filesystem::{FilesystemPath, FilesystemSpec, PutFilesystem};
+use lustre_api::webhook::{ListWebhooks, Webhook};
+use lustre_api::{Nothing, WriteQuery};
+use process::{Daemon, command};
+use rest::Client;
+
+/// What came: path, id, signature, event.
+type Inbox = Arc<Mutex<Vec<(String, String, Option<String>, Event)>>>;
+
+async fn take(State(inbox): State<Inbox>, Part(name): Part<String>, headers: HeaderMap, body: String) -> StatusCode {
+    let header = |name| headers.get(name).map(|value: &axum::http::HeaderValue| value.to_str().unwrap().to_owned());
+    let event: Event = serde_json::from_str(&body).unwrap();
+    let seen = {
+        let mut inbox = inbox.lock().unwrap();
+        inbox.push((name.clone(), header("lustre-event-id").unwrap(), header("lustre-signature"), event));
+        inbox.iter().filter(|(path, ..)| *path == name).count()
+    };
+    match name.as_str() {
+        "hangs" => {
+            tokio::time::sleep(Duration::from_secs(3600)).await;
+            StatusCode::OK
+        }
+        "fails-twice" if seen <= 2 => StatusCode::INTERNAL_SERVER_ERROR,
+        "refuses" => StatusCode::FORBIDDEN,
+        _ => StatusCode::NO_CONTENT,
+    }
+}
+
+async fn receiver() -> (String, Inbox) {
+    let inbox = Inbox::default();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let router = Router::new().route("/{name}", post(take)).with_state(inbox.clone());
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    (url, inbox)
+}
+
+fn start(directory: &Path) -> Daemon {
+    let mut command = command(&directory.join("mgs.redb"));
+    command.arg("--webhooks").arg(directory.join("hooks.json"));
+    Daemon::wait_for(command.arg("--webhook-state").arg(directory.join("state")))
+}
+
+async fn put(client: &Client, name: &str) -> u64 {
+    let spec = FilesystemSpec { name: name.parse().unwrap(), description: None };
+    let path = FilesystemPath { fsname: name.parse().unwrap() };
+    client.call::<PutFilesystem>(&path, &WriteQuery::default(), &spec).await.unwrap().revision
+}
+
+async fn shown(client: &Client, name: &str) -> Webhook {
+    let list = client.call::<ListWebhooks>(&Nothing {}, &Nothing {}, &Nothing {}).await.unwrap();
+    list.items.into_iter().find(|hook| hook.name == name).unwrap()
+}
+
+async fn until(what: &str, mut is_true: impl AsyncFnMut() -> bool) {
+    let wait = async {
+        while !is_true().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), wait).await.unwrap_or_else(|_| panic!("{what}"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_are_delivered_in_order_signed_again_after_failures_and_a_hanging_receiver_slows_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let (url, inbox) = receiver().await;
+    let secret = directory.path().join("secret");
+    std::fs::write(&secret, "s3cret\n").unwrap();
+    let hooks = serde_json::json!([
+        {"name": "all", "url": format!("{url}/all?token=hidden"), "secret_file": secret},
+        {"name": "flaky", "url": format!("{url}/fails-twice")},
+        {"name": "hangs", "url": format!("{url}/hangs")},
+        {"name": "refuses", "url": format!("{url}/refuses")},
+        {"name": "filtered", "url": format!("{url}/filtered"), "objects": ["filesystem b"]},
+    ]);
+    std::fs::write(directory.path().join("hooks.json"), hooks.to_string()).unwrap();
+    let daemon = start(directory.path());
+    let client = daemon.client();
+    let begun = Instant::now();
+    let mut made = Vec::new();
+    for name in ["a", "b", "c"] {
+        made.push(put(&client, name).await);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(5), "a hanging receiver slows changes: {:?}", begun.elapsed());
+    let of = |name: &str| -> Vec<u64> {
+        let inbox = inbox.lock().unwrap();
+        inbox.iter().filter(|(path, ..)| path == name).map(|(.., event)| event.revision).collect()
+    };
+    until("all are delivered", async || of("all") == made).await;
+    until("failures are tried again", async || of("fails-twice").len() == 5).await;
+    assert_eq!(of("fails-twice"), [made[0], made[0], made[0], made[1], made[2]], "in order");
+    assert_eq!(of("filtered"), [made[1]]);
+    assert_eq!(of("hangs"), [made[0]]);
+    until("refused changes are dead letters", async || shown(&client, "refuses").await.dead_letters.len() == 3).await;
+    let refused = shown(&client, "refuses").await;
+    assert!(refused.dead_letters[0].error.as_ref().unwrap().contains("403"), "{refused:?}");
+    let all = shown(&client, "all").await;
+    assert_eq!((all.delivered, all.behind, all.log.len()), (made[2], 0, 3));
+    assert!(!serde_json::to_string(&all).unwrap().contains("hidden"), "the URL's secrets are not shown");
+    for (path, id, signature, event) in inbox.lock().unwrap().iter() {
+        assert!(id.ends_with(&format!("/{}", event.revision)), "{id}");
+        let is_signed = signature.as_ref().is_some_and(|text| text.starts_with("t=") && text.contains(",v1="));
+        assert_eq!(is_signed, path == "all");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_happened_while_nobody_delivered_is_delivered_after_kill_9() {
+    let directory = tempfile::tempdir().unwrap();
+    let (url, inbox) = receiver().await;
+    let hooks = |path: &str| serde_json::json!([{"name": "one", "url": format!("{url}/{path}")}]).to_string();
+    // The receiver hangs, the MGS is killed: the change was not taken.
+    std::fs::write(directory.path().join("hooks.json"), hooks("hangs")).unwrap();
+    let daemon = start(directory.path());
+    let first = put(&daemon.client(), "a").await;
+    let second = put(&daemon.client(), "b").await;
+    until("it is told", async || !inbox.lock().unwrap().is_empty()).await;
+    daemon.kill();
+    std::fs::write(directory.path().join("hooks.json"), hooks("well")).unwrap();
+    let _daemon = start(directory.path());
+    until("it is told again", async || inbox.lock().unwrap().len() == 3).await;
+    let inbox = inbox.lock().unwrap();
+    let told: Vec<_> = inbox.iter().map(|(path, _, _, event)| (path.as_str(), event.revision)).collect();
+    assert_eq!(told, [("hangs", first), ("well", first), ("well", second)]);
+    assert_eq!(inbox[0].1, inbox[1].1, "the id tells that it is the same");
+}
