@@ -54,6 +54,10 @@ pub(crate) struct Config {
     /// From which ports Lustre's nodes may connect: `secure` takes those up to 1023 only, which need root, as a kernel does.
     #[arg(long, env = "LUSTRE_MGS_LNET_ACCEPT", value_enum, default_value_t = LnetAccept::Secure)]
     pub(crate) lnet_accept: LnetAccept,
+    /// Serve Lustre's nodes also over the networks of the kernel, such as InfiniBand, through the module lustre_mgs_proxy.
+    #[arg(long, env = "LUSTRE_MGS_KERNEL_PROXY", value_name = "DEVICE", num_args = 0..=1,
+          default_missing_value = "/dev/lustre_mgs_proxy")]
+    pub(crate) kernel_proxy: Option<PathBuf>,
     /// Only targets that were described or reserved here may register; others are refused.
     #[arg(long, env = "LUSTRE_MGS_REFUSE_UNKNOWN_TARGETS")]
     pub(crate) refuse_unknown_targets: bool,
@@ -110,6 +114,7 @@ impl Config {
                 LnetAccept::Secure => lnet::Accept::Secure,
                 LnetAccept::All => lnet::Accept::All,
             },
+            kernel_proxy: self.kernel_proxy.clone(),
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod expiry;
 pub mod freshness;
 mod history;
 pub mod jobs;
+mod kproxy;
 pub mod liveness;
 pub mod net;
 pub mod proof;

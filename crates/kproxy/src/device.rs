@@ -1,7 +1,10 @@
 //! The device: opened, greeted, then one frame at a time in each direction.
 
 use crate::frame::{Command, Event, Frame, FrameError, HEADER_LEN, MAX_PAYLOAD, VERSION};
-use lustre_wire::bytes::{Reader, WireError, Writer};
+use lustre_wire::{
+    bytes::{Reader, WireError, Writer},
+    lnet::WireNid,
+};
 use std::{
     fs::{File, OpenOptions},
     io::{self, Read, Write},
@@ -32,6 +35,25 @@ pub struct Limits {
     pub max_bytes: u32,
     /// The network below: "lnet" or "loop".
     pub transport: String,
+}
+
+/// Which side of the MGS's protocol a session speaks: it decides which portals it may use for what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The MGS daemon.
+    Mgs,
+    /// The nodes, on the other end of the loop transport.
+    Node,
+}
+
+impl Role {
+    /// Whether every message of a portal can be taken; on others each message needs a post that waits for it.
+    pub fn attaches(self, portal: u32) -> bool {
+        match self {
+            Self::Mgs => [crate::portal::REQUEST, crate::portal::CANCEL].contains(&portal),
+            Self::Node => portal == crate::portal::CALLBACK,
+        }
+    }
 }
 
 /// Why the device can't be used.
@@ -71,15 +93,17 @@ fn remedy(error: &io::Error) -> &'static str {
 #[derive(Debug)]
 pub struct Device {
     file: AsyncFd<File>,
+    role: Role,
     limits: Limits,
+    nids: Vec<WireNid>,
     buffer: Mutex<Vec<u8>>,
 }
 
 impl Device {
-    /// Opens the device at `path` and agrees on a version.
+    /// Opens the device at `path`, agrees on a version, and asks for the node's NIDs.
     ///
     /// Errors: [`DeviceError`]; "open" names the remedy, "HELLO" means that module and daemon have no version in common.
-    pub async fn open(path: &Path) -> Result<Self, DeviceError> {
+    pub async fn open(path: &Path, role: Role) -> Result<Self, DeviceError> {
         let open = |source| DeviceError::Open { path: path.to_owned(), source };
         let file = OpenOptions::new()
             .read(true)
@@ -97,7 +121,7 @@ impl Device {
             max_bytes: 0,
             transport: String::new(),
         };
-        let mut device = Self { file, limits: unknown, buffer };
+        let mut device = Self { file, role, limits: unknown, nids: Vec::new(), buffer };
         let mut hello = Frame::command(Command::Hello);
         hello.payload.put_u16(VERSION);
         hello.payload.put_u16(VERSION);
@@ -106,7 +130,20 @@ impl Device {
         let answer = device.recv().await?;
         debug_assert_eq!(answer.event(), Some(Event::Hello), "nothing else comes first");
         device.limits = limits(&answer.payload).map_err(FrameError::from)?;
+        device.send(&Frame::command(Command::Nids), "NIDS").await?;
+        let nids = device.recv().await?.payload;
+        device.nids = nids.as_chunks().0.iter().map(|bytes| WireNid::from_large(*bytes)).collect();
         Ok(device)
+    }
+
+    /// Which side it is.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The node's own NIDs on the kernel's networks.
+    pub fn nids(&self) -> &[WireNid] {
+        &self.nids
     }
 
     /// What the module allows.

@@ -6,5 +6,5 @@
 mod device;
 mod frame;
 
-pub use device::{DEVICE, Device, DeviceError, Limits, PEER_DEVICE};
+pub use device::{DEVICE, Device, DeviceError, Limits, PEER_DEVICE, Role};
 pub use frame::{Command, Event, Flags, Frame, FrameError, MAX_PAYLOAD, Process, VERSION, fuzz_proxy_frame, portal};

@@ -1,7 +1,8 @@
 //! Who a node is, where it listens, and how much it bears.
 
+use kproxy::Device;
 use lustre_types::Nid;
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 /// Where LNet/TCP listens by default (`accept_port`).
 pub const DEFAULT_PORT: u16 = 988;
@@ -19,7 +20,7 @@ pub enum Accept {
 /// A node of the network.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Own NIDs, the primary one first; of type `tcp`. Never empty.
+    /// Own NIDs, the primary one first; of type `tcp`. Only with a kernel proxy there may be none.
     pub nids: Vec<Nid>,
     /// Addresses to listen on; connections to any of them may ask for any of [`Config::nids`]. Empty: don't listen.
     pub listen: Vec<SocketAddr>,
@@ -27,6 +28,8 @@ pub struct Config {
     pub accept: Accept,
     /// Port to dial where [`crate::Lnet::set_address`] says nothing else.
     pub port: u16,
+    /// The kernel proxy, for networks that only the kernel can drive. Its NIDs are this node's too.
+    pub proxy: Option<Arc<Device>>,
     /// What strangers may cost.
     pub limits: Limits,
 }
@@ -34,7 +37,8 @@ pub struct Config {
 impl Config {
     /// A node with these NIDs that listens nowhere.
     pub fn new(nids: Vec<Nid>) -> Self {
-        Self { nids, listen: Vec::new(), accept: Accept::Secure, port: DEFAULT_PORT, limits: Limits::default() }
+        let (accept, port, limits) = (Accept::Secure, DEFAULT_PORT, Limits::default());
+        Self { nids, listen: Vec::new(), accept, port, proxy: None, limits }
     }
 }
 

@@ -70,6 +70,10 @@ impl<'a> Outbox<'a> {
     }
 
     fn send(&mut self, message: Message) {
+        if let Some(proxy) = self.lnet.proxy_of(message.from) {
+            proxy.send(message);
+            return;
+        }
         let peer = match self.current {
             Some((peer, source)) if peer.key.local == message.from && message.to.nid == source => {
                 Some(Arc::clone(peer))

@@ -35,6 +35,7 @@ mod lnet;
 mod message;
 mod peer;
 mod portal;
+mod proxy;
 mod reader;
 mod refusal;
 mod sweep;

@@ -9,6 +9,7 @@ use crate::{
     message::{Get, Incoming, Lost, ProcessId, Put},
     peer::{Peer, PeerKey},
     portal::{Attached, Attachments, Awaited, Portals},
+    proxy::{self, Posted, Proxy},
     refusal::{Counters, Refusals, Statistics},
     sweep,
 };
@@ -103,6 +104,7 @@ pub struct Lnet(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) config: Config,
     pub(crate) nids: Vec<WireNid>,
+    pub(crate) proxy: Option<Proxy>,
     /// When this node started, nanoseconds since 1970: tells its connections from those of a predecessor.
     pub(crate) incarnation: u64,
     started: Instant,
@@ -140,21 +142,25 @@ impl Lnet {
     ///
     /// Errors: no NID or one that isn't on a tcp network; an address that can't be listened on.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        if config.nids.is_empty() {
+        if config.nids.is_empty() && config.proxy.is_none() {
             return Err(StartError::NoNid);
         }
         if let Some(other) = config.nids.iter().find(|nid| nid.net().kind() != "tcp") {
             return Err(StartError::NotTcp(other.clone()));
         }
-        let nids: Vec<WireNid> = config.nids.iter().map(WireNid::from).collect();
+        let tcp_nids: Vec<WireNid> = config.nids.iter().map(WireNid::from).collect();
+        let (proxy, to_kernel) = config.proxy.clone().map(Proxy::new).unzip();
+        let nids = [tcp_nids.as_slice(), proxy.as_ref().map_or(&[], Proxy::nids)].concat();
         let listeners: Vec<TcpListener> =
             config.listen.iter().map(|address| listen(*address)).collect::<Result<_, _>>()?;
         let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let inner = Arc::new(Inner {
             incarnation: u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX),
             started: Instant::now(),
-            ping_info: PingInfo::of_end_node(&nids, 1).encode().into(),
+            // Who pings over the kernel's networks, the kernel answers.
+            ping_info: PingInfo::of_end_node(&tcp_nids, 1).encode().into(),
             nids,
+            proxy,
             addresses: OnceLock::new(),
             peers: RwLock::default(),
             routes: RwLock::default(),
@@ -181,6 +187,9 @@ impl Lnet {
         }
         inner.addresses.set(addresses).expect("set once, here");
         tokio::spawn(sweep::run(Arc::downgrade(&inner)));
+        if let Some(to_kernel) = to_kernel {
+            proxy::run(&inner, to_kernel);
+        }
         Ok(Self(inner))
     }
 
@@ -200,6 +209,9 @@ impl Lnet {
     /// Panics if the portal has a handler already, or is none of Lustre's (66 and above).
     pub fn on_put(&self, portal: u32, handler: impl Fn(&Incoming<'_>, &mut Outbox<'_>) + Send + Sync + 'static) {
         self.0.portals.register(portal, Box::new(handler));
+        if let Some(proxy) = &self.0.proxy {
+            proxy.attach(portal);
+        }
     }
 
     /// Awaits PUTs of at most `max_len` bytes on a portal and match bits: replies to requests, bulk data.
@@ -207,12 +219,14 @@ impl Lnet {
     /// With `from`, those of others don't match, and the loss of a connection to that node is an arrival too: ask again.
     /// Attaching the same match bits again replaces what was there.
     pub fn attach(&self, portal: u32, match_bits: u64, from: Option<WireNid>, max_len: usize) -> Attached {
-        self.0.attachments.sink(portal, match_bits, from, max_len)
+        let attached = self.0.attachments.sink(portal, match_bits, from, max_len);
+        self.0.posted(attached, from, |proxy, from| proxy.post_sink(portal, match_bits, from, max_len))
     }
 
     /// Offers data to a GET on a portal and match bits.
     pub fn offer(&self, portal: u32, match_bits: u64, from: Option<WireNid>, data: Bytes) -> Attached {
-        self.0.attachments.source(portal, match_bits, from, data)
+        let attached = self.0.attachments.source(portal, match_bits, from, data.clone());
+        self.0.posted(attached, from, |proxy, from| proxy.post_source(portal, match_bits, from, &data))
     }
 
     /// Says where a node listens that is not at its NID's address and the configured port.
@@ -303,8 +317,11 @@ impl Lnet {
     }
 
     /// Makes this node known to another as a kernel does before its first request: ping, then a push of the own NIDs to
-    /// nodes that want it. Gives what the ping gave.
-    pub async fn discover(&self, nid: &Nid, within: Duration) -> Result<PingInfo, SendError> {
+    /// nodes that want it. Gives what the ping gave; nothing over the kernel's networks, where the kernel does all that.
+    pub async fn discover(&self, nid: &Nid, within: Duration) -> Result<Option<PingInfo>, SendError> {
+        if self.0.proxy_of(self.nid_towards(&nid.into())?).is_some() {
+            return Ok(None);
+        }
         let info = self.ping(nid, within).await?;
         if info.features.has(Features::MULTI_RAIL | Features::DISCOVERY) {
             let to = ProcessId::lustre(nid);
@@ -314,13 +331,16 @@ impl Lnet {
                 Put { to, from, portal: RESERVED_PORTAL, match_bits: PING_MATCH_BITS, hdr_data: 0, offset: 0, payload };
             self.put_acked(push, within).await?;
         }
-        Ok(info)
+        Ok(Some(info))
     }
 
     /// Makes sure that there is a connection.
     async fn connect(&self, to: WireNid, from: WireNid) -> Result<(), SendError> {
         if self.0.is_shut_down.load(Ordering::Acquire) {
             return Err(SendError::ShutDown);
+        }
+        if self.0.proxy_of(from).is_some() {
+            return Ok(());
         }
         let key = PeerKey { local: from, remote: to };
         if self.0.route(key).is_some_and(|peer| peer.is_connected()) {
@@ -410,6 +430,25 @@ impl Inner {
             return Some(peer);
         }
         self.routes.read().expect("no code panics under this lock").get(&key)?.upgrade()
+    }
+
+    /// The kernel proxy, if that own NID is one of its.
+    pub(crate) fn proxy_of(&self, local: WireNid) -> Option<&Proxy> {
+        self.proxy.as_ref().filter(|proxy| proxy.nids().contains(&local))
+    }
+
+    /// Lets the kernel know of a descriptor whose messages come over its networks.
+    fn posted(
+        &self,
+        attached: Attached,
+        from: Option<WireNid>,
+        post: impl FnOnce(&Proxy, WireNid) -> Posted,
+    ) -> Attached {
+        let on_net = |from: &WireNid| self.nids.iter().find(|nid| nid.net() == from.net()).copied();
+        match from.and_then(|from| Some((self.proxy_of(on_net(&from)?)?, from))) {
+            Some((proxy, from)) => attached.with_post(post(proxy, from)),
+            None => attached,
+        }
     }
 
     /// Remembers that a node is behind this router.

@@ -3,6 +3,7 @@
 use crate::{
     dispatch::Outbox,
     message::{Incoming, Lost, ProcessId},
+    proxy::Posted,
 };
 use bytes::Bytes;
 use lustre_wire::lnet::{WireHandle, WireNid};
@@ -83,9 +84,16 @@ pub struct Attached {
     number: u64,
     home: Weak<Attachments>,
     arrivals: mpsc::Receiver<Result<Arrival, Lost>>,
+    /// Takes the kernel's descriptor back when dropped.
+    _post: Option<Posted>,
 }
 
 impl Attached {
+    pub(crate) fn with_post(mut self, post: Posted) -> Self {
+        self._post = Some(post);
+        self
+    }
+
     /// The next arrival. Errors: [`Lost::Disconnected`] when a connection to the node named at [`crate::Lnet::attach`]
     /// is gone, and with it perhaps what was awaited; later arrivals, over other connections, still come.
     pub async fn next(&mut self) -> Result<Arrival, Lost> {
@@ -110,7 +118,7 @@ impl Attachments {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let entry = Entry { number, from, descriptor, arrivals };
         self.entries.lock().expect("no code panics under this lock").insert(at, entry);
-        Attached { at, number, home: Arc::downgrade(self), arrivals: receiver }
+        Attached { at, number, home: Arc::downgrade(self), arrivals: receiver, _post: None }
     }
 
     pub(crate) fn sink(self: &Arc<Self>, portal: u32, bits: u64, from: Option<WireNid>, max_len: usize) -> Attached {
@@ -193,6 +201,11 @@ impl Awaited {
         // Handles name things of this start of the node only: a late ACK to a predecessor must not match.
         let interface_cookie = random();
         Self { interface_cookie, next: AtomicU64::new(random() >> 1), pending: Mutex::default() }
+    }
+
+    /// The handle of an answer that came with only its object's cookie: from the kernel, over its networks.
+    pub(crate) fn handle(&self, object_cookie: u64) -> WireHandle {
+        WireHandle { interface_cookie: self.interface_cookie, object_cookie }
     }
 
     pub(crate) fn expect(&self, to: WireNid, deadline_ms: u64, waiter: Waiter) -> WireHandle {

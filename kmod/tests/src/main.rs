@@ -4,6 +4,7 @@ mod end;
 mod hostile;
 mod lifetime;
 mod messages;
+mod mgs;
 mod pressure;
 
 use anyhow::{Result, bail};
@@ -40,14 +41,32 @@ const CLAIMS: [Claim; 21] = claims![
     lifetime::statistics_count_what_happened,
 ];
 
-fn main() -> Result<()> {
-    match std::env::args().nth(1).as_deref() {
-        Some("serve") => return lifetime::serve_until_killed(),
-        Some("claims") => {}
-        _ => bail!("usage: kmod-guest claims"),
+/// Claims about the daemon on the device.
+fn daemon_claims() -> [Claim; 3] {
+    fn run(claim: impl Future<Output = Result<()>>) -> Result<()> {
+        let _ = std::fs::remove_file("/tmp/mgs.redb");
+        tokio::runtime::Runtime::new()?.block_on(claim)
     }
+    [
+        ("mgs::a_node_registers_reads_its_log_and_is_told_of_changes", || {
+            run(mgs::a_node_registers_reads_its_log_and_is_told_of_changes())
+        }),
+        ("mgs::a_killed_mgs_is_replaced_and_nothing_registers_twice", || {
+            run(mgs::a_killed_mgs_is_replaced_and_nothing_registers_twice())
+        }),
+        ("mgs::what_is_wrong_with_the_device_is_said", || run(mgs::what_is_wrong_with_the_device_is_said())),
+    ]
+}
+
+fn main() -> Result<()> {
+    let claims: &[Claim] = match std::env::args().nth(1).as_deref() {
+        Some("serve") => return lifetime::serve_until_killed(),
+        Some("module") => &CLAIMS,
+        Some("daemon") => &daemon_claims(),
+        _ => bail!("usage: kmod-guest module|daemon"),
+    };
     let mut failed = 0;
-    for (name, claim) in CLAIMS {
+    for (name, claim) in claims {
         match claim() {
             Ok(()) => println!("ok {name}"),
             Err(error) => {
@@ -56,7 +75,7 @@ fn main() -> Result<()> {
             }
         }
     }
-    println!("claims: {} passed, {failed} failed", CLAIMS.len() - failed);
+    println!("claims: {} passed, {failed} failed", claims.len() - failed);
     if failed > 0 {
         bail!("{failed} claims do not hold");
     }

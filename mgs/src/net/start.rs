@@ -1,11 +1,15 @@
 //! Where Lustre's nodes reach this MGS.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use lnet::{Accept, DEFAULT_PORT, Lnet};
 use lustre_types::Nid;
 use tracing::warn;
+
+use crate::kproxy;
 
 /// How Lustre's nodes reach this MGS.
 #[derive(Clone, Debug)]
@@ -16,6 +20,8 @@ pub struct Config {
     pub listen: Listen,
     /// From which ports they may connect.
     pub accept: Accept,
+    /// The kernel proxy's device, for networks that only the kernel can drive.
+    pub kernel_proxy: Option<PathBuf>,
 }
 
 /// Where to listen for Lustre's nodes.
@@ -32,25 +38,31 @@ pub enum Listen {
 /// Starts to listen; `None` where LNet is off. Errors: an address that was asked for can't be listened on, no NID.
 pub async fn start(config: &Config) -> anyhow::Result<Option<Lnet>> {
     let nids: Vec<Nid> = config.nids.iter().filter(|nid| nid.net().kind() == "tcp").cloned().collect();
+    let proxy = match &config.kernel_proxy {
+        Some(path) => Some(Arc::new(kproxy::open(path).await?)),
+        None => None,
+    };
     let (listen, is_asked_for) = match &config.listen {
-        Listen::Off => return Ok(None),
+        Listen::Off if proxy.is_none() => return Ok(None),
+        Listen::Off => (Vec::new(), true),
         Listen::At(addresses) => (addresses.clone(), true),
         Listen::WherePossible => {
             let own = nids.iter().filter_map(Nid::ip).map(|ip| SocketAddr::new(ip, DEFAULT_PORT));
             (own.collect::<Vec<_>>(), false)
         }
     };
-    if nids.is_empty() {
+    if nids.is_empty() && proxy.is_none() {
         if is_asked_for {
             bail!("--lnet-listen needs a NID on a tcp network: name this node's with --nid, as in 10.0.0.1@tcp");
         }
         return Ok(None);
     }
-    let mut node = lnet::Config::new(nids);
-    (node.listen, node.accept) = (listen, config.accept);
+    // Without a listener the NIDs of tcp networks are the kernel's, and come from it.
+    let mut node = lnet::Config::new(if listen.is_empty() { Vec::new() } else { nids });
+    (node.listen, node.accept, node.proxy) = (listen, config.accept, proxy);
     match Lnet::start(node).await {
         Ok(lnet) => Ok(Some(lnet)),
-        Err(err) if is_asked_for => Err(err).context("can't serve Lustre's nodes"),
+        Err(err) if is_asked_for || config.kernel_proxy.is_some() => Err(err).context("can't serve Lustre's nodes"),
         Err(err) => {
             let error = anyhow::Error::new(err);
             warn!(

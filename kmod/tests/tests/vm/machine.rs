@@ -110,17 +110,11 @@ fn module(kernel: &Kernel, dir: &Path) -> Result<PathBuf> {
     Ok(build.join("lustre_mgs_proxy.ko"))
 }
 
-/// Builds a program of this workspace that needs no shared library.
-pub(crate) fn static_program(package: &str, binary: &str) -> Result<PathBuf> {
-    let target = "x86_64-unknown-linux-gnu";
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--locked", "--package", package, "--bin", binary, "--target", target]);
-    cargo
-        .arg("--target-dir")
-        .arg(scratch().join("static"))
-        .env("RUSTFLAGS", "-Ctarget-feature=+crt-static -Cstrip=symbols");
-    run(cargo.current_dir(env!("CARGO_MANIFEST_DIR")))?;
-    Ok(scratch().join("static").join(target).join("debug").join(binary))
+/// The shared libraries that a program needs, and its loader.
+fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
+    let listed = run(Command::new("ldd").arg(program))?;
+    // Of lines like "libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x...)" and "/lib64/ld-linux-x86-64.so.2 (0x...)".
+    Ok(listed.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).collect())
 }
 
 impl Machine {
@@ -136,8 +130,13 @@ impl Machine {
         Ok(Self { kernel, dir, files })
     }
 
-    /// Adds a program to the machine's root directory.
+    /// Adds a program to the machine's root directory, with the libraries that it needs.
     pub(crate) fn program(mut self, path: &Path) -> Result<Self> {
+        ensure!(path.exists(), "{} is missing", path.display());
+        for library in libraries(path)? {
+            let name = library.to_string_lossy().trim_start_matches('/').to_owned();
+            self.files.push((name, library, true));
+        }
         let name = path.file_name().and_then(|name| name.to_str()).context("a file name")?;
         self.files.push((name.to_owned(), path.to_owned(), true));
         Ok(self)
@@ -149,6 +148,7 @@ impl Machine {
             fs::create_dir_all(root.join(folder))?;
         }
         for (name, from, executable) in &self.files {
+            fs::create_dir_all(root.join(name).parent().context("a path in the machine")?)?;
             fs::copy(from, root.join(name))?;
             let mode = if *executable { 0o755 } else { 0o644 };
             fs::set_permissions(root.join(name), std::os::unix::fs::PermissionsExt::from_mode(mode))?;

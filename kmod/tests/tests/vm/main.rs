@@ -2,15 +2,30 @@
 
 mod machine;
 
-use machine::{Machine, static_program};
-use std::time::Duration;
+use machine::Machine;
+use std::{path::Path, time::Duration};
+
+const LOAD: &str = "insmod /lustre_mgs_proxy.ko loop=1";
+const GUEST: &str = env!("CARGO_BIN_EXE_kmod-guest");
 
 #[test]
 fn every_claim_about_the_module_holds_in_a_real_kernel() {
-    let guest = static_program("kmod-tests", "kmod-guest").expect("the guest program is built");
-    let machine = Machine::new().and_then(|machine| machine.program(&guest)).expect("a machine");
-    let commands = "insmod /lustre_mgs_proxy.ko loop=1 && /kmod-guest claims && rmmod lustre_mgs_proxy";
-    let console = machine.run(commands, Duration::from_secs(300)).expect("all of it passes");
+    let machine = Machine::new().and_then(|machine| machine.program(Path::new(GUEST))).expect("a machine");
+    let commands = format!("{LOAD} && /kmod-guest module && rmmod lustre_mgs_proxy");
+    let console = machine.run(&commands, Duration::from_secs(300)).expect("all of it passes");
     println!("{console}");
-    assert!(console.contains(" 0 failed"), "{console}");
+    assert!(console.contains("claims: 21 passed, 0 failed"), "{console}");
+}
+
+#[test]
+fn the_mgs_serves_nodes_through_the_kernel() {
+    let mut machine = Machine::new().and_then(|machine| machine.program(Path::new(GUEST))).expect("a machine");
+    for daemon in ["lustre-mgs", "mgsctl"] {
+        let path = Path::new(GUEST).with_file_name(daemon);
+        machine = machine.program(&path).expect("build it first: cargo build --workspace --bins");
+    }
+    let commands = format!("{LOAD} && /kmod-guest daemon && rmmod lustre_mgs_proxy");
+    let console = machine.run(&commands, Duration::from_secs(300)).expect("all of it passes");
+    println!("{console}");
+    assert!(console.contains("claims: 3 passed, 0 failed"), "{console}");
 }
