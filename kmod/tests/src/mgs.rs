@@ -114,11 +114,11 @@ pub(crate) async fn a_node_registers_reads_its_log_and_is_told_of_changes() -> R
     let mut follower = mounting.follow("scratch-client", 0);
     follower.next().await?;
     let told = tokio::spawn(async move { follower.next().await });
-    mgsctl(&["param", "set", "scratch", "osc.*.max_dirty_mb", "64", "--scope", "clients"])?;
+    mgsctl(&["param", "set", "scratch", "llite.*.max_read_ahead_mb", "64", "--scope", "clients"])?;
     let records = in_time("the change", told).await???;
     let texts: Vec<String> =
         records.iter().filter_map(|record| Some(record.config()?.ok()?.text(1).into_owned())).collect();
-    ensure!(texts.iter().any(|text| text.contains("max_dirty_mb=64")), "{texts:?}");
+    ensure!(texts.iter().any(|text| text.contains("max_read_ahead_mb=64")), "{texts:?}");
     let exports = mgsctl(&["export", "list"])?;
     ensure!(exports.contains(NODE), "{exports}");
     mounting.disconnect().await?;
