@@ -1,0 +1,179 @@
+//! A connection set to the MGS and the clients behind it: one, or many behind a router.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use lustre_wire::bytes::Reader;
+use lustre_wire::lnet::{
+    AcceptorRequest, Body, ConnType, FrameHeader, Header, Hello, HelloVersion, NidForm, PID_LUSTRE, WireNid,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::client::{Client, Goal, Send};
+
+/// Bytes in front of a payload.
+const HEAD: usize = FrameHeader::LEN + 72;
+
+/// Three connections, as a kernel opens them, and who speaks over them.
+pub(crate) struct Link {
+    mgs: WireNid,
+    control: TcpStream,
+    bulk_in: TcpStream,
+    /// Never written to: small requests go over the first one. Kept open, as a kernel does.
+    _bulk_out: TcpStream,
+    clients: HashMap<WireNid, Client>,
+    received: [Vec<u8>; 2],
+    /// Sent and received, headers included.
+    pub(crate) bytes: usize,
+}
+
+impl Link {
+    pub(crate) async fn connect(address: SocketAddr, nid: &str) -> anyhow::Result<Self> {
+        let own = wire_nid(nid)?;
+        let mgs = wire_nid("127.0.0.1@tcp")?;
+        let mut streams = Vec::new();
+        for ctype in [ConnType::CONTROL, ConnType::BULK_IN, ConnType::BULK_OUT] {
+            let mut stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            let mut hello = Vec::new();
+            AcceptorRequest::Connect { nid: mgs }.encode(&mut hello);
+            let mine = Hello {
+                version: HelloVersion::V3,
+                src_nid: own,
+                dst_nid: mgs,
+                src_pid: PID_LUSTRE,
+                dst_pid: PID_LUSTRE,
+                src_incarnation: 1,
+                dst_incarnation: 0,
+                ctype,
+                ips: Vec::new(),
+            };
+            mine.encode(&mut hello);
+            stream.write_all(&hello).await?;
+            let mut answer = [0; 56];
+            stream.read_exact(&mut answer).await.context("the MGS closed the connection at HELLO")?;
+            let theirs = Hello::decode(&mut Reader::new("hello", &answer))?;
+            ensure!(theirs.ctype == ctype.inverted(), "refused: {:?} for {ctype:?}", theirs.ctype);
+            streams.push(stream);
+        }
+        let [control, bulk_in, bulk_out] = <[TcpStream; 3]>::try_from(streams).ok().context("three were opened")?;
+        let (clients, received) = (HashMap::new(), [Vec::new(), Vec::new()]);
+        Ok(Self { mgs, control, bulk_in, _bulk_out: bulk_out, clients, received, bytes: 0 })
+    }
+
+    pub(crate) fn add(&mut self, client: Client) {
+        self.clients.insert(client.nid, client);
+    }
+
+    /// Speaks until every client is there.
+    pub(crate) async fn drive(&mut self, goal: Goal) -> anyhow::Result<()> {
+        let mut out = Vec::new();
+        for client in self.clients.values_mut() {
+            if let Some(send) = client.start(goal) {
+                frame(&mut out, self.mgs, client.nid, &send);
+            }
+        }
+        loop {
+            if !out.is_empty() {
+                self.bytes += out.len();
+                self.control.write_all(&out).await?;
+                out.clear();
+            }
+            if self.clients.values().all(|client| client.is_there(goal)) {
+                return Ok(());
+            }
+            let [control, bulk] = &mut self.received;
+            let (read, from) = tokio::select! {
+                read = self.control.read_buf(control) => (read?, 0),
+                read = self.bulk_in.read_buf(bulk) => (read?, 1),
+            };
+            ensure!(read > 0, "the MGS closed the connection");
+            self.bytes += read;
+            self.take(from, goal, &mut out)?;
+        }
+    }
+
+    /// Handles the frames that arrived whole.
+    fn take(&mut self, from: usize, goal: Goal, out: &mut Vec<u8>) -> anyhow::Result<()> {
+        let received = std::mem::take(&mut self.received[from]);
+        let mut rest = &received[..];
+        while rest.len() >= FrameHeader::LEN {
+            let frame_header = FrameHeader::decode(&mut Reader::new("frame", rest))?;
+            if frame_header.kind == lustre_wire::lnet::FrameKind::Noop {
+                rest = &rest[FrameHeader::LEN..];
+                continue;
+            }
+            if rest.len() < HEAD {
+                break;
+            }
+            let header = Header::decode(&mut Reader::new("header", &rest[FrameHeader::LEN..]), NidForm::Classic)?;
+            let len = usize::try_from(header.payload_length)?;
+            if rest.len() < HEAD + len {
+                break;
+            }
+            let payload = &rest[HEAD..HEAD + len];
+            rest = &rest[HEAD + len..];
+            let Some(client) = self.clients.get_mut(&header.dest_nid) else { continue };
+            if let Body::Put { ack_wmd, match_bits, portal, .. } = header.body {
+                if !ack_wmd.is_none() {
+                    let mlength = header.payload_length;
+                    frame(out, self.mgs, client.nid, &Send::Ack(Body::Ack { dst_wmd: ack_wmd, match_bits, mlength }));
+                }
+                for send in client.hear(portal, match_bits, payload, goal)? {
+                    frame(out, self.mgs, client.nid, &send);
+                }
+            }
+        }
+        self.received[from] = rest.to_vec();
+        Ok(())
+    }
+
+    /// How long each mount took.
+    pub(crate) fn mounts(&self) -> Vec<Duration> {
+        self.clients.values().filter_map(|client| client.mounted_in).collect()
+    }
+
+    /// When each living client was asked for a lock.
+    pub(crate) fn asked(&self) -> Vec<Instant> {
+        self.clients.values().filter(|client| !client.is_silent).filter_map(|client| client.asked_at).collect()
+    }
+
+    /// RPCs of all clients, and how many of them were log blocks.
+    pub(crate) fn rpcs(&self) -> (usize, usize) {
+        self.clients.values().fold((0, 0), |(rpcs, blocks), c| (rpcs + c.rpcs, blocks + c.blocks))
+    }
+
+    /// Up to `count` clients answer nothing from now on. Gives how many of them are still to be found.
+    pub(crate) fn fall_silent(&mut self, count: usize) -> usize {
+        let mut left = count;
+        for client in self.clients.values_mut().take(count) {
+            client.is_silent = true;
+            left -= 1;
+        }
+        left
+    }
+}
+
+pub(crate) fn wire_nid(text: &str) -> anyhow::Result<WireNid> {
+    Ok(WireNid::from(&text.parse::<lustre_types::Nid>()?))
+}
+
+fn frame(out: &mut Vec<u8>, to: WireNid, from: WireNid, send: &Send) {
+    let (body, payload): (Body, &[u8]) = match send {
+        Send::Put { portal, match_bits, offset, bytes } => {
+            let ack_wmd = lustre_wire::lnet::WireHandle::NONE;
+            let (portal, match_bits, offset) = (*portal, *match_bits, *offset);
+            (Body::Put { ack_wmd, match_bits, hdr_data: 0, portal, offset }, bytes)
+        }
+        Send::Ack(body) => (*body, &[]),
+    };
+    let payload_length = u32::try_from(payload.len()).expect("requests are small");
+    let header =
+        Header { dest_nid: to, src_nid: from, dest_pid: PID_LUSTRE, src_pid: PID_LUSTRE, payload_length, body };
+    FrameHeader::PLAIN.encode(out);
+    header.encode(out, NidForm::Classic);
+    out.extend_from_slice(payload);
+}

@@ -1,0 +1,103 @@
+//! The server process and what it uses; the targets that fill it.
+
+use std::fmt;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use lustre_wire::fixed::Text;
+use lustre_wire::mgs::{NidEncoding, Registration, RegistrationNids, TargetInfo, target_flag};
+
+/// A process that is killed in the end.
+pub(crate) struct Process(Child);
+
+/// What a process has used.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Usage {
+    pub(crate) cpu: Duration,
+    pub(crate) rss_kb: u64,
+}
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.2} s of CPU, {} MB of memory", self.cpu.as_secs_f64(), self.rss_kb / 1024)
+    }
+}
+
+impl Process {
+    /// An MGS that keeps its state in memory, from the directory of this program.
+    pub(crate) fn mgs() -> anyhow::Result<(Self, SocketAddr)> {
+        let path = std::env::current_exe()?.with_file_name("lustre-mgs");
+        ensure!(path.exists(), "{} is not built: cargo build --release -p lustre-mgs", path.display());
+        let mut command = Command::new(path);
+        command.args(["--store", "memory:", "--listen", "127.0.0.1:0", "--nid", "127.0.0.1@tcp", "--log", "error"]);
+        command.args(["--lnet-listen", "127.0.0.1:0", "--lnet-accept", "all"]);
+        Self::start(&mut command, "listening on lnet://")
+    }
+
+    /// Starts a process that says where it listens.
+    pub(crate) fn start(command: &mut Command, says: &str) -> anyhow::Result<(Self, SocketAddr)> {
+        let mut child = command.stdout(Stdio::piped()).spawn()?;
+        let lines = BufReader::new(child.stdout.take().context("stdout is piped")?).lines();
+        let process = Self(child);
+        for line in lines {
+            if let Some(address) = line?.strip_prefix(says) {
+                return Ok((process, address.trim_end_matches('/').parse()?));
+            }
+        }
+        anyhow::bail!("it ended before it listened")
+    }
+
+    pub(crate) fn usage(&self) -> anyhow::Result<Usage> {
+        let pid = self.0.id();
+        let mut cpu = Duration::ZERO;
+        for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+            // A thread may end in between.
+            let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
+            let ns: u64 = text.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0);
+            cpu += Duration::from_nanos(ns);
+        }
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("a process has VmRSS")?;
+        let rss_kb = rss.trim().trim_end_matches(" kB").parse()?;
+        Ok(Usage { cpu, rss_kb })
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// MDTs from index 0, as their registration's buffers.
+pub(crate) fn mdts(count: u16) -> Vec<Vec<Vec<u8>>> {
+    (0..count).map(|index| registration("MDT", target_flag::MDT, index)).collect()
+}
+
+/// OSTs, as their registration's buffers.
+pub(crate) fn osts(indices: Range<u16>) -> Vec<Vec<Vec<u8>>> {
+    indices.map(|index| registration("OST", target_flag::OST, index)).collect()
+}
+
+fn registration(kind: &str, flag: u32, index: u16) -> Vec<Vec<u8>> {
+    let [high, low] = index.to_be_bytes();
+    let text = |text: String| Text::new(&text).expect("shorter than its field");
+    let target = TargetInfo {
+        lustre_version: 0x0211_393E,
+        stripe_index: index.into(),
+        flags: target_flag::OPC_REG | target_flag::VIRGIN | target_flag::UPDATE | target_flag::LARGE_NID | flag,
+        nid_count: 1,
+        fsname: Text::new("storm").expect("shorter than its field"),
+        svname: text(format!("storm-{kind}{index:04x}")),
+        params: Text::new(&format!("failover.node=10.252.{high}.{low}@tcp ")).expect("shorter than its field"),
+        ..TargetInfo::default()
+    };
+    let nids = RegistrationNids::Texts(vec![format!("10.251.{high}.{low}@tcp")]);
+    Registration { target, nids, encoding: NidEncoding::List, nidlist_flags: 0 }.encode()
+}
