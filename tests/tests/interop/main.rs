@@ -1,5 +1,6 @@
 //! The MGS daemon and clients in userspace, over the network protocol of Lustre: what nodes do, and what may go wrong.
 
+mod chaos;
 mod follow;
 mod loss;
 mod mount;
