@@ -33,7 +33,25 @@ impl Etcd {
         let shm = Path::new("/dev/shm");
         let dir = if shm.is_dir() { tempfile::tempdir_in(shm) } else { tempfile::tempdir() }?;
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
-        let (process, port) = run(dir.path(), 0, &options)?;
+        let (process, port) = run(dir.path(), "http", 0, &options)?;
+        Ok(Self { process, dir, port, options })
+    }
+
+    /// One that speaks TLS only, and only with clients that have a certificate of the authority `ca` (PEM files).
+    pub fn start_tls(ca: &Path, cert: &Path, key: &Path) -> anyhow::Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let path = |path: &Path| path.display().to_string();
+        let options = [
+            "--client-cert-auth",
+            "--trusted-ca-file",
+            &path(ca),
+            "--cert-file",
+            &path(cert),
+            "--key-file",
+            &path(key),
+        ];
+        let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+        let (process, port) = run(dir.path(), "https", 0, &options)?;
         Ok(Self { process, dir, port, options })
     }
 
@@ -56,7 +74,7 @@ impl Etcd {
     /// Starts it again, with the same data on the same port.
     pub fn restart(&mut self) -> anyhow::Result<()> {
         self.kill();
-        self.process = run(self.dir.path(), self.port, &self.options)?.0;
+        self.process = run(self.dir.path(), "http", self.port, &self.options)?.0;
         Ok(())
     }
 
@@ -86,8 +104,8 @@ impl Drop for Etcd {
     }
 }
 
-fn run(dir: &Path, port: u16, options: &[String]) -> anyhow::Result<(Child, u16)> {
-    let client = format!("http://127.0.0.1:{port}");
+fn run(dir: &Path, scheme: &str, port: u16, options: &[String]) -> anyhow::Result<(Child, u16)> {
+    let client = format!("{scheme}://127.0.0.1:{port}");
     let peer = "http://127.0.0.1:0";
     let mut command = Command::new("etcd");
     command.args(["--name", "one", "--data-dir"]).arg(dir.join("data"));
@@ -105,7 +123,7 @@ fn run(dir: &Path, port: u16, options: &[String]) -> anyhow::Result<(Child, u16)
     std::thread::spawn(move || {
         for line in log.lines().map_while(Result::ok) {
             let _ = writeln!(copy, "{line}");
-            let address = line.split("serving insecure client requests on 127.0.0.1:").nth(1);
+            let address = line.split("client requests on 127.0.0.1:").nth(1);
             if let Some(port) = address.and_then(|rest| rest.split(',').next()?.parse().ok()) {
                 let _ = found.send(port);
             }

@@ -266,3 +266,47 @@ async fn wrong_credentials_and_no_etcd_are_told_apart() {
     let err = refusal("etcd://127.0.0.1:1/lmgs".into()).await;
     assert!(err.contains("127.0.0.1:1 does not answer"), "{err}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_needs_the_right_authority_on_both_sides() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: String| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    // An authority, the server's certificate, and ours; and an authority that nobody asked for.
+    let authority = || {
+        let mut params = rcgen::CertificateParams::new(vec![]).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let cert = params.self_signed(&key).unwrap();
+        (cert.pem(), rcgen::Issuer::new(params, key))
+    };
+    let (ca_pem, ca) = authority();
+    let (stranger_pem, stranger) = authority();
+    let issue = |issuer: &rcgen::Issuer<'static, rcgen::KeyPair>, name: &str| {
+        let mut params = rcgen::CertificateParams::new(vec!["etcd.test".into(), "127.0.0.1".into()]).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.extended_key_usages =
+            vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth, rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        let key = rcgen::KeyPair::generate().unwrap();
+        let cert = params.signed_by(&key, issuer).unwrap();
+        (write(&format!("{name}.pem"), cert.pem()), write(&format!("{name}.key"), key.serialize_pem()))
+    };
+    let ca_file = write("ca.pem", ca_pem);
+    let stranger_file = write("stranger.pem", stranger_pem);
+    let (server_cert, server_key) = issue(&ca, "server");
+    let (ours, strange) = (issue(&ca, "mgs"), issue(&stranger, "strange"));
+    let server = Etcd::start_tls(&ca_file, &server_cert, &server_key).unwrap();
+    let url = |ca: &std::path::Path, (cert, key): &(std::path::PathBuf, std::path::PathBuf)| {
+        let (ca, cert, key) = (ca.display(), cert.display(), key.display());
+        format!("etcds://{}/lmgs?ca={ca}&cert={cert}&key={key}&server-name=etcd.test", server.endpoint())
+    };
+    let store = EtcdStore::open(&url(&ca_file, &ours).parse().unwrap()).await.unwrap();
+    assert_eq!(store.commit(txn().put("k", "1")).await.unwrap(), 1);
+    for wrong in [url(&stranger_file, &ours), url(&ca_file, &strange), server.url("lmgs")] {
+        let err = refusal(wrong).await;
+        assert!(err.contains("does not answer"), "{err}");
+    }
+}

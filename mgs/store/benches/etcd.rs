@@ -1,0 +1,101 @@
+//! Durable commits through the store on etcd beside bare puts of the same bytes into the same etcd, in one run, interleaved.
+//!
+//! Prints one line per measure: `RESULT name=… ratio=… goal=…`; the ratio is ours over bare etcd, larger is better.
+//! `cargo bench -p lustre-mgs-store --bench etcd`. Needs etcd, as the tests do.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lustre_mgs_store::{EtcdStore, Meta, Store, Txn};
+use tonic::transport::{Channel, Endpoint};
+
+#[allow(dead_code, missing_docs, unreachable_pub, clippy::all, clippy::pedantic, reason = "generated code")]
+mod rpc {
+    include!("../src/etcd/generated/etcdserverpb.rs");
+}
+use rpc::kv_client::KvClient;
+use rpc::request_op::Request;
+use rpc::{PutRequest, RequestOp, TxnRequest};
+
+const ROUNDS: usize = 5;
+const SERIAL: usize = 200;
+const WRITERS: usize = 64;
+const PER_WRITER: usize = 20;
+const VALUE: [u8; 512] = [7; 512];
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(run());
+}
+
+async fn run() {
+    let server = testkit::Etcd::start().expect("an etcd");
+    let store = EtcdStore::open(&server.url("bench").parse().expect("a URL")).await.expect("a new store");
+    let store = Arc::new(store);
+    let channel = Endpoint::from_shared(format!("http://{}", server.endpoint())).expect("a URL");
+    let channel = channel.tcp_nodelay(true).connect().await.expect("a connection");
+    let (mut raw, mut ours) = (Vec::new(), Vec::new());
+    let (mut raw_shared, mut ours_shared) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        for n in 0..SERIAL {
+            let key = format!("serial/{}", (round * SERIAL + n) % 97);
+            let begin = Instant::now();
+            put(channel.clone(), format!("/raw/{key}")).await;
+            raw.push(begin.elapsed());
+            let begin = Instant::now();
+            commit(&store, key).await;
+            ours.push(begin.elapsed());
+        }
+        let begin = Instant::now();
+        let puts = (0..WRITERS).map(|writer| {
+            let channel = channel.clone();
+            tokio::spawn(async move {
+                for n in 0..PER_WRITER {
+                    put(channel.clone(), format!("/raw/shared/{writer}/{n}")).await;
+                }
+            })
+        });
+        futures::future::join_all(puts.collect::<Vec<_>>()).await;
+        raw_shared.push(begin.elapsed());
+        let begin = Instant::now();
+        let commits = (0..WRITERS).map(|writer| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                for n in 0..PER_WRITER {
+                    commit(&store, format!("shared/{writer}/{n}")).await;
+                }
+            })
+        });
+        futures::future::join_all(commits.collect::<Vec<_>>()).await;
+        ours_shared.push(begin.elapsed());
+    }
+    result("etcd_commit_serial_p50", median(raw), median(ours), "one writer, per commit; bare: one put");
+    let what = "1280 commits of 64 writers; bare: a put each, 64 at once";
+    result("etcd_commit_64_writers", median(raw_shared), median(ours_shared), what);
+}
+
+/// A put as one etcd transaction, as every commit is.
+async fn put(channel: Channel, key: String) {
+    let put = PutRequest { key: key.into_bytes(), value: VALUE.to_vec(), lease: 0 };
+    let success = vec![RequestOp { request: Some(Request::RequestPut(put)) }];
+    KvClient::new(channel).txn(TxnRequest { success, ..TxnRequest::default() }).await.expect("a put");
+}
+
+async fn commit(store: &EtcdStore, key: String) {
+    let meta = Meta { time_ms: 0, who: "bench".into(), why: "bench".into() };
+    store.commit(Txn::new(meta).put(key, VALUE)).await.expect("a commit");
+}
+
+fn median(mut samples: Vec<Duration>) -> Duration {
+    samples.sort();
+    samples[samples.len() / 2]
+}
+
+fn result(name: &str, raw: Duration, ours: Duration, what: &str) {
+    let ratio = raw.as_secs_f64() / ours.as_secs_f64();
+    println!(
+        "RESULT name={name} ratio={ratio:.2} goal=0.7 raw_us={} ours_us={} ({what})",
+        raw.as_micros(),
+        ours.as_micros()
+    );
+}
