@@ -71,6 +71,8 @@ pub struct Limits {
     pub routed_nids: usize,
     /// Peers dialled at the same time.
     pub dials: usize,
+    /// Messages that wait at the same time for peers that have to be dialled, those of [`crate::Lnet::send`].
+    pub undelivered: usize,
     /// Time to connect to a peer's address.
     pub connect: Duration,
 }
@@ -91,6 +93,7 @@ impl Default for Limits {
             idle: Duration::from_secs(600),
             routed_nids: 200_000,
             dials: 256,
+            undelivered: 4096,
             connect: Duration::from_secs(10),
         }
     }

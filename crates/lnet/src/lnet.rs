@@ -123,6 +123,8 @@ pub(crate) struct Inner {
     pub(crate) unfinished: AtomicUsize,
     pub(crate) handshakes: Mutex<HashMap<IpAddr, usize>>,
     pub(crate) dials: Semaphore,
+    /// Messages that wait for a dial.
+    undelivered: AtomicUsize,
     pub(crate) is_shut_down: AtomicBool,
     pub(crate) shutdown: Notify,
     runtime: tokio::runtime::Handle,
@@ -174,6 +176,7 @@ impl Lnet {
             unfinished: AtomicUsize::new(0),
             handshakes: Mutex::default(),
             dials: Semaphore::new(config.limits.dials),
+            undelivered: AtomicUsize::new(0),
             is_shut_down: AtomicBool::new(false),
             shutdown: Notify::new(),
             runtime: tokio::runtime::Handle::current(),
@@ -379,6 +382,15 @@ impl Lnet {
     }
 }
 
+/// One message less that waits, once dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     let listening = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
@@ -514,8 +526,16 @@ impl Inner {
         if self.is_shut_down.load(Ordering::Acquire) {
             return;
         }
+        // Thousands of clients that died at once must not queue up before those that can be reached.
+        let waiting = self.undelivered.fetch_add(1, Ordering::Relaxed);
+        if waiting >= self.config.limits.undelivered {
+            self.undelivered.fetch_sub(1, Ordering::Relaxed);
+            debug!(peer = %message.to, waiting, "message not sent: too many wait for nodes that can't be reached");
+            return;
+        }
         let inner = Arc::clone(self);
         self.runtime.spawn(async move {
+            let _waiting = Waiting(&inner.undelivered);
             let key = PeerKey { local: message.from, remote: message.to.nid };
             if let Err(error) = Inner::dial(&inner, key).await {
                 debug!(peer = %message.to, %error, "message not sent");

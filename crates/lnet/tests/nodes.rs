@@ -302,6 +302,33 @@ async fn a_dial_that_nobody_waits_for_any_more_leaves_the_peer_free_to_dial() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn messages_for_the_dead_do_not_pile_up_and_delay_nobody() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut config = listening(&[MGS]);
+    (config.limits.dials, config.limits.undelivered) = (2, 10);
+    config.limits.handshake = Duration::from_millis(200);
+    let server = Lnet::start(config).await.unwrap();
+    let living = client("10.9.0.3@tcp", &server).await;
+    living.ping(&nid(MGS), PATIENCE).await.unwrap();
+    let mut told = living.attach(15, 1, None, 10);
+    for last in 0..100 {
+        let dead = format!("10.9.9.{last}@tcp");
+        server.set_address(&nid(&dead), silent.local_addr().unwrap());
+        server.send(put(&server, &dead, 15, 1, vec![1]));
+    }
+    server.send(put(&server, "10.9.0.3@tcp", 15, 1, vec![1]));
+    tokio::time::timeout(Duration::from_secs(1), told.next()).await.unwrap().unwrap();
+    // Ten of the hundred are dialled, two at a time; then the node is free for others again.
+    let revived = client("10.9.9.50@tcp", &server).await;
+    assert_eq!(revived.ping(&nid(MGS), PATIENCE).await.unwrap().nids(), server.nids());
+    let deadline = Instant::now() + PATIENCE;
+    while server.statistics().peers > 2 {
+        assert!(Instant::now() < deadline, "{:?}", server.statistics());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_without_tcp_nids_does_not_start() {
     assert!(matches!(Lnet::start(Config::new(vec![])).await, Err(StartError::NoNid)));
     let o2ib = Lnet::start(Config::new(vec![nid("10.0.0.1@o2ib")])).await.err().unwrap();
