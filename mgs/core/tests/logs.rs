@@ -7,7 +7,7 @@ mod golden;
 mod sim;
 
 use lustre_api::agent::StartDriver;
-use lustre_mgs_core::configlog::ConfigLog;
+use lustre_mgs_core::configlog::{ConfigLog, Draft, TargetInfo};
 use lustre_mgs_core::serve::RegistrationRequest;
 use lustre_mgs_core::{Change, State, decide};
 use lustre_types::SvName;
@@ -326,4 +326,27 @@ fn a_writeconf_over_lnet_loses_no_tunable_and_no_pool() {
     assert!(client.contains("sys.timeout=40"), "{client}");
     assert!(client.contains("event: add_pool, device: gold-clilov, fsname: gold, pool: p1, ost: gold-OST0000_UUID"));
     assert!(effective(&sim, "gold-OST0000").contains("ost.writethrough_cache_enable=0"));
+}
+
+#[test]
+fn a_second_mdt_of_a_thousand_osts_fits_into_a_commit() {
+    let mut draft = Draft::new(Some("gold".parse().unwrap()), None, 1);
+    let mut register = |short: String| {
+        let params = vec![("failover.node".to_owned(), "10.9.0.3@tcp,10.8.0.3@o2ib".to_owned())];
+        let nids = vec!["10.9.0.2@tcp".parse().unwrap(), "10.8.0.2@o2ib".parse().unwrap()];
+        draft.register(&TargetInfo { svname: format!("gold-{short}").parse().unwrap(), nids, params }).unwrap();
+    };
+    (0..1000).for_each(|index| register(format!("OST{index:04x}")));
+    let fs = draft.logs().clone();
+    let mut draft = Draft::new(Some("gold".parse().unwrap()), Some(&fs), 1);
+    let info = TargetInfo {
+        svname: "gold-MDT0000".parse().unwrap(),
+        nids: vec!["10.9.0.2@tcp".parse().unwrap()],
+        params: vec![],
+    };
+    draft.register(&info).unwrap();
+    let log = draft.log("gold-MDT0000").unwrap();
+    assert_eq!(lustre_wire::llog::print(&log.file()).matches("event: add_osc,").count(), 1000);
+    let values: Vec<usize> = draft.changes().iter().map(|change| change.encode().1.unwrap().len()).collect();
+    assert!(values.len() < 10 && values.iter().all(|len| *len <= 512 * 1024), "{values:?}");
 }

@@ -8,8 +8,10 @@ use crate::configlog::{ConfigLog, FsLogs, LUSTRE_VERSION, LogEvent, LogOp, Secti
 use crate::key::Key;
 use crate::record::{Change, Record};
 
-/// Most changes in one stored event: a value of the store stays far below its limit.
+/// Most changes in one stored event: [`FsLogs`] counts them in ids of logs.
 const OPS_PER_EVENT: usize = 400;
+/// Most bytes of one stored event as JSON: half of what a value of the store may have. One section has 64 KiB at most.
+const EVENT_BYTES: usize = 256 * 1024;
 
 /// Why a change of the logs can't be written.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -143,7 +145,19 @@ impl Draft {
     /// The changes to commit; none when nothing was written.
     pub fn changes(self) -> Vec<Change> {
         let first = self.logs.next_event();
-        let events = self.ops.chunks(OPS_PER_EVENT).map(|ops| LogEvent { at: self.now_s, ops: ops.to_vec() });
+        let mut events: Vec<LogEvent> = Vec::new();
+        let mut bytes = 0;
+        for op in self.ops {
+            let len = serde_json::to_vec(&op).map_or(0, |json| json.len());
+            match events.last_mut().filter(|event| event.ops.len() < OPS_PER_EVENT && bytes + len <= EVENT_BYTES) {
+                Some(event) => event.ops.push(op),
+                None => {
+                    bytes = 0;
+                    events.push(LogEvent { at: self.now_s, ops: vec![op] });
+                }
+            }
+            bytes += len;
+        }
         let change = |(number, event)| Change {
             key: Key::Log(self.fsname.clone(), number),
             record: Some(Record::Log(Box::new(event))),

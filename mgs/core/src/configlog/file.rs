@@ -1,5 +1,7 @@
 //! A log in memory: its sections, and its bytes in the blocks that nodes ask for.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use lustre_wire::llog::{
     AppendError, CHUNK, LogFile, LogHeader, LustreCfg, MAX_INDEX, MarkerFlags, Record, RecordKind, padding_before,
@@ -168,7 +170,7 @@ impl ConfigLog {
             self.close(&mut open);
         }
         let markers = [offsets[0], offsets[offsets.len() - 1]];
-        self.sections.push(Placed { section, indices, markers });
+        self.sections.push(Placed { section: Arc::new(section), indices, markers });
         self.header_bytes = self.header.encode().into();
         Ok(())
     }
@@ -194,7 +196,8 @@ impl ConfigLog {
         let Some(placed) = self.sections.iter_mut().find(|placed| placed.indices.first() == Some(&index)) else {
             return false;
         };
-        (placed.section.flags, placed.section.canceled) = (flags, canceled);
+        let section = Arc::make_mut(&mut placed.section);
+        (section.flags, section.canceled) = (flags, canceled);
         let ends =
             [(MarkerFlags::START, placed.indices[0]), (MarkerFlags::END, placed.indices[placed.indices.len() - 1])];
         let markers = placed.markers;

@@ -76,6 +76,7 @@ impl Sim {
         let mut written = BTreeSet::new();
         for change in decision.changes {
             let (key, value) = change.encode();
+            assert!(value.as_ref().is_none_or(|value| value.len() <= 512 * 1024), "{key} is larger than a store takes");
             assert!(written.insert(key.clone()), "{key} is written twice in one commit");
             assert_eq!(Change::decode(&key, value.as_deref()).unwrap(), change, "reads back as it was written");
             match value {
