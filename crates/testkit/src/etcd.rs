@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -13,12 +14,28 @@ use tempfile::TempDir;
 /// How long it may take to start.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// One etcd server of a cluster of one; killed, and its data removed, when dropped.
+/// One etcd server, of a cluster of one unless made by [`Etcd::start_cluster`]; killed, and its data removed, when dropped.
 pub struct Etcd {
     process: Child,
     dir: TempDir,
     port: u16,
+    member: Member,
+}
+
+/// How a server is started, each time.
+struct Member {
+    name: String,
+    scheme: &'static str,
+    peer: String,
+    cluster: String,
     options: Vec<String>,
+}
+
+impl Member {
+    fn alone(scheme: &'static str, options: Vec<String>) -> Self {
+        let peer = "http://127.0.0.1:0".to_owned();
+        Self { name: "one".into(), scheme, cluster: format!("one={peer}"), peer, options }
+    }
 }
 
 impl Etcd {
@@ -33,8 +50,9 @@ impl Etcd {
         let shm = Path::new("/dev/shm");
         let dir = if shm.is_dir() { tempfile::tempdir_in(shm) } else { tempfile::tempdir() }?;
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
-        let (process, port) = run(dir.path(), "http", 0, &options)?;
-        Ok(Self { process, dir, port, options })
+        let member = Member::alone("http", options);
+        let (process, port) = served(run(dir.path(), 0, &member)?, dir.path())?;
+        Ok(Self { process, dir, port, member })
     }
 
     /// One that speaks TLS only, and only with clients that have a certificate of the authority `ca` (PEM files).
@@ -51,8 +69,31 @@ impl Etcd {
             &path(key),
         ];
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
-        let (process, port) = run(dir.path(), "https", 0, &options)?;
-        Ok(Self { process, dir, port, options })
+        let member = Member::alone("https", options);
+        let (process, port) = served(run(dir.path(), 0, &member)?, dir.path())?;
+        Ok(Self { process, dir, port, member })
+    }
+
+    /// A cluster of so many members. Their ports for each other were free a moment before.
+    pub fn start_cluster(count: usize) -> anyhow::Result<Vec<Self>> {
+        let free = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<Vec<_>, _>>()?;
+        let peers = free.iter().map(|listener| Ok(format!("http://{}", listener.local_addr()?)));
+        let peers = peers.collect::<anyhow::Result<Vec<_>>>()?;
+        drop(free);
+        let all: Vec<String> = peers.iter().enumerate().map(|(at, peer)| format!("m{at}={peer}")).collect();
+        let mut started = Vec::new();
+        for (at, peer) in peers.into_iter().enumerate() {
+            let dir = tempfile::tempdir()?;
+            let (name, cluster) = (format!("m{at}"), all.join(","));
+            let member = Member { name, scheme: "http", peer, cluster, options: Vec::new() };
+            // They serve once most of them are there.
+            started.push((run(dir.path(), 0, &member)?, dir, member));
+        }
+        let wait = |(running, dir, member): (Running, TempDir, Member)| {
+            let (process, port) = served(running, dir.path())?;
+            Ok(Self { process, dir, port, member })
+        };
+        started.into_iter().map(wait).collect()
     }
 
     /// `host:port` of its clients.
@@ -74,7 +115,7 @@ impl Etcd {
     /// Starts it again, with the same data on the same port.
     pub fn restart(&mut self) -> anyhow::Result<()> {
         self.kill();
-        self.process = run(self.dir.path(), "http", self.port, &self.options)?.0;
+        self.process = served(run(self.dir.path(), self.port, &self.member)?, self.dir.path())?.0;
         Ok(())
     }
 
@@ -104,21 +145,23 @@ impl Drop for Etcd {
     }
 }
 
-fn run(dir: &Path, scheme: &str, port: u16, options: &[String]) -> anyhow::Result<(Child, u16)> {
+/// A server that was started, and where it says on which port it serves.
+type Running = (Child, mpsc::Receiver<u16>);
+
+fn run(dir: &Path, port: u16, member: &Member) -> anyhow::Result<Running> {
+    let Member { name, scheme, peer, cluster, options } = member;
     let client = format!("{scheme}://127.0.0.1:{port}");
-    let peer = "http://127.0.0.1:0";
     let mut command = Command::new("etcd");
-    command.args(["--name", "one", "--data-dir"]).arg(dir.join("data"));
+    command.args(["--name", name, "--data-dir"]).arg(dir.join("data"));
     command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
-    command.args(["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]);
-    command.args(["--initial-cluster", &format!("one={peer}")]);
+    command.args(["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", cluster]);
     // Elected, and leases ended, sooner than by default.
     command.args(["--heartbeat-interval", "50", "--election-timeout", "500"]).args(options);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut process = command.spawn().context("can't run etcd; tools/setup installs it (Debian: etcd-server)")?;
     let log = BufReader::new(process.stderr.take().context("stderr is piped")?);
     let mut copy = File::options().create(true).append(true).open(dir.join("log"))?;
-    let (found, served) = mpsc::channel();
+    let (found, ports) = mpsc::channel();
     // Reads on for as long as etcd lives, or etcd would stop at its next line.
     std::thread::spawn(move || {
         for line in log.lines().map_while(Result::ok) {
@@ -129,13 +172,16 @@ fn run(dir: &Path, scheme: &str, port: u16, options: &[String]) -> anyhow::Resul
             }
         }
     });
-    match served.recv_timeout(PATIENCE) {
-        Ok(port) => Ok((process, port)),
-        Err(_) => {
-            let _ = process.kill();
-            let _ = process.wait();
-            let log = std::fs::read_to_string(dir.join("log")).unwrap_or_default();
-            bail!("etcd did not start: {}", log.lines().rev().take(5).collect::<Vec<_>>().join(" | "))
-        }
+    Ok((process, ports))
+}
+
+/// Waits until it serves. Errors: it does not, with the end of its log.
+fn served((mut process, ports): Running, dir: &Path) -> anyhow::Result<(Child, u16)> {
+    if let Ok(port) = ports.recv_timeout(PATIENCE) {
+        return Ok((process, port));
     }
+    let _ = process.kill();
+    let _ = process.wait();
+    let log = std::fs::read_to_string(dir.join("log")).unwrap_or_default();
+    bail!("etcd did not start: {}", log.lines().rev().take(5).collect::<Vec<_>>().join(" | "))
 }

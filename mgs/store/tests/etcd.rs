@@ -310,3 +310,32 @@ async fn tls_needs_the_right_authority_on_both_sides() {
         assert!(err.contains("does not answer"), "{err}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_member_of_three_dies_once_and_nothing_acknowledged_is_lost() {
+    let mut members = Etcd::start_cluster(3).unwrap();
+    let endpoints: Vec<String> = members.iter().map(Etcd::endpoint).collect();
+    let url = format!("etcd://{}/lmgs", endpoints.join(",")).parse().unwrap();
+    let (store, other) = (EtcdStore::open(&url).await.unwrap(), EtcdStore::open(&url).await.unwrap());
+    let mut acknowledged = BTreeSet::new();
+    // One of the three is the leader, and one the member that the store talks to.
+    for (at, member) in members.iter_mut().enumerate() {
+        member.kill();
+        for n in 0..15 {
+            let key = format!("{at}/{n}");
+            // An answer may be missing while another leader is chosen; what was answered has to stay.
+            if store.commit(txn().put(&key, "")).await.is_ok() {
+                acknowledged.insert(key);
+            }
+        }
+        member.restart().unwrap();
+    }
+    assert!(acknowledged.len() >= 40, "two of three are enough to go on: {}", acknowledged.len());
+    until("the other instance catches up", async || other.sync().await.is_ok()).await;
+    let history = other.history(1, 1000).await.unwrap();
+    assert!(history.iter().map(|commit| commit.revision).eq(1..=other.head()), "no gap");
+    let made = history.iter().flat_map(|commit| &commit.changes).map(|change| change.key().to_owned());
+    let made: Vec<String> = made.collect();
+    assert_eq!(made.iter().collect::<BTreeSet<_>>().len(), made.len(), "nothing was done twice");
+    assert!(acknowledged.iter().all(|key| made.contains(key)), "an acknowledged commit is lost");
+}
