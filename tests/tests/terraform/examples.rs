@@ -1,4 +1,4 @@
-//! The examples, whole.
+//! The examples, whole: over LNet, with targets that the userspace driver starts.
 
 use testkit::{Cluster, Terraform, repository};
 
@@ -13,22 +13,22 @@ fn example(name: &str, cluster: &Cluster, variables: &str) -> Terraform {
 
 #[test]
 fn minimal_is_a_file_system_and_a_second_plan_is_empty() -> anyhow::Result<()> {
-    let cluster = Cluster::start(&["oss1"])?;
+    let cluster = Cluster::start_userspace(&["oss1"])?;
     let devices = ["mdt", "ost"].map(|name| cluster.agent("oss1").image(name, 300 * MIB));
     let [mdt, ost] = devices;
     let (mdt, ost) = (mdt?, ost?);
     let variables = format!("node = \"oss1\"\nmdt_device = {mdt:?}\nost_device = {ost:?}\n");
     let ws = example("minimal", &cluster, &variables);
     ws.apply();
-    assert_eq!((label(&mdt)?.as_str(), label(&ost)?.as_str()), ("tiny:MDT0000", "tiny:OST0000"));
-    assert_eq!(ws.outputs()["mount_source"]["value"], "10.9.0.1@tcp:/tiny");
+    assert_eq!((label(&mdt)?.as_str(), label(&ost)?.as_str()), ("tiny-MDT0000", "tiny-OST0000"));
+    assert_eq!(ws.outputs()["mount_source"]["value"], "127.0.0.1@tcp:/tiny");
     ws.expect_empty_plan();
     Ok(())
 }
 
 #[test]
 fn apply_brings_up_a_file_system_on_two_nodes_and_a_second_plan_is_empty() -> anyhow::Result<()> {
-    let cluster = Cluster::start(&["mds1", "oss1"])?;
+    let cluster = Cluster::start_userspace(&["mds1", "oss1"])?;
     // Real block devices, as far as a machine without spare disks has them.
     let mdt = cluster.agent("mds1").loop_device("mdt0", 300 * MIB)?;
     let a = cluster.agent("oss1").loop_device("ost0", 300 * MIB)?;
@@ -41,12 +41,12 @@ fn apply_brings_up_a_file_system_on_two_nodes_and_a_second_plan_is_empty() -> an
     );
     let scratch = example("scratch-4-ost", &cluster, &variables);
     scratch.apply();
-    assert_eq!(label(mdt.path())?, "scratch:MDT0000");
+    assert_eq!(label(mdt.path())?, "scratch-MDT0000", "registered");
     let mut labels = [label(a.path())?, label(b.path())?];
     labels.sort();
-    assert_eq!(labels, ["scratch:OST0000", "scratch:OST0001"]);
+    assert_eq!(labels, ["scratch-OST0000", "scratch-OST0001"]);
     let outputs = scratch.outputs();
-    assert_eq!(outputs["mount_source"]["value"], "10.9.0.1@tcp:/scratch");
+    assert_eq!(outputs["mount_source"]["value"], "127.0.0.1@tcp:/scratch");
     assert_eq!(outputs["state"]["value"], "ready");
     scratch.expect_empty_plan();
 
