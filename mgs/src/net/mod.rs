@@ -5,6 +5,7 @@
 //! client that asked.
 
 mod start;
+mod strangers;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -27,6 +28,8 @@ use tracing::{error, info, warn};
 use crate::clock;
 use crate::engine::{Caller, Engine};
 
+use strangers::Lines;
+
 pub use start::{Config, Listen, start};
 
 /// How long a client may take to acknowledge bulk data, or to send it.
@@ -44,6 +47,7 @@ pub struct Nodes {
     engine: Arc<Engine>,
     service: Mutex<Service>,
     commits: Semaphore,
+    refusals: Lines,
     started: Instant,
 }
 
@@ -61,6 +65,7 @@ impl Nodes {
             engine,
             service: Mutex::new(service),
             commits: Semaphore::new(COMMITS),
+            refusals: Lines::default(),
             started: Instant::now(),
         });
         for request_portal in [portal::MGS_REQUEST, portal::LDLM_CANCEL_REQUEST] {
@@ -133,7 +138,9 @@ impl Nodes {
 
     /// Ends the connection of a peer that sends what no sane peer does. One behind a router is only not answered.
     fn throw_out(&self, peer: WireNid, reason: &ServeError) {
-        warn!(%peer, error = %reason, "message can't be understood, closing the connection");
+        if self.refusals.may_write(Instant::now()) {
+            warn!(%peer, error = %reason, "message can't be understood, closing the connection");
+        }
         if let Ok(nid) = peer.nid() {
             self.lnet.disconnect(&nid);
         }
@@ -206,7 +213,9 @@ impl Nodes {
                 Ok(outcome)
             }
             Ok(Err(refusal)) => {
-                warn!(%svname, nid = %asked.from, error = %refusal, "target refused");
+                if self.refusals.may_write(Instant::now()) {
+                    warn!(%svname, nid = %asked.from, error = %refusal, "target refused");
+                }
                 Err(refusal.errno)
             }
             Err(problem) => {
