@@ -45,6 +45,7 @@ async fn the_mgs_answers_pings_and_pushes_of_many_nodes_at_once() -> anyhow::Res
         nodes.spawn(async move {
             let node = crate::site::node(&format!("10.9.1.{last}@tcp"), address).await?;
             let info = node.lnet().discover(&MGS.parse()?, Duration::from_secs(20)).await?;
+            let info = anyhow::Context::context(info, "over TCP a ping is answered")?;
             anyhow::Ok(info.nids().iter().map(ToString::to_string).collect::<Vec<_>>())
         });
     }

@@ -17,11 +17,16 @@ async fn sixty_four_targets_register_at_once_and_each_has_its_place() -> anyhow:
     let address = mgs.lnet()?;
     mgc("10.9.0.2@tcp", address).await?.register(&mdt("scratch", 0, "10.9.0.2@tcp")?).await?;
     let mut targets = tokio::task::JoinSet::new();
-    // Eight nodes with eight targets each.
+    // Eight nodes with eight targets each, and a client for each target.
+    let mut nodes = Vec::new();
+    for last in 0..8 {
+        nodes.push(node(&format!("10.9.2.{last}@tcp"), address).await?);
+    }
     for index in 0..64 {
         let nid = format!("10.9.2.{}@tcp", index % 8);
+        let node = nodes[usize::try_from(index % 8)?].clone();
         targets.spawn(async move {
-            let mgc = mgc(&nid, address).await?;
+            let mgc = node.connect(crate::site::config()?).await?;
             let registered = mgc.register(&ost("scratch", index, &nid)?).await?;
             anyhow::Ok(registered.uuid)
         });
