@@ -11,6 +11,7 @@ use lustre_api::job::{CancelJob, GetJob, ListJobs};
 use lustre_api::log::{GetLog, GetLogRaw, ListLogs};
 use lustre_api::mgs::{GetMgs, GetReady, GetSnapshot};
 use lustre_api::node::{AnnounceNode, DeleteNode, GetNode, GetNodeInventory, Heartbeat, ListNodes};
+use lustre_api::nodemap::{ConfirmNodemap, DeleteNodemap, GetNodemap, ListNodemaps, PutNodemap, PutNodemapsActive};
 use lustre_api::param::{DeleteParam, GetCatalogue, GetParam, ListParams, PutParam};
 use lustre_api::plan::PostPlan;
 use lustre_api::pool::{DeletePool, GetPool, ListPools, PutPool};
@@ -87,6 +88,20 @@ pub fn server(api: Arc<Api>) -> Server<Api> {
         .route::<DiffParams, _, _>(|api, call| async move { api.diff_params(&call.query).await })
         .route::<PostRevertParams, _, _>(|api, call| async move {
             api.post_revert_params(&caller(&call), &call.query, call.body).await
+        })
+        .route::<ListNodemaps, _, _>(|api, _| async move { Ok(api.list_nodemaps()) })
+        .route::<GetNodemap, _, _>(|api, call| async move { api.get_nodemap(&call.path) })
+        .route::<PutNodemap, _, _>(|api, call| async move {
+            api.put_nodemap(&caller(&call), &call.path, &call.query, call.body).await
+        })
+        .route::<DeleteNodemap, _, _>(|api, call| async move {
+            api.delete_nodemap(&caller(&call), &call.path, &call.query).await
+        })
+        .route::<ConfirmNodemap, _, _>(|api, call| async move {
+            api.confirm_nodemap(&caller(&call), &call.path, &call.query).await
+        })
+        .route::<PutNodemapsActive, _, _>(|api, call| async move {
+            api.put_nodemaps_active(&caller(&call), &call.query, call.body).await
         })
         .route::<GetCatalogue, _, _>(|api, call| async move { Ok(api.get_catalogue(&call.query)) })
         .route::<ListLogs, _, _>(|api, call| async move { api.list_logs(&call.query) })

@@ -166,6 +166,15 @@ pub async fn run(engine: Arc<Engine>, agents: Arc<dyn Agents>) {
                 }
             }
         }
+        while let Some(name) = match engine.write_own(decide::nodemap::expire).await {
+            Ok(name) => name,
+            Err(problem) => {
+                warn!(error = %problem, "a nodemap that nobody confirmed can't be put back now, will try again");
+                None
+            }
+        } {
+            info!(nodemap = %name, "put back: nobody confirmed it in time");
+        }
         while let Some(key) = match engine.write_own(decide::param::expire).await {
             Ok(key) => key,
             Err(problem) => {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use lustre_api::job::JobId;
-use lustre_types::{FsName, Nid, NodeName, ParamName, ParamScope, PoolName, SvName};
+use lustre_types::{FsName, Nid, NodeName, NodemapName, ParamName, ParamScope, PoolName, SvName};
 
 use crate::output::Output;
 
@@ -50,6 +50,9 @@ pub(crate) enum Command {
     /// Tunables.
     #[command(subcommand)]
     Param(ParamCommand),
+    /// Nodemaps: whose ids are mapped how.
+    #[command(subcommand)]
+    Nodemap(NodemapCommand),
     /// OST pools.
     #[command(subcommand)]
     Pool(PoolCommand),
@@ -293,6 +296,46 @@ pub(crate) enum ParamCommand {
     Known {
         /// Only names that contain this.
         contains: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodemapCommand {
+    /// Lists nodemaps and whether they are in force.
+    List,
+    /// Shows a nodemap.
+    Show { name: NodemapName },
+    /// Makes a nodemap exactly as a file says (`PUT /v1/nodemaps/{name}` describes it: `spec`); `-` reads standard input.
+    Set {
+        /// JSON.
+        file: PathBuf,
+        /// Goes back by itself unless confirmed within so many seconds.
+        #[arg(long, value_name = "SECONDS")]
+        confirm_within: Option<u32>,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
+    /// Keeps a nodemap that would go back by itself.
+    Confirm {
+        name: NodemapName,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
+    /// Removes a nodemap; its NIDs belong to the default one then.
+    Delete {
+        name: NodemapName,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
+    /// Puts all nodemaps in force.
+    Activate {
+        #[command(flatten)]
+        write: WriteArgs,
+    },
+    /// Puts all nodemaps out of force: no ids are mapped then.
+    Deactivate {
+        #[command(flatten)]
+        write: WriteArgs,
     },
 }
 

@@ -9,6 +9,7 @@ mod job;
 mod log;
 mod mgs;
 mod node;
+mod nodemap;
 mod output;
 mod param;
 mod plan;
@@ -66,6 +67,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Export(command) => export::run(context, command).await,
         Command::Node(command) => node::run(context, command).await,
         Command::Param(command) => param::run(context, command).await,
+        Command::Nodemap(command) => nodemap::run(context, command).await,
         Command::Pool(command) => pool::run(context, command).await,
         Command::Mgs(command) => mgs::run(context, command).await,
         Command::Log(command) => log::run(context, command).await,

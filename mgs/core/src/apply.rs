@@ -26,6 +26,11 @@ impl State {
                 put(&mut self.devices, (node, device), new, revision);
             }
             (Key::Param(key), Some(Record::Param(new))) => put(&mut self.params, key, new, revision),
+            (Key::Nodemap(key), Some(Record::Nodemap(new))) => put(&mut self.nodemaps, key, *new, revision),
+            (Key::NodemapsActive, Some(Record::NodemapsActive(value))) => {
+                let created = self.nodemaps_active.as_ref().map_or(revision, |active| active.created);
+                self.nodemaps_active = Some(Object { value, created, revision });
+            }
             (Key::Temporary(key), Some(Record::Temporary(new))) => put(&mut self.temporary, key, new, revision),
             (Key::Pool(fsname, pool), Some(Record::Pool(new))) => put(&mut self.pools, (fsname, pool), new, revision),
             (Key::Node(key), Some(Record::Node(new))) => put(&mut self.nodes, key, *new, revision),
@@ -64,6 +69,8 @@ impl State {
             Key::Target(key) => drop(self.targets.remove(key)),
             Key::Device(node, device) => drop(self.devices.remove(&(node.clone(), device.clone()))),
             Key::Param(key) => drop(self.params.remove(key)),
+            Key::Nodemap(key) => drop(self.nodemaps.remove(key)),
+            Key::NodemapsActive => self.nodemaps_active = None,
             Key::Temporary(key) => drop(self.temporary.remove(key)),
             Key::Pool(fsname, pool) => drop(self.pools.remove(&(fsname.clone(), pool.clone()))),
             Key::Node(key) => drop(self.nodes.remove(key)),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use lustre_api::job::JobId;
-use lustre_types::{FsName, NodeName, ParamName, ParamScope, PoolName, SvName};
+use lustre_types::{FsName, NodeName, NodemapName, ParamName, ParamScope, PoolName, SvName};
 use thiserror::Error;
 
 /// A key of the store.
@@ -17,6 +17,8 @@ use thiserror::Error;
 /// | `target/<fsname or *>/<svname>` | a target; its absence is what a new index is claimed by |
 /// | `device/<node>/<device>` | which target a device belongs to |
 /// | `param/<fsname or *>/<scope>/<name>` | a tunable |
+/// | `nodemap/<name>` | a nodemap |
+/// | `nodemap/` | whether nodemaps are in force |
 /// | `temporary/<name>` | a value that nodes have for the time being, by what `lctl set_param` calls it |
 /// | `pool/<fsname>/<pool>` | a pool |
 /// | `node/<node>` | a node |
@@ -38,6 +40,10 @@ pub enum Key {
     Device(NodeName, String),
     /// A tunable.
     Param(ParamKey),
+    /// A nodemap.
+    Nodemap(NodemapName),
+    /// Whether nodemaps are in force.
+    NodemapsActive,
     /// A value for the time being.
     Temporary(String),
     /// A pool.
@@ -97,6 +103,9 @@ impl Key {
         format!("nidrow/{fsname}/")
     }
 
+    /// What the keys of all nodemaps begin with, and of whether they are in force.
+    pub const NODEMAPS: &'static str = "nodemap/";
+
     /// What the keys of all targets begin with.
     pub const TARGETS: &'static str = "target/";
 
@@ -109,6 +118,8 @@ impl Key {
             Self::Target(svname) => format!("target {svname}"),
             Self::Device(node, device) => format!("device {node}:{device}"),
             Self::Param(param) => format!("param {param}"),
+            Self::Nodemap(name) => format!("nodemap {name}"),
+            Self::NodemapsActive => "nodemaps".to_owned(),
             Self::Temporary(name) => format!("temporary {name}"),
             Self::Pool(fsname, pool) => format!("pool {fsname}.{pool}"),
             Self::Node(node) => format!("node {node}"),
@@ -130,6 +141,8 @@ impl fmt::Display for Key {
             Self::Target(svname) => write!(f, "target/{}/{svname}", svname.fsname().map_or("*", FsName::as_str)),
             Self::Device(node, device) => write!(f, "device/{node}/{device}"),
             Self::Param(param) => write!(f, "param/{param}"),
+            Self::Nodemap(name) => write!(f, "nodemap/{name}"),
+            Self::NodemapsActive => f.write_str("nodemap/"),
             Self::Temporary(name) => write!(f, "temporary/{name}"),
             Self::Pool(fsname, pool) => write!(f, "pool/{fsname}/{pool}"),
             Self::Node(node) => write!(f, "node/{node}"),
@@ -170,6 +183,8 @@ fn parse(text: &str) -> Option<Key> {
             let filesystem = if filesystem == "*" { None } else { Some(filesystem.parse().ok()?) };
             Key::Param(ParamKey { filesystem, scope: scope.parse().ok()?, name: name.parse().ok()? })
         }
+        "nodemap" if rest.is_empty() => Key::NodemapsActive,
+        "nodemap" => Key::Nodemap(rest.parse().ok()?),
         "temporary" => Key::Temporary(rest.to_owned()),
         "pool" => {
             let (fsname, pool) = rest.split_once('/')?;

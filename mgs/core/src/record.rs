@@ -1,13 +1,14 @@
 //! What is stored under each key, as JSON.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lustre_api::Time;
 use lustre_api::agent::{AgentOp, NodeInfo};
 use lustre_api::filesystem::FilesystemSpec;
 use lustre_api::job::{Job, JobId};
+use lustre_api::nodemap::NodemapSpec;
 use lustre_api::target::{TargetSpec, TargetState};
-use lustre_types::{Nid, NodeName, SvName};
+use lustre_types::{Nid, NidRange, NodeName, SvName};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -40,6 +41,10 @@ pub enum Record {
     Param(ParamRecord),
     /// Of [`Key::Temporary`].
     Temporary(TemporaryRecord),
+    /// Of [`Key::Nodemap`].
+    Nodemap(Box<NodemapRecord>),
+    /// Of [`Key::NodemapsActive`].
+    NodemapsActive(bool),
     /// Of [`Key::Pool`].
     Pool(PoolRecord),
     /// Of [`Key::Node`].
@@ -134,6 +139,31 @@ pub struct PendingConfirm {
     /// What comes back; unset when missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Box<ParamRecord>>,
+}
+
+/// A nodemap.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodemapRecord {
+    /// Its number in what targets are sent.
+    pub id: u32,
+    /// Its description by a person.
+    pub spec: NodemapSpec,
+    /// Its ranges by their numbers in what targets are sent.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ranges: BTreeMap<u32, NidRange>,
+    /// What comes back unless somebody confirms it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<PendingNodemap>,
+}
+
+/// A confirmation of a nodemap that is waited for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingNodemap {
+    /// Until when.
+    pub until: Time,
+    /// What comes back; none when missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Box<NodemapRecord>>,
 }
 
 /// A value that is set on nodes for the time being.
@@ -247,6 +277,8 @@ impl Change {
                 Record::Target(record) => serde_json::to_vec(record),
                 Record::Device(record) => serde_json::to_vec(record),
                 Record::Param(record) => serde_json::to_vec(record),
+                Record::Nodemap(record) => serde_json::to_vec(record),
+                Record::NodemapsActive(active) => serde_json::to_vec(active),
                 Record::Temporary(record) => serde_json::to_vec(record),
                 Record::Pool(record) => serde_json::to_vec(record),
                 Record::Node(record) => serde_json::to_vec(record),
@@ -283,6 +315,8 @@ impl Record {
             Key::Target(_) => Self::Target(serde_json::from_slice(json)?),
             Key::Device(..) => Self::Device(serde_json::from_slice(json)?),
             Key::Param(_) => Self::Param(serde_json::from_slice(json)?),
+            Key::Nodemap(_) => Self::Nodemap(serde_json::from_slice(json)?),
+            Key::NodemapsActive => Self::NodemapsActive(serde_json::from_slice(json)?),
             Key::Temporary(_) => Self::Temporary(serde_json::from_slice(json)?),
             Key::Pool(..) => Self::Pool(serde_json::from_slice(json)?),
             Key::Node(_) => Self::Node(serde_json::from_slice(json)?),

@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lustre_api::filesystem::FilesystemSpec;
 use lustre_api::job::JobId;
-use lustre_types::{FsName, NodeName, PoolName, SvName, TargetIndex, TargetKind};
+use lustre_types::{FsName, NodeName, NodemapName, PoolName, SvName, TargetIndex, TargetKind};
 
 use std::sync::Arc;
 
 use crate::configlog::{ConfigLog, FsLogs, names};
 use crate::key::ParamKey;
 use crate::record::{
-    JobRecord, MgsRecord, NidRow, NidTableRecord, NodeRecord, ParamRecord, PoolRecord, TargetRecord, TemporaryRecord,
+    JobRecord, MgsRecord, NidRow, NidTableRecord, NodeRecord, NodemapRecord, ParamRecord, PoolRecord, TargetRecord,
+    TemporaryRecord,
 };
 
 /// A stored object with the revisions that made and last changed it.
@@ -44,6 +45,10 @@ pub struct State {
     pub params: BTreeMap<ParamKey, Object<ParamRecord>>,
     /// Values that are set on nodes for the time being, by name.
     pub temporary: BTreeMap<String, Object<TemporaryRecord>>,
+    /// Nodemaps.
+    pub nodemaps: BTreeMap<NodemapName, Object<NodemapRecord>>,
+    /// Whether they are in force; they are not before anybody said so.
+    pub nodemaps_active: Option<Object<bool>>,
     /// Pools.
     pub pools: BTreeMap<(FsName, PoolName), Object<PoolRecord>>,
     /// Nodes.
@@ -71,6 +76,11 @@ impl State {
     /// The MGS's UUID; empty before the store was initialised.
     pub fn uuid(&self) -> &str {
         self.mgs.as_ref().map_or("", |mgs| &mgs.value.uuid)
+    }
+
+    /// Whether nodemaps are in force.
+    pub fn nodemaps_active(&self) -> bool {
+        self.nodemaps_active.as_ref().is_some_and(|active| active.value)
     }
 
     /// The targets of a file system, of all kinds or of one.

@@ -248,6 +248,18 @@ impl Stamp for lustre_api::proof::ParamsDiff {
     }
 }
 
+impl Stamp for lustre_api::nodemap::Nodemap {
+    fn stamp(&mut self, revision: u64) {
+        self.revision = revision;
+    }
+}
+
+impl Stamp for lustre_api::nodemap::Nodemaps {
+    fn stamp(&mut self, revision: u64) {
+        self.revision = revision;
+    }
+}
+
 /// The answer of what only notes something.
 impl Stamp for u64 {
     fn stamp(&mut self, revision: u64) {

@@ -7,6 +7,7 @@ mod filesystems;
 mod jobs;
 mod logs;
 mod mgs;
+mod nodemaps;
 mod nodes;
 mod params;
 mod plan;

@@ -10,6 +10,7 @@ pub mod log;
 pub mod mgs;
 pub mod nidtbl;
 pub mod node;
+pub mod nodemap;
 pub mod param;
 pub mod pool;
 pub mod register;

@@ -67,18 +67,19 @@ impl Service {
 fn read(state: &State, asked: &ConfigRead) -> Result<(Vec<u8>, ConfigResult), Errno> {
     match asked.kind {
         ConfigReadKind::Recover => nid_table(state, asked),
-        ConfigReadKind::Nodemap => nodemaps(asked),
+        ConfigReadKind::Nodemap => nodemaps(state, asked),
         ConfigReadKind::Config => Err(Errno::OPNOTSUPP),
         ConfigReadKind::Unknown(_) => Err(Errno::INVAL),
     }
 }
 
-fn nodemaps(asked: &ConfigRead) -> Result<(Vec<u8>, ConfigResult), Errno> {
+fn nodemaps(state: &State, asked: &ConfigRead) -> Result<(Vec<u8>, ConfigResult), Errno> {
     let room = asked.room_bytes().ok_or(Errno::INVAL)?;
-    if room < nodemap::PAGE_LEN {
+    let data = if asked.offset == 0 { nodemap::pages(state) } else { Vec::new() };
+    // Targets give a megabyte, and no more than fits into that can be set: there is nothing to go on with.
+    if room < data.len().max(nodemap::PAGE_LEN) {
         return Err(Errno::INVAL);
     }
-    let data = if asked.offset == 0 { nodemap::default_page() } else { Vec::new() };
     Ok((data, ConfigResult { offset: NODEMAP_END, size: 1 }))
 }
 

@@ -11,6 +11,7 @@ pub fn touched(key: &Key) -> Option<ResourceId> {
         Key::Log(Some(fsname), _) => of(fsname.as_str(), ResourceKind::Config),
         Key::Log(None, _) => of("params", ResourceKind::Params),
         Key::NidTable(fsname) => of(fsname.as_str(), ResourceKind::Recover),
+        Key::Nodemap(_) | Key::NodemapsActive => of("nodemap", ResourceKind::Nodemap),
         _ => None,
     }
 }
