@@ -7,6 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lustre_api::mgs::{GetSnapshot, Snapshot, SnapshotQuery};
 use lustre_api::node::{GetNode, GetNodeInventory, LiveNode, Node, NodePath};
+use lustre_api::param::ParamPath;
+use lustre_api::proof::{ExplainParam, Explanation};
 use lustre_api::target::{GetTarget, Target, TargetPath};
 use lustre_api::{Endpoint, Nothing, ProblemCode, WriteQuery};
 use lustre_types::{NodeName, SvName};
@@ -103,6 +105,11 @@ impl Mgs {
     /// A node as the MGS knows it.
     pub(crate) async fn node(&self, node: NodeName) -> Result<Node, Failure> {
         Ok(self.client.call::<GetNode>(&NodePath { node }, &Nothing {}, &Nothing {}).await?)
+    }
+
+    /// What nodes have of a tunable, now.
+    pub(crate) async fn explain(&self, path: ParamPath) -> Result<Explanation, Failure> {
+        Ok(self.client.call::<ExplainParam>(&path, &Nothing {}, &Nothing {}).await?)
     }
 
     /// A node with its devices, looked at now.

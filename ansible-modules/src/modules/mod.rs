@@ -12,6 +12,7 @@ mod format_policy;
 mod info;
 mod jobs;
 mod param;
+mod param_info;
 mod plan;
 mod pool;
 mod progress;
@@ -107,7 +108,15 @@ impl<'a> Task<'a> {
 /// Every module of this program, by name.
 #[must_use]
 pub fn all() -> Vec<Module> {
-    vec![facts::module(), filesystem::module(), info::module(), param::module(), pool::module(), target::module()]
+    vec![
+        facts::module(),
+        filesystem::module(),
+        info::module(),
+        param::module(),
+        param_info::module(),
+        pool::module(),
+        target::module(),
+    ]
 }
 
 /// Waits for `work` on this thread: a module makes a handful of calls, one after the other.

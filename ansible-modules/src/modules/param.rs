@@ -1,9 +1,11 @@
 //! `lustre_param`.
 
+use lustre_api::Nothing;
 use lustre_api::attributes::PARAM;
 use lustre_api::mgs::Snapshot;
-use lustre_api::param::ParamSpec;
+use lustre_api::param::{ParamPath, ParamSpec};
 use lustre_api::plan::{Desired, ObjectKey};
+use lustre_api::proof::{ExplainParam, Explanation, ProofState};
 use lustre_types::{FsName, ParamName, ParamScope};
 use serde_json::{Value, json};
 
@@ -28,6 +30,12 @@ pub(super) fn module() -> Module {
         "they are set permanently to these values.",
         "they are not set; their defaults come back.",
     ));
+    arguments.push(
+        Argument::new("prove", ArgumentType::Bool)
+            .default(Value::from(false))
+            .doc("Ask every node concerned afterwards whether it has the value; in RV(proof).")
+            .doc("A node that has not is a warning, not a failure: it may be down, or the value may work for new mounts only."),
+    );
     arguments.push(common::fingerprint());
     arguments.extend(common::connection());
     let relations = Relations {
@@ -71,7 +79,7 @@ pub(super) fn module() -> Module {
     name: osc.*.max_dirty_mb
     state: absent
 "#,
-        returns: common::planned(ReturnValue {
+        returns: with_proof(common::planned(ReturnValue {
             name: "resource",
             kind: "list",
             elements: Some("dict"),
@@ -81,9 +89,24 @@ pub(super) fn module() -> Module {
                 "filesystem": "scratch", "scope": "filesystem", "name": "osc.*.max_dirty_mb", "value": "512",
                 "id": "scratch/filesystem/osc.*.max_dirty_mb", "canonical_name": "osc.scratch-OST*-osc-*.max_dirty_mb",
             }]),
-        }),
+        })),
         run: |task| block_on(run(task)),
     }
+}
+
+fn with_proof(mut returns: Vec<ReturnValue>) -> Vec<ReturnValue> {
+    returns.push(ReturnValue {
+        name: "proof",
+        kind: "list",
+        elements: Some("dict"),
+        returned: "when asked for by O(prove), but not in check mode",
+        description: "Of each tunable what every node concerned has; RV(proof[].is_proven) if all have the value.",
+        sample: json!([{
+            "id": "scratch/filesystem/osc.*.max_dirty_mb", "wanted": "512", "is_proven": true,
+            "nodes": [{ "node": "c1", "state": "applied" }],
+        }]),
+    });
+    returns
 }
 
 async fn run(task: &Task<'_>) -> Result<Outcome, Failure> {
@@ -124,7 +147,33 @@ async fn run(task: &Task<'_>) -> Result<Outcome, Failure> {
         let set = snapshot.params.iter().filter(|known| named.iter().any(|(name, _)| is_it(&known.spec, name)));
         set.map(json_of).collect()
     };
-    ensure(task, &session, &snapshot, Wanted { desired, judge: &no_more, view: &view }).await
+    let mut outcome = ensure(task, &session, &snapshot, Wanted { desired, judge: &no_more, view: &view }).await?;
+    if !task.internals.check_mode && !task.is_absent() && task.is("prove") {
+        let proof = prove(&session, filesystem.as_ref(), &scope, &named).await?;
+        for unproven in proof.iter().filter(|proof| !proof.is_proven) {
+            let bad = unproven.nodes.iter().filter(|node| node.state != ProofState::Applied);
+            outcome.warnings.extend(bad.filter_map(|node| Some(format!("{}: {}", node.node, node.message.clone()?))));
+        }
+        outcome.values.insert("proof".to_owned(), proof.iter().map(json_of).collect());
+    }
+    Ok(outcome)
+}
+
+/// What the nodes have of the tunables, now.
+async fn prove(
+    session: &Session,
+    filesystem: Option<&FsName>,
+    scope: &ParamScope,
+    named: &[(ParamName, String)],
+) -> Result<Vec<Explanation>, Failure> {
+    let mut proof = Vec::new();
+    for (name, _) in named {
+        let fsname = filesystem.map_or("*", FsName::as_str).to_owned();
+        let path = ParamPath { fsname, scope: scope.clone(), name: name.clone() };
+        let explained = session.mgs.call::<ExplainParam>(&path, &Nothing {}, &Nothing {}).await;
+        proof.push(explained.map_err(|error| session.explain(error))?);
+    }
+    Ok(proof)
 }
 
 /// The tunables that the task names, with their values; empty values where they are to be absent.

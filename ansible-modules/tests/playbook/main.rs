@@ -12,3 +12,4 @@ mod formats;
 mod host;
 mod objects;
 mod site;
+mod tunables;

@@ -138,7 +138,7 @@ impl Agent {
         let mut command = Command::new(crate::binary("lustre-agent")?);
         command.args(["--node", node, "--listen", listen, "--mgs", mgs]).args(started);
         command.arg("--state-dir").arg(dir.join("state")).arg("--image-dir").arg(dir.join("images"));
-        command.arg("--socket").arg(dir.join("agent.sock"));
+        command.arg("--socket").arg(dir.join("agent.sock")).arg("--param-root").arg(dir.join("root"));
         Daemon::start(&mut command, &dir.join("agent.log")).with_context(|| format!("lustre-agent of {node}"))
     }
 
@@ -147,6 +147,18 @@ impl Agent {
         let path = self.dir.join("images").join(name);
         File::create_new(&path)?.set_len(size_bytes)?;
         Ok(path)
+    }
+
+    /// Sets a tunable behind everybody's back, as `echo` into the kernel's file would: `osc/<device>/max_dirty_mb`.
+    pub fn set_tunable(&self, path: &str, value: &str) -> anyhow::Result<()> {
+        let path = self.dir.join("root/sys/fs/lustre").join(path);
+        std::fs::create_dir_all(path.parent().context("a file is in a directory")?)?;
+        Ok(std::fs::write(path, format!("{value}\n"))?)
+    }
+
+    /// What a tunable is on the node.
+    pub fn tunable(&self, path: &str) -> anyhow::Result<String> {
+        Ok(std::fs::read_to_string(self.dir.join("root/sys/fs/lustre").join(path))?.trim_end().to_owned())
     }
 
     /// The agent's unix socket.

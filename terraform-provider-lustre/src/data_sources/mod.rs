@@ -4,6 +4,8 @@ mod devices;
 mod filesystem;
 mod job;
 mod node;
+mod param_catalogue;
+mod param_proof;
 mod targets;
 
 use std::sync::Arc;
@@ -22,6 +24,8 @@ pub(crate) fn all(session: &Arc<Session>) -> Vec<(String, Arc<dyn DataSource>)> 
         ("lustre_filesystem".into(), Arc::new(filesystem::Filesystem(session()))),
         ("lustre_job".into(), Arc::new(job::Job(session()))),
         ("lustre_node".into(), Arc::new(node::Node(session()))),
+        ("lustre_param_catalogue".into(), Arc::new(param_catalogue::ParamCatalogue)),
+        ("lustre_param_proof".into(), Arc::new(param_proof::ParamProof(session()))),
         ("lustre_targets".into(), Arc::new(targets::Targets(session()))),
     ]
 }

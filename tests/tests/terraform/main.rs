@@ -10,4 +10,5 @@ mod packaging;
 mod refused;
 mod removal;
 mod site;
+mod tunables;
 mod waiting;

@@ -55,6 +55,13 @@ options:
     choices:
       - "present"
       - "absent"
+  prove:
+    description:
+      - "Ask every node concerned afterwards whether it has the value; in RV(proof)."
+      - "A node that has not is a warning, not a failure: it may be down, or the value may work for new mounts
+        only."
+    type: "bool"
+    default: false
   fingerprint:
     description:
       - "RV(fingerprint) of an earlier run in check mode. The task fails, and changes nothing, if its plan is
@@ -189,6 +196,19 @@ warnings:
   type: "list"
   elements: "str"
   sample: []
+proof:
+  description:
+    - "Of each tunable what every node concerned has; RV(proof[].is_proven) if all have the value."
+  returned: "when asked for by O(prove), but not in check mode"
+  type: "list"
+  elements: "dict"
+  sample:
+    - id: "scratch/filesystem/osc.*.max_dirty_mb"
+      wanted: "512"
+      is_proven: true
+      nodes:
+        - node: "c1"
+          state: "applied"
 '''
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback
@@ -204,6 +224,7 @@ def main():
             "allow_unknown": {"type": "bool"},
             "params": {"type": "dict"},
             "state": {"type": "str", "default": "present", "choices": ["present", "absent"]},
+            "prove": {"type": "bool", "default": False},
             "fingerprint": {"type": "str"},
             "api_url": {"type": "str"},
             "api_token": {"type": "str", "no_log": True, "fallback": (env_fallback, ["LUSTRE_API_TOKEN"])},

@@ -1,0 +1,93 @@
+//! Tunables: refused before anything happens, applied, proven on nodes, changed by hand, put back.
+
+use testkit::{Cluster, Terraform, repository};
+
+use crate::site::{FILESYSTEM, Site};
+
+const DEVICE: &str = "osc/scratch-OST0000-osc-ff01";
+const LLITE: &str = "llite/scratch-ff01";
+
+/// Two clients with what a kernel would show of a mounted file system.
+fn clients() -> anyhow::Result<Cluster> {
+    let cluster = Cluster::start(&["c1", "c2"])?;
+    cluster.mgsctl(&["fs", "create", "scratch"])?;
+    for node in ["c1", "c2"] {
+        let agent = cluster.agent(node);
+        agent.set_tunable(&format!("{DEVICE}/max_dirty_mb"), "2000")?;
+        agent.set_tunable(&format!("{DEVICE}/max_pages_per_rpc"), "1024")?;
+        agent.set_tunable(&format!("{LLITE}/max_read_ahead_mb"), "256")?;
+    }
+    Ok(cluster)
+}
+
+#[test]
+fn tunables_are_applied_and_proven_and_drift_on_a_node_is_shown() -> anyhow::Result<()> {
+    let cluster = clients()?;
+    // Nodes take permanent values from the MGS's logs; here each is tried on all of them, which is as good.
+    cluster.mgsctl(&["param", "set", "scratch", "osc.*.max_dirty_mb", "64M", "--canary", "c1"])?;
+    for node in ["c1", "c2"] {
+        assert_eq!(cluster.agent(node).tunable(&format!("{DEVICE}/max_dirty_mb"))?, "64M");
+    }
+    cluster.mgsctl(&["param", "unset", "scratch", "osc.*.max_dirty_mb"])?;
+
+    let example = repository().join("examples/terraform/tunables");
+    let ws = Terraform::of_example(&example, cluster.mgs.endpoint());
+    let applied = ws.apply();
+    assert!(!applied.text.contains("Check block assertion failed"), "{}", applied.text);
+    let outputs = ws.outputs();
+    let names = &outputs["both_names"]["value"];
+    assert_eq!(names["llite.scratch-*.max_read_ahead_mb"], "scratch.llite.max_read_ahead_mb");
+    assert!(outputs["known_of_read_ahead"]["value"].as_array().is_some_and(|known| known.len() >= 3));
+    ws.expect_empty_plan();
+
+    // By hand, behind everybody's back.
+    cluster.agent("c2").set_tunable(&format!("{DEVICE}/max_dirty_mb"), "48")?;
+    let plan = ws.plan();
+    for words in
+        ["Check block assertion failed", "c2: osc.scratch-OST0000-osc-ff01.max_dirty_mb is 48 instead of", "64M"]
+    {
+        assert!(plan.text.contains(words), "{words}: {}", plan.text);
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_wrong_with_a_tunable_is_refused_in_the_plan() -> anyhow::Result<()> {
+    let site = Site::start()?;
+    let param = |name: &str, scope: &str, value: &str| {
+        format!(
+            "resource \"lustre_param\" \"p\" {{\n  filesystem = lustre_filesystem.scratch.name\n  scope = {scope:?}\n  \
+             name = {name:?}\n  value = {value:?}\n}}\n"
+        )
+    };
+    for (name, scope, value, line, words) in [
+        ("osc.*.max_dirty_md", "filesystem", "64", "name = \"osc.*.max_dirty_md\"", "osc.*.max_dirty_mb"),
+        ("osc.*.max_dirty_mb", "filesystem", "4G", "value = \"4G\"", "1 MiB to 1.9 GiB"),
+        ("osc.*.checksums", "filesystem", "perhaps", "value = \"perhaps\"", "0 or 1"),
+        ("obdfilter.*.brw_size", "mdts", "4M", "scope = \"mdts\"", "obdfilter devices are of OSTs"),
+        ("mdt.*.evict_client", "filesystem", "x", "name = \"mdt.*.evict_client\"", "can't be set permanently"),
+        ("obdfilter.*.brw_size", "osts", "3M", "value = \"3M\"", "powers of two"),
+    ] {
+        site.ws.write("main.tf", &(FILESYSTEM.to_owned() + &param(name, scope, value)));
+        site.ws.refused(&["plan"]).assert("lustre_param.p", line, &[words]);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_revert_restores_what_terraform_had_set() -> anyhow::Result<()> {
+    let cluster = clients()?;
+    let ws = Terraform::of_example(&repository().join("examples/terraform/tunables"), cluster.mgs.endpoint());
+    ws.apply();
+    let revision = cluster.mgsctl(&["param", "list"])?.as_array().map(|params| {
+        params.iter().filter_map(|param| param["revision"].as_u64()).max().unwrap_or_default().to_string()
+    });
+    let revision = revision.unwrap_or_default();
+    cluster.mgsctl(&["param", "set", "scratch", "osc.*.max_dirty_mb", "32"])?;
+    cluster.mgsctl(&["param", "unset", "scratch", "llite.*.max_read_ahead_mb"])?;
+    assert!(ws.plan().text.contains("to add"), "drift is shown");
+    let reverted = cluster.mgsctl(&["param", "revert", &revision, "--why", "a bad night"])?;
+    assert_eq!(reverted["object"]["differences"].as_array().map(Vec::len), Some(2), "{reverted}");
+    ws.expect_empty_plan();
+    Ok(())
+}
