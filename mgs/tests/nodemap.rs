@@ -86,9 +86,8 @@ async fn a_nodemap_that_nobody_confirms_goes_back() {
     let written = cluster.put_nodemap_spec(locked_out.clone(), Some(60)).await.unwrap();
     assert!(written.object.confirm_until.is_some());
     let later = Time::from_unix_ms(u64::MAX);
-    let expire = || {
-        cluster.api.engine.write_own(|state, req| decide::nodemap::expire(state, &Request { now: later, ..*req }))
-    };
+    let expire =
+        || cluster.api.engine.write_own(|state, req| decide::nodemap::expire(state, &Request { now: later, ..*req }));
     assert_eq!(expire().await.unwrap().unwrap().as_str(), "a");
     let path = NodemapPath { name: "a".parse().unwrap() };
     assert!(!cluster.api.get_nodemap(&path).unwrap().spec.deny_mount);

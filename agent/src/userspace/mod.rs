@@ -10,6 +10,7 @@
 mod disk;
 mod params;
 mod running;
+mod tree;
 
 pub use params::Params;
 
@@ -18,7 +19,7 @@ use disk::OnDisk;
 use lustre_api::agent::RunningTarget;
 use lustre_mgc::{Config, Mgc, MgcError, Node, Target};
 use lustre_types::{Nid, SvName};
-use running::Running;
+use running::{Running, Shown};
 use std::{
     collections::BTreeMap,
     path::Path,
@@ -197,7 +198,10 @@ impl Userspace {
         let target = Target { instance, ..target };
         mgc.ready(&target).await.map_err(refused)?;
         info!(%svname, instance, "target is up; it serves no file I/O");
-        Ok(Running::begin(&self.runtime, mgc.clone(), target, follower, Params::of(&records)))
+        // A tree in a directory is ours to write; the kernel's are not.
+        let root = Some(self.host.root.param_root.clone()).filter(|root| root.as_path() != Path::new("/"));
+        let shown = Shown { svname: svname.clone(), root };
+        Ok(Running::begin(&self.runtime, mgc.clone(), target, follower, Params::of(&records), shown))
     }
 
     /// The network node, with the NIDs that the first target found; one for as long as the agent runs.

@@ -1,13 +1,15 @@
 //! A started target: what keeps it in touch with its MGS.
 
-use super::{NO_IO, Params};
+use super::{NO_IO, Params, tree};
 use crate::{host::chain, time::now};
 use lustre_api::{
     Time,
     agent::{RunningTarget, StartDriver},
 };
 use lustre_mgc::{Follower, Mgc, Target};
+use lustre_types::SvName;
 use std::{
+    path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -28,10 +30,18 @@ pub(super) struct Running {
 
 impl Running {
     /// Follows the target's config log, and announces the target again whenever the MGS has begun anew.
-    pub(super) fn begin(runtime: &Handle, mgc: Mgc, target: Target, follower: Follower, params: Params) -> Self {
+    pub(super) fn begin(
+        runtime: &Handle,
+        mgc: Mgc,
+        target: Target,
+        follower: Follower,
+        params: Params,
+        shown: Shown,
+    ) -> Self {
+        shown.show(&params);
         let seen = Arc::new(Mutex::new(params));
         let instance = target.instance;
-        let follow = runtime.spawn(follow(target.svname.clone(), follower, seen.clone()));
+        let follow = runtime.spawn(follow(shown, follower, seen.clone()));
         let announce = runtime.spawn(announce(mgc.clone(), target));
         Self { mgc, instance, since: now(), seen, tasks: vec![follow.abort_handle(), announce.abort_handle()] }
     }
@@ -59,12 +69,31 @@ impl Running {
     }
 }
 
-async fn follow(svname: String, mut follower: Follower, seen: Arc<Mutex<Params>>) {
+/// Where a target's tunables are shown.
+pub(super) struct Shown {
+    pub(super) svname: SvName,
+    /// The root of a tree of our own; none where the trees are the kernel's.
+    pub(super) root: Option<PathBuf>,
+}
+
+impl Shown {
+    fn show(&self, params: &Params) {
+        let Some(root) = &self.root else { return };
+        if let Err(error) = tree::expose(root, &self.svname, params.values()) {
+            warn!(svname = %self.svname, root = %root.display(), error = chain(&error), "tunables can't be shown");
+        }
+    }
+}
+
+async fn follow(shown: Shown, mut follower: Follower, seen: Arc<Mutex<Params>>) {
+    let svname = shown.svname.to_string();
     loop {
         match follower.next().await {
             Ok(records) => {
                 info!(svname, records = records.len(), last = follower.after(), "config log read");
-                seen.lock().expect("nothing panics while it is held").read(&records);
+                let mut seen = seen.lock().expect("nothing panics while it is held");
+                seen.read(&records);
+                shown.show(&seen);
             }
             Err(error) => {
                 debug!(svname, error = chain(&error), "config log can't be followed, will try again");

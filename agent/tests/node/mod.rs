@@ -14,6 +14,7 @@ use lustre_api::{
     },
     device::Device,
     job::{JobId, JobPath, JobState, WaitQuery},
+    node_param::{NodeParamSetting, NodeParams, NodeParamsSet, ReadNodeParams, ReadParams, SetNodeParams, SetParams},
 };
 use nix::{
     sys::signal::{Signal, kill},
@@ -83,7 +84,7 @@ impl Node {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lustre-agent"));
         command.args(["--node", "oss1", "--listen", "127.0.0.1:0", "--nid", "127.0.0.1@tcp", "--log", "warn"]);
         command.arg("--state-dir").arg(self.path("state")).arg("--image-dir").arg(self.path("images"));
-        command.arg("--socket").arg(self.path("agent.sock"));
+        command.arg("--socket").arg(self.path("agent.sock")).arg("--param-root").arg(self.path("root"));
         if let Some(mgs) = &self.mgs {
             command.args(["--mgs", mgs]);
         }
@@ -96,6 +97,27 @@ impl Node {
             daemon.kill().unwrap();
             daemon.wait().unwrap();
         }
+    }
+
+    /// A tunable of the node, as the kernel would show it.
+    pub(crate) fn tunable(&self, path: &str, value: &str) {
+        let path = self.path("root/sys/fs/lustre").join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, format!("{value}\n")).unwrap();
+    }
+
+    /// Reads tunables.
+    pub(crate) async fn params(&self, patterns: &[&str]) -> NodeParams {
+        let patterns = patterns.iter().map(|pattern| (*pattern).to_owned()).collect();
+        let wanted = ReadNodeParams { patterns, ..ReadNodeParams::default() };
+        self.client.call::<ReadParams>(&Nothing {}, &Nothing {}, &wanted).await.unwrap()
+    }
+
+    /// Sets a tunable.
+    pub(crate) async fn set_param(&self, pattern: &str, value: &str) -> Result<NodeParamsSet, Problem> {
+        let setting = NodeParamSetting { pattern: pattern.into(), value: value.into() };
+        let wanted = SetNodeParams { settings: vec![setting] };
+        refusal(self.client.call::<SetParams>(&Nothing {}, &Nothing {}, &wanted).await)
     }
 
     /// A sparse image file that the agent takes as a device.

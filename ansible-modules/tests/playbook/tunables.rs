@@ -33,7 +33,8 @@ fn tunables_are_set_once_and_nodes_that_differ_are_named() {
         ("conns_per_peer", "4", "option of a kernel module"),
         ("obdfilter.*.brw_size", "3M", "powers of two"),
     ] {
-        let refused = site.task("lustre_param", &json!({ "filesystem": "work", "name": name, "value": value }), &["--check"]);
+        let refused =
+            site.task("lustre_param", &json!({ "filesystem": "work", "name": name, "value": value }), &["--check"]);
         assert_eq!(refused["failed"], true, "{refused}");
         assert!(refused["msg"].as_str().unwrap().contains(words), "{refused}");
     }

@@ -5,4 +5,5 @@
 
 mod capture;
 mod site;
+mod tunables;
 mod userspace;
