@@ -105,8 +105,7 @@ impl NodemapSpec {
 /// A nodemap.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Nodemap {
-    /// Its description by a person.
-    #[serde(flatten)]
+    /// Its description by a person. Not flattened: serde could not read the numbers in its maps back then.
     pub spec: NodemapSpec,
     /// Its number in what targets are sent; 0 is the default one.
     pub id: u32,

@@ -175,6 +175,8 @@ pub fn concerned(name: &ParamName) -> Concerned {
         Devices::Node if name.as_str().starts_with("mds.") => Concerned::Mdts,
         Devices::Node if name.as_str().starts_with("mgs.") => Concerned::Clients,
         Devices::Node => Concerned::EveryNode,
+        Devices::Log if name.as_str() == "quota.ost" => Concerned::Osts,
+        Devices::Log if name.as_str() == "quota.mdt" => Concerned::Mdts,
         Devices::Log => Concerned::Targets,
         Devices::Ost(_) | Devices::Mdt(_) | Devices::Client | Devices::Namespace => Concerned::Clients,
     }
