@@ -19,6 +19,7 @@ test: setup
 
 test-kmod: setup
 	kmod/lint
+	cargo build --locked --package lustre-mgs --package mgsctl --bins
 	cargo nextest run --locked --package kproxy --package kmod-tests
 
 bench: setup
