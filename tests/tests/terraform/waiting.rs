@@ -56,7 +56,8 @@ fn a_wait_that_is_over_says_how_far_it_is_and_the_next_apply_goes_on() -> anyhow
 #[test]
 fn a_long_format_logs_how_far_it_is() -> anyhow::Result<()> {
     let site = Site::start()?;
-    let mdt = site.image("mdt0", TIB)?;
+    // mke2fs says once a second how far it is: it has to take several.
+    let mdt = site.image("mdt0", 8 * TIB)?;
     site.ws.write("main.tf", &(FILESYSTEM.to_owned() + &target("mdt0", "mdt", &mdt, "index = 0")));
     let mut command = site.ws.command(&["apply", "-auto-approve", "-no-color"]);
     let output = command.env("TF_LOG_PROVIDER", "INFO").stdin(Stdio::null()).output()?;
