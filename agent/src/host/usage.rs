@@ -7,6 +7,7 @@ use std::{
     fmt, fs, io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// One reason why a device is not free.
@@ -199,17 +200,25 @@ fn is_swap(root: &Sysroot, device: &Path) -> Result<bool, HostError> {
     }))
 }
 
+/// How often a device is found in use before it counts as held, and the pause in between.
+const PROBES: u32 = 5;
+const PROBE_PAUSE: Duration = Duration::from_millis(20);
+
 /// Opens a block device for us alone and lets go of it again: finds users that no table shows, such as a mount in
 /// another namespace. `mke2fs` needs the same for itself, so it can't be held while it runs.
 pub fn probe_exclusive(device: &Device) -> Result<Option<Usage>, HostError> {
     if device.kind == DeviceKind::Image {
         return Ok(None);
     }
-    match fs::OpenOptions::new().read(true).custom_flags(nix::libc::O_EXCL).open(&device.path) {
-        Ok(_released) => Ok(None),
-        Err(error) if error.raw_os_error() == Some(nix::libc::EBUSY) => Ok(Some(Usage::OpenedExclusively)),
-        Err(source) => Err(HostError::Io { what: "open", path: device.path.clone(), source }),
+    for _ in 0..PROBES {
+        match fs::OpenOptions::new().read(true).custom_flags(nix::libc::O_EXCL).open(&device.path) {
+            Ok(_released) => return Ok(None),
+            // Who only looks, as here, holds it for a moment.
+            Err(error) if error.raw_os_error() == Some(nix::libc::EBUSY) => std::thread::sleep(PROBE_PAUSE),
+            Err(source) => return Err(HostError::Io { what: "open", path: device.path.clone(), source }),
+        }
     }
+    Ok(Some(Usage::OpenedExclusively))
 }
 
 #[cfg(test)]

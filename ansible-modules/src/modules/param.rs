@@ -100,7 +100,7 @@ fn with_proof(mut returns: Vec<ReturnValue>) -> Vec<ReturnValue> {
         kind: "list",
         elements: Some("dict"),
         returned: "when asked for by O(prove), but not in check mode",
-        description: "Of each tunable what every node concerned has; RV(proof[].is_proven) if all have the value.",
+        description: "Of each tunable what every node concerned has; C(is_proven) if all have the value.",
         sample: json!([{
             "id": "scratch/filesystem/osc.*.max_dirty_mb", "wanted": "512", "is_proven": true,
             "nodes": [{ "node": "c1", "state": "applied" }],

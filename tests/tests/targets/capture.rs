@@ -62,5 +62,6 @@ fn wireshark_finds_nothing_malformed_that_a_kernel_does_not_send_too() {
     let news: Vec<&str> = malformed.lines().filter(|line| !KNOWN.iter().any(|known| line.contains(known))).collect();
     assert!(news.is_empty(), "malformed packets: {news:#?}");
     let rpcs = decode("lustre").lines().count();
-    assert!(rpcs > 40, "{rpcs} packets with Lustre in them");
+    // On a busy machine several messages share a packet.
+    assert!(rpcs > 20, "{rpcs} packets with Lustre in them");
 }

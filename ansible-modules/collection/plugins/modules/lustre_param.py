@@ -198,7 +198,7 @@ warnings:
   sample: []
 proof:
   description:
-    - "Of each tunable what every node concerned has; RV(proof[].is_proven) if all have the value."
+    - "Of each tunable what every node concerned has; C(is_proven) if all have the value."
   returned: "when asked for by O(prove), but not in check mode"
   type: "list"
   elements: "dict"
