@@ -58,6 +58,12 @@ static bool nids_equal(const struct lmgp_nid *a, const struct lmgp_nid *b)
 	return !memcmp(a, b, sizeof(*a));
 }
 
+/* Whom a message of @end comes from: one end plays every node there is. */
+static const struct lmgp_nid *sender_of(const struct loop_end *end, const struct lmgp_frame *message)
+{
+	return nid_is_none(&message->self) ? &end->nid : &message->self;
+}
+
 /* Fills in, in the event @to, what the receiver learns of the message @from. */
 static void describe(struct lmgp_frame *to, const struct lmgp_frame *from, const struct lmgp_nid *sender)
 {
@@ -125,7 +131,7 @@ static void deliver(struct loop_end *to, struct lmgp_session *from, struct lmgp_
 
 static void put_locked(struct lmgp_session *from, struct lmgp_packet *packet)
 {
-	const struct lmgp_nid *sender = nid_is_none(&packet->frame.self) ? &end_of(from)->nid : &packet->frame.self;
+	const struct lmgp_nid *sender = sender_of(end_of(from), &packet->frame);
 	struct loop_end *to = other_end(from);
 	u32 length = packet->frame.length;
 	struct lmgp_packet *post;
@@ -153,7 +159,7 @@ static void put_locked(struct lmgp_session *from, struct lmgp_packet *packet)
 
 static void get_locked(struct lmgp_session *from, struct lmgp_packet *packet)
 {
-	const struct lmgp_nid *sender = nid_is_none(&packet->frame.self) ? &end_of(from)->nid : &packet->frame.self;
+	const struct lmgp_nid *sender = sender_of(end_of(from), &packet->frame);
 	struct loop_end *to = other_end(from);
 	struct lmgp_packet *post = to->session ? matching_post(to, &packet->frame, sender) : NULL;
 	u32 length;
@@ -309,8 +315,7 @@ static void loop_resume(struct lmgp_session *session)
 	while (end->session == session && !list_empty(&end->held) && lmgp_has_room(session)) {
 		packet = list_first_entry(&end->held, struct lmgp_packet, link);
 		list_del_init(&packet->link);
-		deliver(end, other->session, packet,
-			nid_is_none(&packet->frame.self) ? &other->nid : &packet->frame.self);
+		deliver(end, other->session, packet, sender_of(other, &packet->frame));
 	}
 	mutex_unlock(&loop_lock);
 }
