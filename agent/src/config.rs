@@ -4,6 +4,7 @@ use crate::host::{Host, lnet::NidSource};
 use clap::{Parser, ValueEnum};
 use lustre_api::agent::StartDriver;
 use lustre_types::NodeName;
+use rest::daemon::LogFormat;
 use std::{net::SocketAddr, path::PathBuf};
 
 /// The Lustre node agent: formats, starts, stops and observes the targets of this node.
@@ -69,15 +70,6 @@ pub enum StartDriverChoice {
     Kernel,
     /// By this agent, towards the MGS only. Targets serve no file I/O: for rehearsals, tests and CI.
     Userspace,
-}
-
-/// Shapes of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// Lines for people.
-    Text,
-    /// One JSON object per line.
-    Json,
 }
 
 impl Config {

@@ -4,14 +4,14 @@ use anyhow::Context;
 use clap::Parser;
 use lustre_agent::{
     api::{self, Agent},
-    config::{Config, LogFormat, StartDriverChoice},
+    config::{Config, StartDriverChoice},
     host::{Host, Sysroot, Tools, served::Served},
     jobs::Jobs,
     mgs,
     userspace::Userspace,
 };
-use rest::{Client, Listener};
-use std::{io::Write, os::unix::fs::DirBuilderExt, process::ExitCode, sync::Arc};
+use rest::{Client, daemon::Listeners};
+use std::{os::unix::fs::DirBuilderExt, process::ExitCode, sync::Arc};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -20,7 +20,7 @@ use tracing::{info, warn};
 
 fn main() -> ExitCode {
     let config = Config::parse();
-    start_log(&config);
+    config.log_format.start(&config.log);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -59,17 +59,8 @@ async fn run(config: Config) -> anyhow::Result<()> {
     host.nids(&config.nids).context("--nid can't be used")?;
     let mgs = config.mgs.as_deref().map(|url| Client::new(url, None)).transpose().context("--mgs can't be used")?;
 
-    let mut listeners = Vec::new();
-    for address in &config.listen {
-        if !address.ip().is_loopback() {
-            warn!(%address, "the API has no authentication yet and listens beyond this machine");
-        }
-        listeners.push(Listener::tcp(*address).await.with_context(|| format!("can't listen on {address}"))?);
-    }
-    if let Some(path) = &config.socket {
-        listeners.push(Listener::unix(path).await.with_context(|| format!("can't listen on {}", path.display()))?);
-    }
-    let api_url = config.api_url.clone().or_else(|| listeners.first().map(Listener::url));
+    let listeners = Listeners::bind(&config.listen, config.socket.as_deref()).await?;
+    let api_url = config.api_url.clone().or_else(|| listeners.url());
 
     let userspace = (config.start_driver == StartDriverChoice::Userspace).then(|| {
         warn!("targets are started by the userspace driver: they register with their MGS and serve no file I/O");
@@ -85,13 +76,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
         router = router.merge(mgs::proxy(mgs.url()).context("--mgs can't be used")?);
     }
     let (stop, stopped) = watch::channel(false);
-    let mut serving = tokio::task::JoinSet::new();
-    for listener in listeners {
-        info!(url = listener.url(), "listening");
-        // For whoever started us; that nobody reads it is no reason to stop.
-        let _ = writeln!(std::io::stdout(), "listening on {}", listener.url());
-        serving.spawn(listener.serve(router.clone(), stopped.clone()));
-    }
+    let mut serving = listeners.serve(&router, &stopped);
     let enrolling = match (mgs, api_url) {
         (Some(mgs), Some(api_url)) => Some(tokio::spawn(mgs::enrol(agent, mgs, api_url))),
         _ => None,
@@ -109,14 +94,4 @@ async fn run(config: Config) -> anyhow::Result<()> {
     while serving.join_next().await.is_some() {}
     info!("stopped");
     Ok(())
-}
-
-fn start_log(config: &Config) {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(&config.log));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match config.log_format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
-    }
 }

@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use lustre_mgs::net;
 use lustre_mgs_store::EtcdUrl;
 use lustre_types::NidList;
+use rest::daemon::LogFormat;
 
 /// The userspace Lustre MGS: the single point of truth for the configuration of Lustre file systems.
 #[derive(Debug, Parser)]
@@ -146,15 +147,6 @@ pub(crate) enum LnetAccept {
     Secure,
     /// Any.
     All,
-}
-
-/// Shapes of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// Lines for people.
-    Text,
-    /// One JSON object per line.
-    Json,
 }
 
 /// Where the state is kept.

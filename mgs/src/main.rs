@@ -7,9 +7,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context;
 use clap::Parser;
-use config::{Command, Config, LogFormat, StoreUrl};
+use config::{Command, Config, StoreUrl};
 use lustre_mgs::agents::RestAgents;
 use lustre_mgs::api::Api;
 use lustre_mgs::engine::{self, Engine};
@@ -18,14 +17,14 @@ use lustre_mgs::net::{self, Nodes};
 use lustre_mgs::{compaction, expiry, freshness, restore, server, temporary, webhooks};
 use lustre_mgs_core::Env;
 use lustre_mgs_store::{EtcdStore, MemoryStore, RedbStore, Store};
-use rest::Listener;
+use rest::daemon::{Listeners, say_listening};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::info;
 
 fn main() -> ExitCode {
     let config = Config::parse();
-    start_log(&config);
+    config.log_format.start(&config.log);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(err) => {
@@ -88,30 +87,13 @@ async fn run(config: Config) -> anyhow::Result<()> {
         nodes: nodes.clone(),
     });
 
-    let mut listeners = Vec::new();
-    for address in &config.listen {
-        if !address.ip().is_loopback() {
-            warn!(%address, "the API has no authentication yet and listens beyond this machine");
-        }
-        listeners.push(Listener::tcp(*address).await.with_context(|| format!("can't listen on {address}"))?);
-    }
-    if let Some(path) = &config.socket {
-        listeners.push(Listener::unix(path).await.with_context(|| format!("can't listen on {}", path.display()))?);
-    }
+    let listeners = Listeners::bind(&config.listen, config.socket.as_deref()).await?;
     for address in nodes.iter().flat_map(|nodes| nodes.addresses()) {
-        info!(%address, "listening for Lustre's nodes");
-        // For who started it with port 0, as below.
-        let _ = writeln!(std::io::stdout(), "listening on lnet://{address}");
+        say_listening(&format!("lnet://{address}"));
     }
     let router = freshness::layer(server::server(api).router(), engine.clone());
     let (stop, stopped) = watch::channel(false);
-    let mut serving = tokio::task::JoinSet::new();
-    for listener in listeners {
-        info!(url = listener.url(), "listening");
-        // For who started it with port 0. A reader that has gone away is no reason to end.
-        let _ = writeln!(std::io::stdout(), "listening on {}", listener.url());
-        serving.spawn(listener.serve(router.clone(), stopped.clone()));
-    }
+    let mut serving = listeners.serve(&router, &stopped);
     let running = tokio::spawn(runner.run());
     let expiring = tokio::spawn(expiry::run(engine.clone()));
     let compacting = tokio::spawn(compaction::run(engine.clone(), config.history_keep));
@@ -149,14 +131,4 @@ async fn restore(file: &Path, target: &StoreUrl) -> anyhow::Result<()> {
     let epoch = restore::finish(store, &restored).await?;
     let _ = writeln!(std::io::stdout(), "restored revision {} as epoch {epoch}", restored.revision);
     Ok(())
-}
-
-fn start_log(config: &Config) {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(&config.log));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match config.log_format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
-    }
 }

@@ -7,6 +7,8 @@
 
 #[cfg(feature = "client")]
 mod client;
+#[cfg(feature = "daemon")]
+pub mod daemon;
 pub mod openapi;
 #[cfg(feature = "server")]
 mod server;
