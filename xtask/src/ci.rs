@@ -70,6 +70,28 @@ const LONG_LANES: &[Lane] = &[
             "power_loss",
         ]],
     ),
+    // Three MGSs on three etcds under 20 targets and 100 followers, everything broken four times, about 5 minutes. Prints its
+    // seed; `FAULTS_SEED=… FAULTS_ROUNDS=…` repeats or lengthens it.
+    (
+        "faults",
+        &[
+            &["cargo", "build", "--workspace", "--bins", "--locked"],
+            &[
+                "cargo",
+                "test",
+                "--quiet",
+                "--package",
+                "system-tests",
+                "--test",
+                "faults",
+                "--locked",
+                "--",
+                "--nocapture",
+                "--ignored",
+                "again_and_again",
+            ],
+        ],
+    ),
 ];
 
 /// Runs the lanes; stops at the first that fails and names the command.

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::device::LoopDevice;
 
 /// A daemon that says on standard output where it listens.
-struct Daemon {
+pub(crate) struct Daemon {
     process: Child,
     url: String,
     /// Where Lustre's nodes reach it, if they do.
@@ -22,7 +22,7 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(command: &mut Command, log: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn start(command: &mut Command, log: &Path) -> anyhow::Result<Self> {
         let log = File::options().create(true).append(true).open(log)?;
         let mut process = command.stdout(Stdio::piped()).stderr(log).spawn()?;
         let mut lines = BufReader::new(process.stdout.take().context("stdout is piped")?).lines();
@@ -38,6 +38,10 @@ impl Daemon {
         std::thread::spawn(move || lines.count());
         let url = url.context("it ended before it listened")?;
         Ok(Self { process, url, lnet })
+    }
+
+    pub(crate) fn signal(&self, name: &str) -> anyhow::Result<()> {
+        crate::signal(&self.process, name)
     }
 
     /// SIGKILL, as a crash is.

@@ -11,6 +11,8 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use tempfile::TempDir;
 
+use crate::network::Machine;
+
 /// How long it may take to start.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -25,6 +27,8 @@ pub struct Etcd {
 /// How a server is started, each time.
 struct Member {
     name: String,
+    /// Where it runs; here when missing.
+    machine: Option<Machine>,
     scheme: &'static str,
     peer: String,
     cluster: String,
@@ -34,7 +38,11 @@ struct Member {
 impl Member {
     fn alone(scheme: &'static str, options: Vec<String>) -> Self {
         let peer = "http://127.0.0.1:0".to_owned();
-        Self { name: "one".into(), scheme, cluster: format!("one={peer}"), peer, options }
+        Self { name: "one".into(), machine: None, scheme, cluster: format!("one={peer}"), peer, options }
+    }
+
+    fn host(&self) -> String {
+        self.machine.map_or_else(|| "127.0.0.1".to_owned(), |machine| machine.ip().to_string())
     }
 }
 
@@ -85,20 +93,51 @@ impl Etcd {
         for (at, peer) in peers.into_iter().enumerate() {
             let dir = tempfile::tempdir()?;
             let (name, cluster) = (format!("m{at}"), all.join(","));
-            let member = Member { name, scheme: "http", peer, cluster, options: Vec::new() };
+            let member = Member { name, machine: None, scheme: "http", peer, cluster, options: Vec::new() };
             // They serve once most of them are there.
             started.push((run(dir.path(), 0, &member)?, dir, member));
         }
-        let wait = |(running, dir, member): (Running, TempDir, Member)| {
-            let (process, port) = served(running, dir.path())?;
-            Ok(Self { process, dir, port, member })
+        started.into_iter().map(Self::wait).collect()
+    }
+
+    /// A cluster with a member on each machine, on etcd's own ports; each one's data in the directory made for it.
+    pub fn start_on(machines: &[Machine], dirs: Vec<TempDir>) -> anyhow::Result<Vec<Self>> {
+        let peer = |machine: &Machine| format!("http://{}:2380", machine.ip());
+        let all: Vec<String> = machines.iter().enumerate().map(|(at, m)| format!("m{at}={}", peer(m))).collect();
+        let mut started = Vec::new();
+        for ((at, machine), dir) in machines.iter().enumerate().zip(dirs) {
+            let (name, cluster, peer) = (format!("m{at}"), all.join(","), peer(machine));
+            let member = Member { name, machine: Some(*machine), scheme: "http", peer, cluster, options: Vec::new() };
+            started.push((run(dir.path(), 2379, &member)?, dir, member));
+        }
+        started.into_iter().map(Self::wait).collect()
+    }
+
+    fn wait((running, dir, member): (Running, TempDir, Member)) -> anyhow::Result<Self> {
+        let (process, port) = served(running, dir.path())?;
+        Ok(Self { process, dir, port, member })
+    }
+
+    /// Where its data and its log are.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Whether it is the leader of its cluster. Errors: it does not answer.
+    pub fn is_leader(&self) -> anyhow::Result<bool> {
+        let status = self.ctl(&["endpoint", "status", "-w", "fields"])?;
+        let field = |name: &str| {
+            let line = status.lines().find(|line| line.starts_with(name))?;
+            line.rsplit(" : ").next().map(str::to_owned)
         };
-        started.into_iter().map(wait).collect()
+        let (member, leader) = (field("\"MemberID\""), field("\"Leader\""));
+        ensure!(member.is_some() && leader.is_some(), "etcdctl says: {status}");
+        Ok(member == leader)
     }
 
     /// `host:port` of its clients.
     pub fn endpoint(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("{}:{}", self.member.host(), self.port)
     }
 
     /// The URL of a store in it.
@@ -116,6 +155,19 @@ impl Etcd {
     pub fn restart(&mut self) -> anyhow::Result<()> {
         self.kill();
         self.process = served(run(self.dir.path(), self.port, &self.member)?, self.dir.path())?.0;
+        Ok(())
+    }
+
+    /// Starts all members of a cluster again: none serves before most of them are there.
+    pub fn restart_all(members: &mut [Self]) -> anyhow::Result<()> {
+        let mut started = Vec::new();
+        for member in &mut *members {
+            member.kill();
+            started.push(run(member.dir.path(), member.port, &member.member)?);
+        }
+        for (member, running) in members.iter_mut().zip(started) {
+            member.process = served(running, member.dir.path())?.0;
+        }
         Ok(())
     }
 
@@ -149,9 +201,10 @@ impl Drop for Etcd {
 type Running = (Child, mpsc::Receiver<u16>);
 
 fn run(dir: &Path, port: u16, member: &Member) -> anyhow::Result<Running> {
-    let Member { name, scheme, peer, cluster, options } = member;
-    let client = format!("{scheme}://127.0.0.1:{port}");
-    let mut command = Command::new("etcd");
+    let Member { name, machine, scheme, peer, cluster, options } = member;
+    let client = format!("{scheme}://{}:{port}", member.host());
+    let serves = format!("client requests on {}:", member.host());
+    let mut command = machine.map_or_else(|| Command::new("etcd"), |machine| machine.command("etcd"));
     command.args(["--name", name, "--data-dir"]).arg(dir.join("data"));
     command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
     command.args(["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", cluster]);
@@ -166,7 +219,7 @@ fn run(dir: &Path, port: u16, member: &Member) -> anyhow::Result<Running> {
     std::thread::spawn(move || {
         for line in log.lines().map_while(Result::ok) {
             let _ = writeln!(copy, "{line}");
-            let address = line.split("client requests on 127.0.0.1:").nth(1);
+            let address = line.split(&serves).nth(1);
             if let Some(port) = address.and_then(|rest| rest.split(',').next()?.parse().ok()) {
                 let _ = found.send(port);
             }

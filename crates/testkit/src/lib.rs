@@ -9,14 +9,21 @@
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 
+mod contained;
 mod daemon;
 mod device;
 mod etcd;
+mod ha;
+pub mod linear;
+mod network;
 mod terraform;
 
+pub use contained::contained;
 pub use daemon::{Agent, Cluster, Mgs};
 pub use device::{HaltedFormat, LoopDevice, Mounted, run};
 pub use etcd::Etcd;
+pub use ha::{HaCluster, Instance};
+pub use network::{Machine, Network};
 pub use terraform::{Diagnostic, Said, Terraform, diagnostics};
 
 use std::path::{Path, PathBuf};
