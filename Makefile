@@ -1,4 +1,4 @@
-.PHONY: help setup demo test test-kmod bench docs provider
+.PHONY: help setup demo test test-kmod bench docs provider install
 
 help:
 	@echo "make demo   brings up a file system with Terraform and one with Ansible on this machine (KEEP=1 leaves it running)"
@@ -6,6 +6,7 @@ help:
 	@echo "make test-kmod  of that, what concerns the kernel module: lint, and a virtual machine with a real kernel"
 	@echo "make bench  runs the benchmarks; each ends with a line RESULT name=... ratio=... goal=..."
 	@echo "make provider  packs the Terraform provider for sites without a registry, into target/provider"
+	@echo "make install  builds the daemons for release and installs them with their systemd units (DESTDIR=/stage stages them)"
 	@echo "make docs   regenerates the checked-in references"
 
 setup:
@@ -34,3 +35,6 @@ docs:
 
 provider:
 	cargo xtask provider-mirror
+
+install:
+	@tools/install
