@@ -78,6 +78,11 @@ pub(crate) enum Command {
     Plan(PlanArgs),
     /// Makes things as a file says, after showing the plan and asking.
     Apply(ApplyArgs),
+    /// Prints what makes a shell complete this program's commands, as in `source <(mgsctl completion bash)`.
+    Completion {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
 }
 
 /// What every write may be told.

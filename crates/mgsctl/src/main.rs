@@ -18,9 +18,10 @@ mod proof;
 mod status;
 mod target;
 
+use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};
 use output::Output;
 use rest::{Client, ClientError};
@@ -77,6 +78,13 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Backup { file } => backup::take(context, &file).await,
         Command::Plan(args) => plan::plan(context, &args.file).await,
         Command::Apply(args) => plan::apply(context, &args).await,
+        Command::Completion { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "mgsctl", &mut script);
+            // A reader that has gone away has seen enough.
+            let _ = std::io::stdout().write_all(&script);
+            Ok(())
+        }
     }
 }
 

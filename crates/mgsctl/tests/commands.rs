@@ -184,3 +184,13 @@ async fn a_config_log_is_listed_shown_and_written_out() {
     assert_eq!(lustre_wire::llog::print(&file), line);
     assert!(mgs.refused("log show scratch-client").await.contains("there is no config log scratch-client"));
 }
+
+#[test]
+fn a_shell_completes_the_commands_and_a_broken_pipe_is_no_panic() {
+    let program = env!("CARGO_BIN_EXE_mgsctl");
+    let bash = |line: String| std::process::Command::new("bash").arg("-c").arg(line).output().unwrap();
+    let completing = bash(format!("source <({program} completion bash) && complete -p mgsctl"));
+    assert!(String::from_utf8_lossy(&completing.stdout).contains("_mgsctl"), "{completing:?}");
+    let cut = bash(format!("{program} completion zsh | true"));
+    assert!(cut.stderr.is_empty(), "{}", String::from_utf8_lossy(&cut.stderr));
+}
