@@ -164,6 +164,8 @@ impl Engine {
             who: &caller.who,
             why: query.why.as_deref(),
             if_revision: query.if_revision,
+            job: query.job.as_ref(),
+            plan: query.plan.as_deref(),
             env: &self.env,
         };
         let (mut reply, revision) = self.settle(request, query.dry_run, decide).await?;
@@ -193,6 +195,8 @@ impl Engine {
             who: &caller.who,
             why: None,
             if_revision: None,
+            job: None,
+            plan: None,
             env: &self.env,
         };
         Ok(self.settle(request, false, decide).await?.0)

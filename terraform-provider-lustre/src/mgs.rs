@@ -85,7 +85,7 @@ impl Mgs {
     where
         E: Endpoint<Query = WriteQuery>,
     {
-        let query = WriteQuery { if_revision, dry_run: false, why: Some("terraform apply".to_owned()) };
+        let query = WriteQuery { if_revision, why: Some("terraform apply".to_owned()), ..WriteQuery::default() };
         Ok(self.client.call::<E>(&path, &query, &body).await?)
     }
 

@@ -65,6 +65,8 @@ pub trait Report {
     fn progress(&self, progress: Progress);
     /// Tells what the program printed last.
     fn output(&self, lines: Vec<String>);
+    /// Tells what the program exited with.
+    fn exited(&self, status: Option<i32>);
     /// Whether it shall stop.
     fn is_cancelled(&self) -> bool;
 }
@@ -236,6 +238,7 @@ impl Format<'_> {
         let command: Vec<OsString> = begun.command.iter().map(OsString::from).collect();
         let mut run = Mke2fsRun::start(Spawn { command: &command, output_dir: self.dir, lock: lock.share()? })?;
         self.watch(device, &mut run, &begun)?;
+        self.report.exited(run.exit_code());
         if run.has_failed() || !self.is_made(device, begun.uuid)? {
             let complaint = last_lines(&run.stderr_tail(), OUTPUT_LINES).join("; ");
             self.mark(device, begun.uuid, &[])?;
@@ -491,5 +494,7 @@ fn progress_of(progress: Option<&crate::host::mke2fs::Mke2fsProgress>) -> Progre
         total,
         unit: progress.map_or("steps", |progress| progress.unit()).to_owned(),
         at: now(),
+        rate_per_s: None,
+        eta_s: None,
     }
 }

@@ -131,6 +131,7 @@ impl Jobs {
             retryable: is_cancelled,
             output: Vec::new(),
             command: Vec::new(),
+            exit_status: None,
             formatted: None,
             who,
             created,

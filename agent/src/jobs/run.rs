@@ -152,6 +152,10 @@ impl Report for JobReport<'_> {
         self.jobs.note(self.id, |entry| entry.job.output = lines);
     }
 
+    fn exited(&self, status: Option<i32>) {
+        self.jobs.note(self.id, |entry| entry.job.exit_status = status);
+    }
+
     fn is_cancelled(&self) -> bool {
         self.jobs.get(self.id).is_ok_and(|job| job.state == JobState::Cancelling)
     }

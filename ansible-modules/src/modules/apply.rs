@@ -37,7 +37,7 @@ pub(super) async fn apply(
     plan: &Plan,
 ) -> Result<Applied, Failure> {
     let why = Some(format!("Ansible, {}", task.module));
-    let query = WriteQuery { if_revision: Some(plan.revision), dry_run: false, why };
+    let query = WriteQuery { if_revision: Some(plan.revision), why, ..WriteQuery::default() };
     let mut work = Work { session, query, applied: Applied::default() };
     for (n, change) in plan.changes.iter().enumerate() {
         if let Err(mut failure) = work.change(change, desired, snapshot).await {

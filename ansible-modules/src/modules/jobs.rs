@@ -43,7 +43,7 @@ pub(super) async fn wait(task: &Task<'_>, session: &Session, jobs: &[JobId]) -> 
     }
     let messages = unfinished.iter().map(|job| {
         let reason = job.error.clone().unwrap_or_else(|| "nobody said why".to_owned());
-        format!("job {} for {} is {}: {reason}", job.id, job.svname, job.state.as_str())
+        format!("job {} for {} is {}: {reason}", job.id, job.object, job.state.as_str())
     });
     Err(failure(messages.collect::<Vec<_>>().join("\n"), &unfinished))
 }

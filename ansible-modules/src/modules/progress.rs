@@ -44,7 +44,7 @@ impl Progress {
 
 /// As in `scratch-OST0001: formatting /dev/sdb, writing inode tables, 40 % (2 of 8)`.
 fn line(job: &Job, n: usize, count: usize) -> String {
-    let mut text = format!("{}: ", job.svname);
+    let mut text = format!("{}: ", job.object);
     match job.steps.iter().find(|step| !step.state.is_final()) {
         Some(step) if !job.state.is_final() => text += &what(step),
         _ => text += job.state.as_str(),
@@ -62,6 +62,7 @@ fn what(step: &Step) -> String {
         StepKind::Stop => "stopping",
         StepKind::Register => "registering",
         StepKind::Deregister => "deregistering",
+        StepKind::Job => "waiting for another job",
     };
     let mut text = match (&step.node, step.state) {
         (Some(node), JobState::Queued) => format!("{doing}, waiting for {node}"),

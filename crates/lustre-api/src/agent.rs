@@ -213,6 +213,9 @@ pub struct AgentJob {
     /// The command that was run, for the log.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
+    /// What its program exited with; missing where none ran to its end, or nobody knows any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_status: Option<i32>,
     /// What a finished format achieved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub formatted: Option<FormatResult>,

@@ -100,6 +100,13 @@ pub struct WriteQuery {
     /// Why it is done; kept in the history. At most 256 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// Name of the job that this starts, at most 52 characters; one is made up when missing. The same request with the same
+    /// name again starts nothing and answers that job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<crate::job::JobId>,
+    /// `digest` of the job that a `dry_run` showed: refuse with `conflict` when the job would be another one by now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
 }
 
 /// Answer of every write.

@@ -4,9 +4,7 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use lustre_api::job::{
-    CancelJob, GetJob, Job, JobId, JobPath, JobState, ListJobs, Progress, Step, StepKind, WaitQuery,
-};
+use lustre_api::job::{CancelJob, GetJob, Job, JobId, JobPath, JobState, ListJobs, Progress, Step, WaitQuery};
 use lustre_api::{Nothing, PageQuery};
 
 use crate::cli::JobCommand;
@@ -88,7 +86,7 @@ impl Watcher {
         match self {
             Self::Silent => {}
             Self::Bar(bar) => {
-                bar.set_prefix(job.svname.to_string());
+                bar.set_prefix(job.object.to_string());
                 bar.set_position(percent(job).into());
                 bar.set_message(line);
                 if job.state.is_final() {
@@ -97,7 +95,7 @@ impl Watcher {
             }
             Self::Lines { last } => {
                 if *last != line {
-                    print(&format!("{} {line}\n", job.svname));
+                    print(&format!("{} {line}\n", job.object));
                     *last = line;
                 }
             }
@@ -124,7 +122,7 @@ fn line(job: &Job) -> String {
     let place = step.node.as_ref().map(|node| format!(" on {node}")).unwrap_or_default();
     let progress = step.progress.as_ref().map(|progress| format!(", {}", how_far(progress))).unwrap_or_default();
     let message = step.message.as_ref().map(|message| format!(" ({message})")).unwrap_or_default();
-    format!("{} {}{place}{progress}{message}", job.state.as_str(), kind(step.kind))
+    format!("{} {}{place}{progress}{message}", job.state.as_str(), step.kind.as_str())
 }
 
 fn how_far(progress: &Progress) -> String {
@@ -133,22 +131,12 @@ fn how_far(progress: &Progress) -> String {
     format!("{} {}{total} {}{percent}", progress.phase, progress.done, progress.unit)
 }
 
-fn kind(kind: StepKind) -> &'static str {
-    match kind {
-        StepKind::Format => "format",
-        StepKind::Start => "start",
-        StepKind::Stop => "stop",
-        StepKind::Register => "register",
-        StepKind::Deregister => "deregister",
-    }
-}
-
 fn table(list: &[Job]) -> String {
-    let mut table = Table::new(&["JOB", "TARGET", "STATE", "CREATED", "WHO", "NOW"]);
+    let mut table = Table::new(&["JOB", "OBJECT", "STATE", "CREATED", "WHO", "NOW"]);
     for job in list {
         table.row([
             job.id.to_string(),
-            job.svname.to_string(),
+            job.object.to_string(),
             job.state.as_str().into(),
             job.created.to_string(),
             job.who.clone(),
@@ -161,7 +149,7 @@ fn table(list: &[Job]) -> String {
 fn details(job: &Job) -> String {
     let mut text = fields(&[
         ("job", job.id.to_string()),
-        ("target", job.svname.to_string()),
+        ("object", job.object.to_string()),
         ("state", job.state.as_str().into()),
         ("who", job.who.clone()),
         ("why", or_dash(job.why.as_ref())),
@@ -173,7 +161,7 @@ fn details(job: &Job) -> String {
     let mut table = Table::new(&["STEP", "NODE", "STATE", "ATTEMPTS", "PROGRESS", "MESSAGE"]);
     for step in &job.steps {
         table.row([
-            kind(step.kind).into(),
+            step.kind.as_str().into(),
             or_dash(step.node.as_ref()),
             step.state.as_str().into(),
             step.attempts.to_string(),
@@ -184,7 +172,7 @@ fn details(job: &Job) -> String {
     text.push_str(&table.text("no steps"));
     let outputs = job.steps.iter().filter(|step: &&Step| !step.output.is_empty());
     for step in outputs {
-        text.push_str(&format!("\noutput of {}:\n  {}\n", kind(step.kind), step.output.join("\n  ")));
+        text.push_str(&format!("\noutput of {}:\n  {}\n", step.kind.as_str(), step.output.join("\n  ")));
     }
     text
 }
@@ -193,39 +181,27 @@ fn details(job: &Job) -> String {
 mod tests {
     use super::*;
     use lustre_api::Time;
+    use lustre_api::job::StepKind;
 
     fn job(steps: Vec<(JobState, Option<(u64, u64)>)>) -> Job {
         let at = Time::from_unix_ms(0);
         let step = |(state, progress): (JobState, Option<(u64, u64)>)| Step {
-            kind: StepKind::Format,
             node: Some("oss1".parse().unwrap()),
             state,
-            attempts: 1,
             progress: progress.map(|(done, total)| Progress {
                 phase: "writing inode tables".into(),
                 done,
                 total: Some(total),
                 unit: "groups".into(),
                 at,
+                rate_per_s: None,
+                eta_s: None,
             }),
-            message: None,
-            output: vec![],
-            started: None,
-            ended: None,
+            ..Step::new(StepKind::Format)
         };
-        Job {
-            id: "j".parse().unwrap(),
-            kind: lustre_api::job::JobKind::EnsureTarget,
-            svname: "scratch-OST0000".parse().unwrap(),
-            state: JobState::Running,
-            steps: steps.into_iter().map(step).collect(),
-            error: None,
-            who: "uid:0".into(),
-            why: None,
-            created: at,
-            ended: None,
-            version: 1,
-        }
+        let job = serde_json::json!({"id": "j", "kind": "ensure_target", "svname": "scratch-OST0000", "state": "running",
+            "steps": [], "who": "uid:0", "created": at, "version": 1});
+        Job { steps: steps.into_iter().map(step).collect(), ..serde_json::from_value(job).unwrap() }
     }
 
     #[test]

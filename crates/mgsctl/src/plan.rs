@@ -44,7 +44,7 @@ pub(crate) async fn apply(context: &Context, args: &ApplyArgs) -> Result<(), Fai
     if !plan.changes.is_empty() && !args.yes {
         confirm(&plan)?;
     }
-    let query = WriteQuery { if_revision: Some(plan.revision), dry_run: false, why: args.why.clone() };
+    let query = WriteQuery { if_revision: Some(plan.revision), why: args.why.clone(), ..WriteQuery::default() };
     for (at, change) in plan.changes.iter().enumerate() {
         let job = one(context, &desired, change, &query).await.inspect_err(|_| {
             let left = plan.changes.len() - at;

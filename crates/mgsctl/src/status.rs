@@ -76,7 +76,7 @@ where
 impl WriteArgs {
     /// The query of a write.
     pub(crate) fn query(&self) -> WriteQuery {
-        WriteQuery { if_revision: None, dry_run: self.dry_run, why: self.why.clone() }
+        WriteQuery { dry_run: self.dry_run, why: self.why.clone(), ..WriteQuery::default() }
     }
 }
 

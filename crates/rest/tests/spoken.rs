@@ -112,7 +112,8 @@ fn request(method: &str, path: &str, body: &str) -> String {
 async fn a_call_comes_back_as_it_was_sent() {
     let running = on_tcp().await;
     let client = Client::new(&running.url, None).unwrap();
-    let query = WriteQuery { dry_run: true, if_revision: Some(3), why: Some("a & b = ü".into()) };
+    let query =
+        WriteQuery { dry_run: true, if_revision: Some(3), why: Some("a & b = ü".into()), ..WriteQuery::default() };
     let written = client.call::<PutFilesystem>(&path("scratch"), &query, &spec("scratch")).await.unwrap();
     assert_eq!((written.changed, written.revision, written.object.spec), (false, 7, spec("scratch")));
     assert_eq!(written.warnings, ["ip:127.0.0.1"], "the server knows who called");

@@ -34,7 +34,14 @@ impl State {
             (Key::Temporary(key), Some(Record::Temporary(new))) => put(&mut self.temporary, key, new, revision),
             (Key::Pool(fsname, pool), Some(Record::Pool(new))) => put(&mut self.pools, (fsname, pool), new, revision),
             (Key::Node(key), Some(Record::Node(new))) => put(&mut self.nodes, key, *new, revision),
-            (Key::Job(key), Some(Record::Job(new))) => put(&mut self.jobs, key, *new, revision),
+            (Key::Job(key), Some(Record::Job(new))) => {
+                match new.job.state.is_final() {
+                    true => drop(self.open_jobs.remove(&key)),
+                    false => drop(self.open_jobs.insert(key.clone())),
+                }
+                put(&mut self.jobs, key, *new, revision);
+            }
+            (Key::Hold(key), Some(Record::Hold(new))) => put(&mut self.holds, key, new, revision),
             (Key::Log(fsname, number), Some(Record::Log(event))) => {
                 self.logs.entry(fsname).or_default().apply(number, revision, &event);
             }
@@ -74,7 +81,11 @@ impl State {
             Key::Temporary(key) => drop(self.temporary.remove(key)),
             Key::Pool(fsname, pool) => drop(self.pools.remove(&(fsname.clone(), pool.clone()))),
             Key::Node(key) => drop(self.nodes.remove(key)),
-            Key::Job(key) => drop(self.jobs.remove(key)),
+            Key::Job(key) => {
+                self.open_jobs.remove(key);
+                self.jobs.remove(key);
+            }
+            Key::Hold(key) => drop(self.holds.remove(key)),
             // No decision removes one: logs are made of all their changes.
             Key::Log(..) => {}
             Key::NidTable(key) => drop(self.nid_tables.remove(key)),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use lustre_api::job::JobId;
+use lustre_api::job::{JobId, JobObject};
 use lustre_types::{FsName, NodeName, NodemapName, ParamName, ParamScope, PoolName, SvName};
 use thiserror::Error;
 
@@ -23,6 +23,7 @@ use thiserror::Error;
 /// | `pool/<fsname>/<pool>` | a pool |
 /// | `node/<node>` | a node |
 /// | `job/<id>` | a job |
+/// | `hold/fs/<fsname>`, `hold/target/<fsname or *>/<svname>`, `hold/node/<node>` | the job that is at work on it |
 /// | `log/<fsname or *>/<number>` | a change of the config logs; `*` is the log `params` |
 /// | `nidtbl/<fsname>` | version of the table of running targets |
 /// | `nidrow/<fsname>/<svname>` | a running target in that table |
@@ -52,6 +53,8 @@ pub enum Key {
     Node(NodeName),
     /// A job.
     Job(JobId),
+    /// Which job is at work on an object: two jobs never are.
+    Hold(JobObject),
     /// A change of the config logs of a file system, or of `params`, by its number.
     Log(Option<FsName>, u64),
     /// The version of a file system's table of running targets.
@@ -103,6 +106,11 @@ impl Key {
         format!("nidrow/{fsname}/")
     }
 
+    /// What the keys of all holds of targets of a file system begin with.
+    pub fn holds_of(fsname: &FsName) -> String {
+        format!("hold/target/{fsname}/")
+    }
+
     /// What the keys of all nodemaps begin with, and of whether they are in force.
     pub const NODEMAPS: &'static str = "nodemap/";
 
@@ -124,6 +132,7 @@ impl Key {
             Self::Pool(fsname, pool) => format!("pool {fsname}.{pool}"),
             Self::Node(node) => format!("node {node}"),
             Self::Job(id) => format!("job {id}"),
+            Self::Hold(object) => format!("hold on {object}"),
             Self::Log(Some(fsname), number) => format!("config logs of {fsname}, change {number}"),
             Self::Log(None, number) => format!("config log params, change {number}"),
             Self::NidTable(fsname) => format!("running targets of {fsname}"),
@@ -147,6 +156,11 @@ impl fmt::Display for Key {
             Self::Pool(fsname, pool) => write!(f, "pool/{fsname}/{pool}"),
             Self::Node(node) => write!(f, "node/{node}"),
             Self::Job(id) => write!(f, "job/{id}"),
+            Self::Hold(JobObject::Filesystem(fsname)) => write!(f, "hold/fs/{fsname}"),
+            Self::Hold(JobObject::Target(svname)) => {
+                write!(f, "hold/target/{}/{svname}", svname.fsname().map_or("*", FsName::as_str))
+            }
+            Self::Hold(JobObject::Node(node)) => write!(f, "hold/node/{node}"),
             // Ten digits: the store's order is that of the numbers.
             Self::Log(fsname, number) => {
                 write!(f, "log/{}/{number:010}", fsname.as_ref().map_or("*", FsName::as_str))
@@ -192,6 +206,12 @@ fn parse(text: &str) -> Option<Key> {
         }
         "node" => Key::Node(rest.parse().ok()?),
         "job" => Key::Job(rest.parse().ok()?),
+        "hold" => Key::Hold(match rest.split_once('/')? {
+            ("fs", fsname) => JobObject::Filesystem(fsname.parse().ok()?),
+            ("target", target) => JobObject::Target(target.split_once('/')?.1.parse().ok()?),
+            ("node", node) => JobObject::Node(node.parse().ok()?),
+            _ => return None,
+        }),
         "log" => {
             let (fsname, number) = rest.split_once('/')?;
             let fsname = if fsname == "*" { None } else { Some(fsname.parse().ok()?) };
@@ -223,6 +243,10 @@ mod tests {
             "pool/scratch/flash",
             "node/oss1.example.org",
             "job/ensure-scratch-ost0001-7",
+            "hold/fs/scratch",
+            "hold/target/scratch/scratch-OST0001",
+            "hold/target/*/MGS",
+            "hold/node/oss1",
             "log/scratch/0000000012",
             "log/*/0000000001",
             "nidtbl/scratch",

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lustre_api::Time;
 use lustre_api::agent::{AgentOp, NodeInfo};
 use lustre_api::filesystem::FilesystemSpec;
-use lustre_api::job::{Job, JobId};
+use lustre_api::job::{Job, JobId, JobObject};
 use lustre_api::nodemap::NodemapSpec;
 use lustre_api::target::{TargetSpec, TargetState};
 use lustre_types::{Nid, NidRange, NodeName, SvName};
@@ -51,6 +51,8 @@ pub enum Record {
     Node(Box<NodeRecord>),
     /// Of [`Key::Job`].
     Job(Box<JobRecord>),
+    /// Of [`Key::Hold`]: the job that has it.
+    Hold(JobId),
     /// Of [`Key::Log`].
     Log(Box<LogEvent>),
     /// Of [`Key::NidTable`].
@@ -229,6 +231,25 @@ pub struct JobRecord {
     /// What each step asks of its node's agent; none for steps of the MGS. Kept as first handed out: the agent refuses the
     /// same name with another operation.
     pub ops: Vec<Option<AgentOp>>,
+    /// What the MGS itself does in a step, by its place, where the step's kind does not say it all.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub own: BTreeMap<usize, OwnAct>,
+    /// What it keeps other jobs from until it is over: each has a [`Key::Hold`]. None in records of the first version, and
+    /// where the job that this one is a part of holds it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<JobObject>,
+}
+
+/// Something that the MGS does in a step of a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OwnAct {
+    /// Writes the step's target into the configuration.
+    Register,
+    /// Takes the step's target out of the configuration.
+    Deregister,
+    /// Lets a job run whose parent this is, and waits for its end.
+    Job(JobId),
 }
 
 /// The table of a file system's running targets (`NIDTBL_VERSIONS`).
@@ -283,6 +304,7 @@ impl Change {
                 Record::Pool(record) => serde_json::to_vec(record),
                 Record::Node(record) => serde_json::to_vec(record),
                 Record::Job(record) => serde_json::to_vec(record),
+                Record::Hold(record) => serde_json::to_vec(record),
                 Record::Log(record) => serde_json::to_vec(record),
                 Record::NidTable(record) => serde_json::to_vec(record),
                 Record::NidRow(record) => serde_json::to_vec(record),
@@ -321,6 +343,7 @@ impl Record {
             Key::Pool(..) => Self::Pool(serde_json::from_slice(json)?),
             Key::Node(_) => Self::Node(serde_json::from_slice(json)?),
             Key::Job(_) => Self::Job(serde_json::from_slice(json)?),
+            Key::Hold(_) => Self::Hold(serde_json::from_slice(json)?),
             Key::Log(..) => Self::Log(serde_json::from_slice(json)?),
             Key::NidTable(_) => Self::NidTable(serde_json::from_slice(json)?),
             Key::NidRow(_) => Self::NidRow(serde_json::from_slice(json)?),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lustre_api::filesystem::FilesystemSpec;
-use lustre_api::job::JobId;
+use lustre_api::job::{JobId, JobObject};
 use lustre_types::{FsName, NodeName, NodemapName, PoolName, SvName, TargetIndex, TargetKind};
 
 use std::sync::Arc;
@@ -55,6 +55,10 @@ pub struct State {
     pub nodes: BTreeMap<NodeName, Object<NodeRecord>>,
     /// Jobs.
     pub jobs: BTreeMap<JobId, Object<JobRecord>>,
+    /// Those that are not over.
+    pub open_jobs: BTreeSet<JobId>,
+    /// Which job is at work on an object.
+    pub holds: BTreeMap<JobObject, Object<JobId>>,
     /// Config logs, of file systems by name; `params` under `None`.
     pub logs: BTreeMap<Option<FsName>, FsLogs>,
     /// Versions of the tables of running targets.
@@ -163,10 +167,27 @@ impl State {
         Some(NidTable { version: version.unwrap_or(NidTable::FIRST_VERSION), rows })
     }
 
-    /// The job that is at work on a target.
-    pub fn active_job(&self, target: &TargetRecord) -> Option<&Object<JobRecord>> {
-        let job = self.jobs.get(target.job.as_ref()?)?;
-        (!job.value.job.state.is_final()).then_some(job)
+    /// The job that is at work on a target, or on its whole file system.
+    pub fn active_job(&self, svname: &SvName) -> Option<&Object<JobRecord>> {
+        self.job_on(&JobObject::Target(svname.clone()))
+    }
+
+    /// The job that is at work on an object, or on the file system that it is a part of.
+    pub fn job_on(&self, object: &JobObject) -> Option<&Object<JobRecord>> {
+        let is_open = |job: &&Object<JobRecord>| !job.value.job.state.is_final();
+        let holder = |object: &JobObject| self.jobs.get(&self.holds.get(object)?.value).filter(is_open);
+        let whole = || holder(&JobObject::Filesystem(object.fsname()?.clone()));
+        // A job of the first version holds nothing; the target names it.
+        let named = || match object {
+            JobObject::Target(svname) => self.jobs.get(self.targets.get(svname)?.value.job.as_ref()?).filter(is_open),
+            _ => None,
+        };
+        holder(object).or_else(whole).or_else(named)
+    }
+
+    /// The jobs that are not over.
+    pub fn open_jobs(&self) -> impl Iterator<Item = &Object<JobRecord>> {
+        self.open_jobs.iter().filter_map(|id| self.jobs.get(id))
     }
 }
 

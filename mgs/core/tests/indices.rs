@@ -66,15 +66,17 @@ fn decide_one(sim: &mut Sim, act: &Act) -> Option<Decision<()>> {
         Act::RunJob { pick: p, outcome } => {
             let active: Vec<_> = sim.state.jobs.values().filter(|job| !job.value.job.state.is_final()).collect();
             let record = &active.get(pick(active.len(), *p))?.value;
-            match job::next(record) {
-                job::Next::Hand { step, .. } => {
+            match job::work_of(&sim.state, record).into_iter().next()? {
+                job::Work::Hand(hand) => {
                     let state =
                         [JobState::Done, JobState::Done, JobState::Failed, JobState::Cancelled][usize::from(*outcome)];
-                    let formatted = Some(formatted(&record.job.svname, "u"));
-                    let end = job::StepEnd { state, message: None, output: vec![], formatted };
-                    job::end(&sim.state, &req, &record.job.id, step, end).ok()?
+                    let formatted = record.job.svname().map(|svname| formatted(svname, "u"));
+                    let end = job::StepEnd { formatted, ..job::StepEnd::new(state, None) };
+                    job::end(&sim.state, &req, &record.job.id, hand.step, end).ok()?
                 }
-                _ => job::begin(&sim.state, &req, &record.job.id).ok()?,
+                job::Work::Begin { id, steps } => job::begin(&sim.state, &req, &id, &steps).ok()?,
+                job::Work::Settle(id) => job::settle(&sim.state, &req, &id).ok()?,
+                job::Work::Cancel(id) => job::cancel(&sim.state, &req, &id).ok()?.map(|_| ()),
             }
         }
         Act::Cancel { pick: p } => {
@@ -103,7 +105,7 @@ fn check_state(state: &State, owners: &mut BTreeMap<SvName, String>) -> Result<(
             prop_assert_eq!(&*owner, &record.spec.device, "{} was given to a second device", svname);
         }
         if let Some(job) = record.job.as_ref().and_then(|id| state.jobs.get(id)) {
-            prop_assert_eq!(&job.value.job.svname, svname);
+            prop_assert_eq!(job.value.job.svname(), Some(svname));
         }
     }
     // An index may be given again once its target was taken out on purpose.
@@ -112,7 +114,11 @@ fn check_state(state: &State, owners: &mut BTreeMap<SvName, String>) -> Result<(
         let all_done = job.steps.iter().all(|step| step.state == JobState::Done);
         prop_assert_eq!(job.state == JobState::Done, all_done, "done means every step is: {:?}", job);
         prop_assert_eq!(job.state.is_final(), job.ended.is_some());
-        prop_assert!(job.state.is_final() || state.targets.contains_key(&job.svname), "a job at work has a target");
+        let target = job.svname().unwrap();
+        prop_assert!(job.state.is_final() || state.targets.contains_key(target), "a job at work has a target");
+        prop_assert_eq!(!job.state.is_final(), state.open_jobs.contains(&job.id));
+        let hold = state.holds.get(&job.object).is_some_and(|hold| hold.value == job.id);
+        prop_assert_eq!(!job.state.is_final(), hold, "a job keeps others from its target while it is at work");
     }
     Ok(())
 }

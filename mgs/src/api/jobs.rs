@@ -23,7 +23,7 @@ impl Api {
         };
         let mut jobs: Vec<_> = state.jobs.iter().map(|(id, job)| ((job.created, id.clone()), job)).collect();
         jobs.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let of_fs = |job: &Job| query.fsname.is_none() || job.svname.fsname() == query.fsname.as_ref();
+        let of_fs = |job: &Job| query.fsname.is_none() || job.object.fsname() == query.fsname.as_ref();
         let wanted = jobs
             .into_iter()
             .filter(|(place, job)| begin.as_ref().is_none_or(|begin| place > begin) && of_fs(&job.value.job));

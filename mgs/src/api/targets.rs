@@ -72,6 +72,8 @@ impl Api {
                 who: &caller.who,
                 why: None,
                 if_revision: None,
+                job: None,
+                plan: None,
                 env: self.engine.env(),
             };
             let op = decide::target::draft(&state, &request, body, &std::collections::BTreeSet::new())?;

@@ -1,17 +1,21 @@
-//! The job runner: hands steps to agents, one after the other, and takes in how they ended.
+//! The job runner: begins steps, hands them to agents, and takes in how they ended.
 //!
-//! Every transition is a commit before the act, and agents know a step by its name: after kill -9 the same steps are handed
-//! out again and nothing runs twice.
+//! One loop asks the core what there is to do for all jobs and keeps one task per thing under way, so any number of ready
+//! steps run at once. Every transition is a commit before the act, and agents know a step by its name: after kill -9 the same
+//! steps are handed out again and nothing runs twice.
 
 pub mod progress;
 mod step;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use lustre_api::Problem;
 use lustre_api::job::JobId;
-use lustre_mgs_core::decide::job::{self, Next};
-use tokio::task::JoinSet;
+use lustre_mgs_core::decide::job::{self, Work};
+use lustre_mgs_core::{Decision, Request, State};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
 use tracing::{error, info, warn};
 
 use crate::agents::Agents;
@@ -28,67 +32,109 @@ pub struct Runner {
     pub board: Arc<Board>,
 }
 
+/// Something under way. At most one transition of a job, and one task for each attempt at a step.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Task {
+    Transition(JobId),
+    Step(JobId, usize, u32),
+}
+
+/// A task and how to tell it that its job was cancelled.
+struct Running {
+    abort: AbortHandle,
+    cancel: watch::Sender<bool>,
+}
+
 impl Runner {
     /// Runs every job that is not over, until the task is dropped. Jobs stay as they are then, and go on next time.
     pub async fn run(self: Arc<Self>) {
         let mut applied = self.engine.applied();
-        let mut running: HashMap<JobId, tokio::task::AbortHandle> = HashMap::new();
-        let mut tasks: JoinSet<JobId> = JoinSet::new();
+        let mut running: HashMap<Task, Running> = HashMap::new();
+        let mut tasks: JoinSet<Task> = JoinSet::new();
+        let mut open = BTreeSet::new();
         loop {
-            let open: Vec<JobId> = {
+            let work = {
                 let state = self.engine.state();
-                let jobs = state.jobs.values().map(|job| &job.value.job);
-                jobs.filter(|job| !job.state.is_final()).map(|job| job.id.clone()).collect()
+                self.tell_of_ended(&state, &mut open);
+                job::work(&state)
             };
-            for id in open {
-                running.entry(id.clone()).or_insert_with(|| tasks.spawn(self.clone().run_job(id)));
-            }
+            self.reconcile(work, &mut running, &mut tasks);
             tokio::select! {
                 changed = applied.changed() => if changed.is_err() { return },
-                Some(ended) = tasks.join_next() => match ended {
-                    Ok(id) => drop(running.remove(&id)),
+                Some(ended) = tasks.join_next_with_id() => match ended {
+                    Ok((_, task)) => drop(running.remove(&task)),
+                    // Aborted: somebody else moved the step on.
+                    Err(err) if err.is_cancelled() => running.retain(|_, task| task.abort.id() != err.id()),
                     Err(err) => {
                         error!(error = %err, "a job's task ended unexpectedly");
-                        running.retain(|_, task| !task.is_finished());
+                        running.retain(|_, task| task.abort.id() != err.id());
                     }
                 },
             }
         }
     }
 
-    /// Runs one job to its end.
-    async fn run_job(self: Arc<Self>, id: JobId) -> JobId {
-        while let Some((next, revision)) = self.next(&id) {
-            let outcome = match next {
-                Next::Nothing => break,
-                Next::Begin => self.engine.write_own(|state, req| job::begin(state, req, &id)).await,
-                Next::Hand { step, node, id: agent_id, op, cancel } => {
-                    let end = step::drive(&self, &id, revision, step, &node, &agent_id, &op, cancel).await;
-                    match end {
-                        None => continue,
-                        Some(end) => {
-                            self.engine.write_own(|state, req| job::end(state, req, &id, step, end.clone())).await
-                        }
-                    }
-                }
+    /// Has a task for everything that is to be done, and for nothing else.
+    fn reconcile(self: &Arc<Self>, work: Vec<Work>, running: &mut HashMap<Task, Running>, tasks: &mut JoinSet<Task>) {
+        let mut wanted = BTreeSet::new();
+        for work in work {
+            let (task, cancelled) = match &work {
+                Work::Begin { id, .. } | Work::Settle(id) | Work::Cancel(id) => (Task::Transition(id.clone()), false),
+                Work::Hand(hand) => (Task::Step(hand.id.clone(), hand.step, hand.attempt), hand.cancel),
             };
-            if let Err(problem) = outcome {
-                warn!(job_id = %id, error = %problem, "job can't go on now, will try again");
-                tokio::time::sleep(step::RETRY).await;
+            if let Task::Step(id, step, attempt) = &task {
+                wanted.insert((id.clone(), *step, *attempt));
             }
+            if let Some(known) = running.get(&task) {
+                known.cancel.send_if_modified(|flag| std::mem::replace(flag, cancelled) != cancelled);
+                continue;
+            }
+            let (cancel, is_cancelled) = watch::channel(cancelled);
+            let abort = tasks.spawn(self.clone().carry_out(task.clone(), work, is_cancelled));
+            running.insert(task, Running { abort, cancel });
         }
-        self.board.forget(&id);
-        if let Some(job) = self.engine.state().jobs.get(&id) {
-            let job = &job.value.job;
-            let (state, error) = (job.state.as_str(), job.error.as_deref().unwrap_or(""));
-            info!(job_id = %id, svname = %job.svname, state, error, "job ended");
-        }
-        id
+        running.retain(|task, known| match task {
+            Task::Step(id, step, attempt) if !wanted.contains(&(id.clone(), *step, *attempt)) => {
+                known.abort.abort();
+                false
+            }
+            _ => true,
+        });
     }
 
-    fn next(&self, id: &JobId) -> Option<(Next, u64)> {
-        let state = self.engine.state();
-        let object = state.jobs.get(id)?;
-        Some((job::next(&object.value), object.revision))
+    async fn carry_out(self: Arc<Self>, task: Task, work: Work, cancelled: watch::Receiver<bool>) -> Task {
+        match work {
+            Work::Begin { id, steps } => self.commit(&id, |state, req| job::begin(state, req, &id, &steps)).await,
+            Work::Settle(id) => self.commit(&id, |state, req| job::settle(state, req, &id)).await,
+            Work::Cancel(id) => {
+                self.commit(&id, |state, req| Ok(job::cancel(state, req, &id)?.map(drop))).await;
+            }
+            Work::Hand(hand) => {
+                let end = step::drive(&self, &hand, cancelled).await;
+                self.commit(&hand.id, |state, req| job::end(state, req, &hand.id, hand.step, end.clone())).await;
+            }
+        }
+        task
+    }
+
+    /// Commits a transition; where that can't be now, the loop asks for it again after a moment.
+    async fn commit(&self, id: &JobId, decide: impl Fn(&State, &Request<'_>) -> Result<Decision<()>, Problem>) {
+        if let Err(problem) = self.engine.write_own(decide).await {
+            warn!(job_id = %id, error = %problem, "job can't go on now, will try again");
+            tokio::time::sleep(step::RETRY).await;
+        }
+    }
+
+    /// Logs the end of jobs that were open before.
+    fn tell_of_ended(&self, state: &State, open: &mut BTreeSet<JobId>) {
+        for id in open.difference(&state.open_jobs) {
+            self.board.forget(id);
+            let Some(job) = state.jobs.get(id).map(|job| &job.value.job) else { continue };
+            let (outcome, error) = (job.state.as_str(), job.error.as_deref().unwrap_or(""));
+            info!(job_id = %id, object = %job.object, state = outcome, error, "job ended");
+        }
+        if *open != state.open_jobs {
+            open.clone_from(&state.open_jobs);
+        }
     }
 }

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use lustre_api::ProblemCode;
-use lustre_api::agent::{AgentJob, AgentOp};
-use lustre_api::job::{JobId, JobState};
-use lustre_mgs_core::decide::job::StepEnd;
-use lustre_types::NodeName;
+use lustre_api::agent::AgentJob;
+use lustre_api::job::JobState;
+use lustre_mgs_core::decide::job::{Hand, StepEnd};
+use tokio::sync::watch;
 use tracing::{debug, info};
 
 use super::Runner;
@@ -19,26 +19,22 @@ const RETRY_MAX: Duration = Duration::from_secs(10);
 /// How long an agent is asked to wait for news.
 const WAIT_S: u32 = 20;
 
-/// Follows a step until it is over, or until the job changed (`None`): then there may be something else to do.
-#[allow(clippy::too_many_arguments)]
-pub(super) async fn drive(
-    runner: &Runner,
-    id: &JobId,
-    revision: u64,
-    step: usize,
-    node: &NodeName,
-    agent_id: &JobId,
-    op: &AgentOp,
-    cancel: bool,
-) -> Option<StepEnd> {
+/// Follows a step until it is over. `cancelled` turns true when its job is cancelled.
+pub(super) async fn drive(runner: &Runner, hand: &Hand, mut cancelled: watch::Receiver<bool>) -> StepEnd {
+    let Hand { id, step, node, agent_id, op, .. } = hand;
     let mut retry = RETRY;
     let mut seen = None;
     // Whether the agent has the job, as far as we know: a restarted runner does not, and says it again.
     let mut is_handed = false;
+    let mut is_told_to_stop = false;
     loop {
+        let cancel = *cancelled.borrow_and_update();
+        if cancel && !is_told_to_stop {
+            seen = None;
+        }
         let url = runner.engine.state().nodes.get(node).map(|node| node.value.api_url.clone());
         let Some(url) = url else {
-            return Some(ended(JobState::Failed, format!("node {node} is not enrolled any more")));
+            return ended(JobState::Failed, format!("node {node} is not enrolled any more"));
         };
         let answer = if !is_handed && !cancel {
             // Not given up half way: whether the agent got it must be known before it is asked to stop.
@@ -52,7 +48,7 @@ pub(super) async fn drive(
             };
             tokio::select! {
                 answer = asked => answer,
-                () = job_changed(runner, id, revision) => return None,
+                () = turned(&mut cancelled, cancel) => continue,
             }
         };
         match answer {
@@ -61,17 +57,18 @@ pub(super) async fn drive(
                     info!(job_id = %id, step, %node, "step handed to its node");
                 }
                 is_handed = true;
+                is_told_to_stop |= cancel;
                 retry = RETRY;
                 seen = Some(job.version);
                 if job.state.is_final() {
-                    return Some(end_of(job));
+                    return end_of(job);
                 }
                 let news = News { progress: job.progress, message: job.message, output: job.output };
-                runner.board.note(id, revision, step, news);
+                runner.board.note(id, *step, hand.attempt, news);
                 continue;
             }
             Err(AgentError::Refused(problem)) if problem.code == ProblemCode::NotFound && cancel => {
-                return Some(ended(JobState::Cancelled, format!("cancelled before {node} began")));
+                return ended(JobState::Cancelled, format!("cancelled before {node} began"));
             }
             Err(AgentError::Refused(problem)) if problem.code == ProblemCode::NotFound && is_handed => {
                 // The agent lost its journal. It looks at the device before it acts, so asking again is safe.
@@ -80,44 +77,45 @@ pub(super) async fn drive(
                 seen = None;
             }
             Err(AgentError::Refused(problem)) if problem.code == ProblemCode::Unavailable => {
-                wait_for(runner, id, revision, step, node, &problem.to_string());
+                wait_for(runner, hand, &problem.to_string());
             }
             Err(AgentError::Refused(problem)) => {
-                return Some(ended(JobState::Failed, format!("{node} refused: {problem}")));
+                return ended(JobState::Failed, format!("{node} refused: {problem}"));
             }
-            Err(AgentError::Unreachable(reason)) => wait_for(runner, id, revision, step, node, &reason),
+            Err(AgentError::Unreachable(reason)) => wait_for(runner, hand, &reason),
         }
         tokio::select! {
             () = tokio::time::sleep(retry) => {}
-            () = job_changed(runner, id, revision) => return None,
+            () = turned(&mut cancelled, cancel) => {}
         }
         retry = (retry * 2).min(RETRY_MAX);
     }
 }
 
-fn wait_for(runner: &Runner, id: &JobId, revision: u64, step: usize, node: &NodeName, reason: &str) {
-    let message = Some(format!("waiting for node {node}: {reason}"));
-    runner.board.note(id, revision, step, News { message, ..News::default() });
+fn wait_for(runner: &Runner, hand: &Hand, reason: &str) {
+    let message = Some(format!("waiting for node {}: {reason}", hand.node));
+    runner.board.note(&hand.id, hand.step, hand.attempt, News { message, ..News::default() });
 }
 
-/// Waits until the job has another revision: it was cancelled, or somebody else moved it on.
-async fn job_changed(runner: &Runner, id: &JobId, revision: u64) {
-    let mut applied = runner.engine.applied();
-    loop {
-        if runner.engine.state().jobs.get(id).is_none_or(|job| job.revision != revision) {
-            return;
-        }
-        if applied.changed().await.is_err() {
-            // The daemon is ending; so will this task.
-            std::future::pending::<()>().await;
-        }
+/// Waits until the flag is another than it was.
+async fn turned(cancelled: &mut watch::Receiver<bool>, was: bool) {
+    if cancelled.wait_for(|flag| *flag != was).await.is_err() {
+        // The runner is ending; so will this task.
+        std::future::pending::<()>().await;
     }
 }
 
 fn end_of(job: AgentJob) -> StepEnd {
-    StepEnd { state: job.state, message: job.message, output: job.output, formatted: job.formatted }
+    StepEnd {
+        state: job.state,
+        message: job.message,
+        command: job.command,
+        output: job.output,
+        exit_status: job.exit_status,
+        formatted: job.formatted,
+    }
 }
 
 fn ended(state: JobState, message: String) -> StepEnd {
-    StepEnd { state, message: Some(message), output: Vec::new(), formatted: None }
+    StepEnd::new(state, Some(message))
 }

@@ -134,6 +134,8 @@ impl Nodes {
                     total: Some(100),
                     unit: "groups".into(),
                     at,
+                    rate_per_s: None,
+                    eta_s: None,
                 });
                 job.version += 1;
             }
@@ -255,6 +257,7 @@ impl Agents for Nodes {
                 retryable: false,
                 output: vec![],
                 command: vec![],
+                exit_status: None,
                 formatted: None,
                 who: "mgs".into(),
                 created: Time::from_unix_ms(0),

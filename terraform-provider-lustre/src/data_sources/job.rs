@@ -20,7 +20,7 @@ impl DataSource for Job {
             attributes: vec![
                 Attribute::new("id", Type::String, Mode::Required, "Its id, as messages name it."),
                 text("kind", "What it is for, as in `ensure_target`."),
-                text("svname", "The target that it works on."),
+                text("svname", "The target that it works on; null where it works on something else."),
                 text("state", "`queued`, `running`, `cancelling`, `cancelled`, `failed` or `done`."),
                 text("error", "Why it failed; null while it didn't."),
                 text("who", "Who started it."),
@@ -46,7 +46,7 @@ impl DataSource for Job {
         Some(Value::object([
             ("id", job.id.to_string().into()),
             ("kind", word(&job.kind)),
-            ("svname", job.svname.to_string().into()),
+            ("svname", job.svname().map(ToString::to_string).into()),
             ("state", job.state.as_str().into()),
             ("error", job.error.clone().into()),
             ("who", job.who.clone().into()),
@@ -60,7 +60,7 @@ impl DataSource for Job {
 fn step_attributes() -> Vec<Attribute> {
     let text = |name: &str, description: &str| computed(name, Type::String, description);
     vec![
-        text("kind", "`format`, `start`, `stop`, `register` or `deregister`."),
+        text("kind", "What it does, as in `format`."),
         text("node", "The node that does it; null for what the MGS does itself."),
         text("state", "How far it has come; as for the job."),
         text("phase", "What is going on, while it runs."),

@@ -25,7 +25,7 @@ impl Mgs {
         loop {
             let line = progress(&job);
             if line != said {
-                info!(job_id = %job.id, svname = %job.svname, state = job.state.as_str(), progress = line, "job");
+                info!(job_id = %job.id, object = %job.object, state = job.state.as_str(), progress = line, "job");
                 said = line;
             }
             match job.state {
@@ -80,7 +80,7 @@ fn progress(job: &Job) -> String {
 
 /// All that helps a person: job, target, step, node, cause, and the last lines of the program.
 pub(super) fn describe(job: &Job) -> String {
-    let mut text = format!("Job {} on {}: {}.", job.id, job.svname, progress(job));
+    let mut text = format!("Job {} on {}: {}.", job.id, job.object, progress(job));
     let step = current(job);
     let cause = job.error.as_deref().or(step.and_then(|step| step.message.as_deref()));
     if let Some(cause) = cause {

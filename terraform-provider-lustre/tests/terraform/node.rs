@@ -141,6 +141,7 @@ fn put(state: &Mutex<State>, id: JobId, op: AgentOp) -> Result<AgentJob, Problem
         retryable: false,
         output: Vec::new(),
         command: Vec::new(),
+        exit_status: None,
         formatted: None,
         who: "test".to_owned(),
         created: Time::from_unix_ms(0),

@@ -132,6 +132,11 @@ impl Mke2fsRun {
         self.child.as_mut().and_then(|child| child.try_wait().ok().flatten()).is_some_and(|status| !status.success())
     }
 
+    /// What it exited with; none where a signal ended it, or it was adopted.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        self.child.as_mut()?.try_wait().ok().flatten()?.code()
+    }
+
     /// Exit status in words; of an adopted process nobody knows it.
     pub fn status(&mut self) -> String {
         match self.child.as_mut().and_then(|child| child.try_wait().ok().flatten()) {

@@ -1,57 +1,63 @@
 //! Start, stop and deregister of targets that exist.
 
 use lustre_api::agent::{AgentOp, StartDriver, StartOp, StopOp};
-use lustre_api::job::{JobKind, StepKind};
+use lustre_api::job::{JobKind, JobObject, StepKind};
 use lustre_api::target::{Target, TargetState};
 use lustre_api::{Problem, Written};
 use lustre_types::{SvName, TargetKind};
 
 use crate::configlog::PoolChange;
-use crate::decide::job::{NewStep, new_job};
-use crate::decide::{Compare, Decision, Request, absent, as_read, log, nidtbl, node, put, remove, target};
+use crate::decide::job::{self, NewJob, NewStep};
+use crate::decide::{Compare, Decision, Request, as_read, log, nidtbl, node, put, remove, target};
 use crate::key::Key;
-use crate::record::{Change, Record, TargetRecord};
+use crate::record::{Change, OwnAct, Record, TargetRecord};
 use crate::state::{Object, State};
 use crate::view;
 
 /// Starts a target by a job. Errors: not registered, a node without Lustre, a job at work on it.
 pub fn start(state: &State, req: &Request<'_>, svname: &SvName) -> Result<Decision<Written<Target>>, Problem> {
+    if let Some(known) = started_before(state, req, JobKind::StartTarget, svname)? {
+        return Ok(known);
+    }
     let object = ready(state, req, svname)?;
     if object.value.state == TargetState::Started {
         return Ok(Decision::unchanged(view::target(state, svname, &object.value, object.revision), state.revision));
     }
-    let spec = &object.value.spec;
-    let op = StartOp { svname: svname.clone(), device: spec.device.clone(), mountpoint: None };
-    let step = NewStep { kind: StepKind::Start, on: Some((spec.node.clone(), AgentOp::Start(op))) };
-    Ok(job_on(state, req, JobKind::StartTarget, svname, object, vec![step]))
+    job_on(state, req, JobKind::StartTarget, svname, object, vec![start_step(svname, &object.value)])
 }
 
 /// Stops a target by a job. Errors: as [`start`].
 pub fn stop(state: &State, req: &Request<'_>, svname: &SvName) -> Result<Decision<Written<Target>>, Problem> {
+    if let Some(known) = started_before(state, req, JobKind::StopTarget, svname)? {
+        return Ok(known);
+    }
     let object = ready(state, req, svname)?;
     if object.value.state == TargetState::Stopped {
         return Ok(Decision::unchanged(view::target(state, svname, &object.value, object.revision), state.revision));
     }
-    let step = stop_step(svname, &object.value);
-    Ok(job_on(state, req, JobKind::StopTarget, svname, object, vec![step]))
+    job_on(state, req, JobKind::StopTarget, svname, object, vec![stop_step(svname, &object.value)])
 }
 
 /// Takes a target out of the configuration; its device is left as it is.
 ///
 /// What was never registered is removed at once, anything else by a job. Errors: a pool has it, a job is at work on it.
 pub fn deregister(state: &State, req: &Request<'_>, svname: &SvName) -> Result<Decision<Written<Target>>, Problem> {
+    if let Some(known) = started_before(state, req, JobKind::DeregisterTarget, svname)? {
+        return Ok(known);
+    }
     let object = target::get(state, svname)?;
     let record = &object.value;
     req.check_revision(&format!("target {svname}"), object.revision)?;
-    if let Some(job) = state.active_job(record) {
-        return Err(target::busy_with(svname, &job.value.job));
+    if let Some(job) = state.active_job(svname) {
+        return Err(job::busy_with(svname, &job.value.job));
     }
     if let Some((fsname, pool)) = pools_with(state, svname).next() {
         let problem = Problem::refused(format!("{svname} is a member of pool {fsname}.{pool}"));
         return Err(problem.remedy(format!("take it out of {fsname}.{pool} first; files keep their objects")));
     }
     if !record.was_registered {
-        let (compare, changes) = removal(state, req, svname, record, object.revision)?;
+        let (mut compare, changes) = removal(state, req, svname, record, object.revision)?;
+        compare.extend(job::idle(svname));
         let view = view::target(state, svname, record, object.revision);
         return Ok(Decision::changed(req, format!("delete {svname}"), view, compare, changes));
     }
@@ -61,8 +67,8 @@ pub fn deregister(state: &State, req: &Request<'_>, svname: &SvName) -> Result<D
     if record.state == TargetState::Started && has_lustre {
         steps.push(stop_step(svname, record));
     }
-    steps.push(NewStep { kind: StepKind::Deregister, on: None });
-    Ok(job_on(state, req, JobKind::DeregisterTarget, svname, object, steps))
+    steps.push(NewStep::own(StepKind::Deregister, OwnAct::Deregister));
+    job_on(state, req, JobKind::DeregisterTarget, svname, object, steps)
 }
 
 /// What removing a target from the state takes.
@@ -122,8 +128,8 @@ fn pools_with<'a>(
 fn ready<'a>(state: &'a State, req: &Request<'_>, svname: &SvName) -> Result<&'a Object<TargetRecord>, Problem> {
     let object = target::get(state, svname)?;
     req.check_revision(&format!("target {svname}"), object.revision)?;
-    if let Some(job) = state.active_job(&object.value) {
-        return Err(target::busy_with(svname, &job.value.job));
+    if let Some(job) = state.active_job(svname) {
+        return Err(job::busy_with(svname, &job.value.job));
     }
     if !object.value.state.is_registered() {
         let problem = Problem::refused(format!("{svname} is {}, not registered", object.value.state.as_str()));
@@ -137,9 +143,30 @@ fn ready<'a>(state: &'a State, req: &Request<'_>, svname: &SvName) -> Result<&'a
     Ok(object)
 }
 
-fn stop_step(svname: &SvName, record: &TargetRecord) -> NewStep {
+/// The step that starts a target on its node.
+pub(super) fn start_step(svname: &SvName, record: &TargetRecord) -> NewStep {
+    let op = StartOp { svname: svname.clone(), device: record.spec.device.clone(), mountpoint: None };
+    NewStep::on(record.spec.node.clone(), StepKind::Start, AgentOp::Start(op))
+}
+
+/// The step that stops a target on its node.
+pub(super) fn stop_step(svname: &SvName, record: &TargetRecord) -> NewStep {
     let op = StopOp { svname: svname.clone(), device: record.spec.device.clone(), timeout_s: None };
-    NewStep { kind: StepKind::Stop, on: Some((record.spec.node.clone(), AgentOp::Stop(op))) }
+    NewStep::on(record.spec.node.clone(), StepKind::Stop, AgentOp::Stop(op))
+}
+
+/// The answer to a request whose job was started before, under the caller's name for it.
+fn started_before(
+    state: &State,
+    req: &Request<'_>,
+    kind: JobKind,
+    svname: &SvName,
+) -> Result<Option<Decision<Written<Target>>>, Problem> {
+    let named = job::named(state, req, kind, &JobObject::Target(svname.clone()))?;
+    let (Some(job), Some(target)) = (named, state.targets.get(svname)) else { return Ok(None) };
+    let mut decision = Decision::unchanged(view::target(state, svname, &target.value, target.revision), state.revision);
+    decision.reply.job = Some(job.id);
+    Ok(Some(decision))
 }
 
 fn job_on(
@@ -149,16 +176,17 @@ fn job_on(
     svname: &SvName,
     object: &Object<TargetRecord>,
     steps: Vec<NewStep>,
-) -> Decision<Written<Target>> {
-    let job = new_job(state, req, kind, svname, steps);
-    let id = job.job.id.clone();
+) -> Result<Decision<Written<Target>>, Problem> {
+    let new = NewJob { name: None, kind, object: JobObject::Target(svname.clone()), parent: None, steps };
+    let started = job::start(state, req, new)?;
+    let id = started.job.id;
     let record = TargetRecord { job: Some(id.clone()), ..object.value.clone() };
     let key = Key::Target(svname.clone());
     let view = view::target(state, svname, &record, object.revision);
-    let compare = vec![as_read(key.clone(), object.revision), absent(Key::Job(id.clone()))];
-    let changes =
-        vec![put(key, Record::Target(Box::new(record))), put(Key::Job(id.clone()), Record::Job(Box::new(job)))];
+    let (mut compare, mut changes) = (started.compare, started.changes);
+    compare.push(as_read(key.clone(), object.revision));
+    changes.push(put(key, Record::Target(Box::new(record))));
     let mut decision = Decision::changed(req, format!("job {id}"), view, compare, changes);
     decision.reply.job = Some(id);
-    decision
+    Ok(decision)
 }

@@ -20,6 +20,7 @@ pub mod target;
 pub mod target_reg;
 pub mod temporary;
 
+use lustre_api::job::JobId;
 use lustre_api::{Problem, Time, Written};
 use lustre_types::NidList;
 
@@ -54,6 +55,10 @@ pub struct Request<'a> {
     pub why: Option<&'a str>,
     /// The revision at which the caller's plan was made.
     pub if_revision: Option<u64>,
+    /// The caller's name for the job that this starts.
+    pub job: Option<&'a JobId>,
+    /// Digest of the job that the caller was shown.
+    pub plan: Option<&'a str>,
     /// This instance.
     pub env: &'a Env,
 }

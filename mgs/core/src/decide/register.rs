@@ -5,7 +5,7 @@ use lustre_api::{Problem, ProblemCode, Written};
 use lustre_types::{Nid, SvName};
 
 use crate::configlog::TargetInfo;
-use crate::decide::{Compare, Decision, Request, as_read, log, put, reserve, target};
+use crate::decide::{Compare, Decision, Request, as_read, job, log, put, reserve, target};
 use crate::key::Key;
 use crate::record::{Change, Record, TargetRecord};
 use crate::state::State;
@@ -28,8 +28,8 @@ pub fn register(
             Problem::new(ProblemCode::Forbidden, format!("the token is not that of the reservation of {svname}"));
         return Err(problem.remedy("use the token of the last reservation, or reserve again").attribute("token"));
     }
-    if let Some(job) = state.active_job(before) {
-        return Err(target::busy_with(svname, &job.value.job));
+    if let Some(job) = state.active_job(svname) {
+        return Err(job::busy_with(svname, &job.value.job));
     }
     check_label(svname, &body.label)?;
     if before.state.is_registered() {

@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 
 use lustre_api::agent::{AgentOp, FormatCheck, FormatOp, StartDriver, StartOp};
 use lustre_api::device::Device;
-use lustre_api::job::{JobKind, StepKind};
+use lustre_api::job::{JobKind, JobObject, StepKind};
 use lustre_api::target::{EnsureTarget, Target, TargetSpec, TargetState};
 use lustre_api::{Problem, Written};
 use lustre_types::{FsName, SvName, TargetKind};
 
-use crate::decide::job::{NewStep, new_job};
+use crate::decide::job::{self, NewJob, NewStep};
 use crate::decide::{Compare, Decision, Request, absent, as_read, log, put, remove, rules};
 use crate::key::Key;
-use crate::record::{Change, Record, TargetRecord};
+use crate::record::{Change, OwnAct, Record, TargetRecord};
 use crate::state::{Object, State};
 use crate::view;
 
@@ -29,7 +29,7 @@ pub(super) enum Found<'a> {
 /// Whether an ensure has to know what is on the device: not when the target stands as described already.
 pub fn needs_check(state: &State, spec: &TargetSpec) -> bool {
     match find(state, spec, None) {
-        Ok(Found::Here(_, target)) => !target.value.state.is_registered() && state.active_job(&target.value).is_none(),
+        Ok(Found::Here(svname, target)) => !target.value.state.is_registered() && state.active_job(svname).is_none(),
         Err(_) => false,
         _ => true,
     }
@@ -71,6 +71,12 @@ pub fn ensure(
         Found::Here(svname, target) => again(state, req, &body, device, svname, target)?,
         Found::Elsewhere(svname, target) => moved(state, req, &body, device, svname, target)?,
     };
+    let svname = decision.reply.object.svname.clone();
+    if let (None, Some(job)) =
+        (&decision.reply.job, job::named(state, req, JobKind::EnsureTarget, &JobObject::Target(svname))?)
+    {
+        decision.reply.job = Some(job.id);
+    }
     for feature in seen.iter().flat_map(|seen| &seen.missing_features) {
         let warning = format!("the e2fsprogs of {} lack {feature}; the target is made without it", body.target.node);
         decision.reply.warnings.push(warning);
@@ -156,7 +162,7 @@ fn create(
     let mut compare = claims(state, &record.spec, &svname);
     compare.push(absent(claim.clone()));
     let changes = vec![put(claim, Record::Device(svname.clone()))];
-    let mut decision = start_job(state, req, body, device, &svname, record, compare, changes);
+    let mut decision = start_job(state, req, body, device, &svname, record, compare, changes)?;
     if is_retired(state, &svname) {
         let warning = format!("{svname} was in the configuration before and was taken out; clients may remember it");
         decision.reply.warnings.push(warning);
@@ -194,9 +200,9 @@ fn again(
 ) -> Result<Decision<Written<Target>>, Problem> {
     let before = &target.value;
     let spec = TargetSpec { index: svname.index(), ..body.target.clone() };
-    if let Some(job) = state.active_job(before) {
+    if let Some(job) = state.active_job(svname) {
         if before.spec != spec {
-            return Err(busy_with(svname, &job.value.job));
+            return Err(job::busy_with(svname, &job.value.job));
         }
         let mut decision = Decision::unchanged(view::target(state, svname, before, target.revision), state.revision);
         decision.reply.job = Some(job.value.job.id.clone());
@@ -226,7 +232,7 @@ fn again(
     after.reserved_until = None;
     after.state_reason = "its format waits for its turn".into();
     let compare = vec![as_read(Key::Target(svname.clone()), target.revision)];
-    Ok(start_job(state, req, body, device, svname, after, compare, Vec::new()))
+    start_job(state, req, body, device, svname, after, compare, Vec::new())
 }
 
 /// A target whose node or device changed: it has to be that very target that is found there.
@@ -239,8 +245,8 @@ fn moved(
     target: &Object<TargetRecord>,
 ) -> Result<Decision<Written<Target>>, Problem> {
     let before = &target.value;
-    if let Some(job) = state.active_job(before) {
-        return Err(busy_with(svname, &job.value.job));
+    if let Some(job) = state.active_job(svname) {
+        return Err(job::busy_with(svname, &job.value.job));
     }
     // That the disk there is this very target was found by the rules, by its name and UUID.
     let device = device.ok_or_else(|| unchecked(&body.target))?;
@@ -251,6 +257,7 @@ fn moved(
     let claim = Key::Device(after.spec.node.clone(), after.device_key.clone());
     let key = Key::Target(svname.clone());
     let mut compare = vec![as_read(key.clone(), target.revision), absent(claim.clone())];
+    compare.extend(job::idle(svname));
     let object = view::target(state, svname, &after, target.revision);
     let mut draft = log::draft(state, req, svname.fsname());
     let warning = log::failover(&mut draft, svname, &before.spec.failover_nodes, &after.spec.failover_nodes)?;
@@ -262,7 +269,8 @@ fn moved(
     Ok(decision)
 }
 
-/// The decision that makes or renews a target and the job that brings it into being.
+/// The decision that makes or renews a target and the job that brings it into being; without a change where that job was
+/// started before under the caller's name for it.
 #[allow(clippy::too_many_arguments)]
 fn start_job(
     state: &State,
@@ -273,25 +281,34 @@ fn start_job(
     mut record: TargetRecord,
     mut compare: Vec<Compare>,
     mut changes: Vec<Change>,
-) -> Decision<Written<Target>> {
+) -> Result<Decision<Written<Target>>, Problem> {
+    let object = JobObject::Target(svname.clone());
+    if let Some(job) = job::named(state, req, JobKind::EnsureTarget, &object)? {
+        let (target, revision) =
+            state.targets.get(svname).map_or((&record, 0), |target| (&target.value, target.revision));
+        let mut decision = Decision::unchanged(view::target(state, svname, target, revision), state.revision);
+        decision.reply.job = Some(job.id);
+        return Ok(decision);
+    }
     let node = &record.spec.node;
-    let format = format_op(req, svname, body, Some(device));
-    let mut steps = vec![NewStep { kind: StepKind::Format, on: Some((node.clone(), AgentOp::Format(format))) }];
+    let format = AgentOp::Format(format_op(req, svname, body, Some(device)));
+    let mut steps = vec![NewStep::on(node.clone(), StepKind::Format, format)];
     if state.nodes.get(node).is_some_and(|node| node.value.info.start_driver != StartDriver::None) {
         let start = StartOp { svname: svname.clone(), device: record.spec.device.clone(), mountpoint: None };
-        steps.push(NewStep { kind: StepKind::Start, on: Some((node.clone(), AgentOp::Start(start))) });
+        steps.push(NewStep::on(node.clone(), StepKind::Start, AgentOp::Start(start)));
     }
-    steps.push(NewStep { kind: StepKind::Register, on: None });
-    let job = new_job(state, req, JobKind::EnsureTarget, svname, steps);
-    let id = job.job.id.clone();
+    steps.push(NewStep::own(StepKind::Register, OwnAct::Register));
+    let started =
+        job::start(state, req, NewJob { name: None, kind: JobKind::EnsureTarget, object, parent: None, steps })?;
+    let id = started.job.id;
     record.job = Some(id.clone());
     let object = view::target(state, svname, &record, 0);
-    compare.push(absent(Key::Job(id.clone())));
+    compare.extend(started.compare);
     changes.push(put(Key::Target(svname.clone()), Record::Target(Box::new(record))));
-    changes.push(put(Key::Job(id.clone()), Record::Job(Box::new(job))));
+    changes.extend(started.changes);
     let mut decision = Decision::changed(req, format!("ensure {svname}"), object, compare, changes);
     decision.reply.job = Some(id);
-    decision
+    Ok(decision)
 }
 
 fn format_op(req: &Request<'_>, svname: &SvName, body: &EnsureTarget, device: Option<&Device>) -> FormatOp {
@@ -317,12 +334,6 @@ fn format_op(req: &Request<'_>, svname: &SvName, body: &EnsureTarget, device: Op
 /// A request that came without a look at the device although it needs one.
 fn unchecked(spec: &TargetSpec) -> Problem {
     Problem::unavailable(format!("nobody has looked at {}:{} yet", spec.node, spec.device)).remedy("try again")
-}
-
-/// A target that a job is at work on.
-pub(super) fn busy_with(svname: &SvName, job: &lustre_api::job::Job) -> Problem {
-    Problem::conflict(format!("job {} is at work on {svname}", job.id))
-        .remedy(format!("wait for it, or cancel it: mgsctl job cancel {}", job.id))
 }
 
 /// The target. Errors: there is none of that name.

@@ -258,7 +258,7 @@ fn record_target(
     let after = match record {
         Some(object) => {
             compare.push(as_read(key.clone(), object.revision));
-            registered(object.value.clone(), state.active_job(&object.value).is_some())
+            registered(object.value.clone(), state.active_job(&asked.svname).is_some())
         }
         None => {
             let new = new_record(state, asked);
@@ -344,7 +344,7 @@ fn announced(
     let mut decision = nidtbl::announce(state, req, svname, ready.instance, &nids, ready.append)?;
     if let Some(object) = state.targets.get(svname) {
         let before = &object.value;
-        let is_up = before.state == TargetState::Started || state.active_job(before).is_some();
+        let is_up = before.state == TargetState::Started || state.active_job(svname).is_some();
         if !is_up && before.state.is_registered() {
             let state_reason = format!("in the configuration and up on {}", asked.from);
             let after = TargetRecord { state: TargetState::Started, state_reason, ..before.clone() };

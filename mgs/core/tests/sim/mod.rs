@@ -46,12 +46,18 @@ impl Sim {
         sim
     }
 
+    /// The same history once more.
+    pub fn again(&self) -> Self {
+        let (state, keys, logs) = (self.state.clone(), self.keys.clone(), self.logs.clone());
+        Self { state, now_ms: self.now_ms, env: self.env.clone(), keys, seed: self.seed, logs }
+    }
+
     pub fn env_request(&mut self) -> Request<'static> {
         self.seed = self.seed.wrapping_add(1);
         // Tests live shorter than their few leaked bytes matter.
         let env: &'static Env = Box::leak(Box::new(self.env.clone()));
         let now = Time::from_unix_ms(self.now_ms);
-        Request { now, seed: [self.seed; 16], who: "uid:0", why: None, if_revision: None, env }
+        Request { now, seed: [self.seed; 16], who: "uid:0", why: None, if_revision: None, job: None, plan: None, env }
     }
 
     /// Commits if every compare holds; every change goes through its stored form.
@@ -184,28 +190,41 @@ impl Sim {
     pub fn run(&mut self, id: &JobId) -> Vec<String> {
         let mut handed = Vec::new();
         loop {
-            match job::next(&job::get(&self.state, id).unwrap().value) {
-                job::Next::Nothing => return handed,
-                job::Next::Begin => self.begin(id),
-                job::Next::Hand { step, node, id: agent_id, cancel, .. } => {
-                    handed.push(format!("{node} {agent_id}"));
-                    let svname = job::get(&self.state, id).unwrap().value.job.svname.clone();
-                    let outcome = if cancel { JobState::Cancelled } else { JobState::Done };
-                    self.end(id, step, outcome, Some(formatted(&svname, "u1")));
+            let record = job::get(&self.state, id).unwrap().value.clone();
+            let work = job::work_of(&self.state, &record);
+            if work.is_empty() {
+                return handed;
+            }
+            for work in work {
+                match work {
+                    job::Work::Begin { .. } => self.begin(id),
+                    job::Work::Hand(hand) => {
+                        handed.push(format!("{} {}", hand.node, hand.agent_id));
+                        let outcome = if hand.cancel { JobState::Cancelled } else { JobState::Done };
+                        let svname = record.job.svname_of(hand.step);
+                        self.end(id, hand.step, outcome, svname.map(|svname| formatted(svname, "u1")));
+                    }
+                    job::Work::Settle(id) => {
+                        let req = self.env_request();
+                        let decision = job::settle(&self.state, &req, &id).unwrap();
+                        self.commit(decision).unwrap();
+                    }
+                    job::Work::Cancel(id) => drop(self.cancel(&id)),
                 }
             }
         }
     }
 
+    /// Begins every step whose turn it is; one, where the MGS does it itself.
     pub fn begin(&mut self, id: &JobId) {
         let req = self.env_request();
-        let decision = job::begin(&self.state, &req, id).unwrap();
+        let decision = job::begin(&self.state, &req, id, &(0..job::MAX_STEPS).collect::<Vec<_>>()).unwrap();
         self.commit(decision).unwrap();
     }
 
     pub fn end(&mut self, id: &JobId, step: usize, state: JobState, formatted: Option<FormatResult>) {
         let req = self.env_request();
-        let end = job::StepEnd { state, message: None, output: vec![], formatted };
+        let end = job::StepEnd { formatted, ..job::StepEnd::new(state, None) };
         let decision = job::end(&self.state, &req, id, step, end).unwrap();
         self.commit(decision).unwrap();
     }

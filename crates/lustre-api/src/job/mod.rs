@@ -1,0 +1,215 @@
+//! Jobs: what takes longer than a request.
+//!
+//! A [`Job`] works on one [`JobObject`] and has [`Step`]s. A step begins when every step that it comes after is done, so steps
+//! may be a chain, all at once, or anything in between. Each is one operation of a node's agent, something that the MGS does
+//! itself, or another job. A job is named by who starts it ([`crate::WriteQuery::job`]): asking twice starts it once.
+
+mod id;
+mod progress;
+mod state;
+mod step;
+
+pub use id::{JobId, JobIdError};
+pub use progress::Progress;
+pub use state::JobState;
+pub use step::{Attempt, Step, StepKind};
+
+use crate::device::FormattedAs;
+use crate::{Time, endpoint::endpoints};
+use lustre_types::{FsName, NodeName, SvName};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What a job is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum JobKind {
+    /// Bring a target into being: format, start, register.
+    EnsureTarget,
+    /// Start a target.
+    StartTarget,
+    /// Stop a target.
+    StopTarget,
+    /// Stop a target and take it out of the configuration; its device is left as it is.
+    DeregisterTarget,
+}
+
+impl JobKind {
+    /// In a word, as names of jobs begin: `ensure`.
+    pub fn verb(self) -> &'static str {
+        match self {
+            Self::EnsureTarget => "ensure",
+            Self::StartTarget => "start",
+            Self::StopTarget => "stop",
+            Self::DeregisterTarget => "deregister",
+        }
+    }
+}
+
+/// What a job works on, and what it keeps others from while it is not over: as JSON one of `"fsname"`, `"svname"`, `"node"`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum JobObject {
+    /// A file system with all its targets.
+    #[serde(rename = "fsname")]
+    Filesystem(FsName),
+    /// A target.
+    #[serde(rename = "svname")]
+    Target(SvName),
+    /// A node itself, not its targets.
+    #[serde(rename = "node")]
+    Node(NodeName),
+}
+
+impl JobObject {
+    /// The file system that it is or belongs to.
+    pub fn fsname(&self) -> Option<&FsName> {
+        match self {
+            Self::Filesystem(fsname) => Some(fsname),
+            Self::Target(svname) => svname.fsname(),
+            Self::Node(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Display for JobObject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Filesystem(fsname) => f.pad(fsname.as_str()),
+            Self::Target(svname) => f.pad(&svname.to_string()),
+            Self::Node(node) => f.pad(node.as_str()),
+        }
+    }
+}
+
+/// A job of the MGS: steps towards one goal. Done means that what is observed equals what was wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Job {
+    /// Its name.
+    pub id: JobId,
+    /// What it is for.
+    pub kind: JobKind,
+    /// What it works on.
+    #[serde(flatten)]
+    pub object: JobObject,
+    /// The job that this one is a part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<JobId>,
+    /// How far it has come.
+    pub state: JobState,
+    /// Its steps. Each comes after steps before it in this list only.
+    pub steps: Vec<Step>,
+    /// SHA-256 of what it does: kind, object and steps, in hex. A `dry_run` tells it; give it as `plan` to start what was
+    /// shown and nothing else.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub digest: String,
+    /// Why it failed, naming node, object, cause and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Who started it.
+    pub who: String,
+    /// Why it was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// When it was accepted.
+    pub created: Time,
+    /// When it reached a final state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Time>,
+    /// Grows with every change of the job or its progress; give it as `seen` to wait for the next.
+    pub version: u64,
+}
+
+impl Job {
+    /// The steps that have to be done before a step begins.
+    pub fn predecessors(&self, step: usize) -> Vec<usize> {
+        match self.steps.get(step).map(|step| &step.after) {
+            Some(Some(after)) => after.clone(),
+            Some(None) => step.checked_sub(1).into_iter().collect(),
+            None => Vec::new(),
+        }
+    }
+
+    /// The target that a step works on: its own, or the job's.
+    pub fn svname_of(&self, step: usize) -> Option<&SvName> {
+        self.steps.get(step)?.svname.as_ref().or_else(|| self.svname())
+    }
+
+    /// The target, where it works on one.
+    pub fn svname(&self) -> Option<&SvName> {
+        match &self.object {
+            JobObject::Target(svname) => Some(svname),
+            JobObject::Filesystem(_) | JobObject::Node(_) => None,
+        }
+    }
+}
+
+/// What a format step achieved on its node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FormatResult {
+    /// What is on the device now, read back from it.
+    pub formatted_as: FormattedAs,
+    /// What was on it before, as in `blank`.
+    pub formatted_over: String,
+    /// Whether anything was written; false when the same target was there already.
+    pub changed: bool,
+    /// Features that Lustre wants and the installed e2fsprogs lacks; the target was made without them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing_features: Vec<String>,
+}
+
+/// Path variable: a job.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct JobPath {
+    /// The job.
+    pub id: JobId,
+}
+
+/// Query of a job: answer at once, or wait for news.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WaitQuery {
+    /// Wait at most so many seconds (60 at most) until `version` is above `seen` or the job is final.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_s: Option<u32>,
+    /// The version that the caller has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<u64>,
+}
+
+endpoints! {
+    /// Lists jobs, newest last.
+    ListJobs = "list_jobs" Get "/v1/jobs" { query: crate::PageQuery, reply: crate::Page<Job> }
+    /// Reads a job; with `wait_s` waits for news of it.
+    GetJob = "get_job" Get "/v1/jobs/{id}" { path: JobPath, query: WaitQuery, reply: Job }
+    /// Asks a job to stop. What has been done is not undone; the steps say how far it came.
+    CancelJob = "cancel_job" Post "/v1/jobs/{id}/cancel" { path: JobPath, reply: Job, status: 202 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_job_id_is_safe_in_paths() {
+        assert!("ensure-scratch-ost0001-7".parse::<JobId>().is_ok());
+        assert!("../x".parse::<JobId>().is_err());
+        assert!("x".repeat(65).parse::<JobId>().is_err());
+    }
+
+    #[test]
+    fn a_job_of_the_first_version_reads_as_a_chain_on_its_target() {
+        let old = json!({
+            "id": "ensure-1", "kind": "ensure_target", "svname": "scratch-OST0001", "state": "running", "who": "uid:0",
+            "created": "2026-01-01T00:00:00Z", "version": 0,
+            "steps": [{"kind": "format", "node": "oss1", "state": "done", "attempts": 1}, {"kind": "register", "state": "queued"}],
+        });
+        let job: Job = serde_json::from_value(old).unwrap();
+        assert_eq!(job.object, JobObject::Target("scratch-OST0001".parse().unwrap()));
+        assert_eq!((job.predecessors(0), job.predecessors(1)), (vec![], vec![0]));
+        assert_eq!(job.svname_of(1), job.svname());
+        let again = serde_json::to_value(&job).unwrap();
+        assert_eq!(again["svname"], "scratch-OST0001");
+        assert_eq!(serde_json::from_value::<Job>(again).unwrap(), job);
+    }
+}

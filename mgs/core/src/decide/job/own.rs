@@ -1,0 +1,74 @@
+//! What the MGS does itself in a step of a job: one function per [`OwnAct`], all done with the commit that begins the step.
+
+use lustre_api::Problem;
+use lustre_api::job::{JobState, StepKind};
+use lustre_api::target::TargetState;
+
+use super::transition::{Transition, refused, started};
+use crate::decide::{lifecycle, register};
+use crate::record::{JobRecord, OwnAct};
+
+/// What the MGS does in a step; `None` where a node does it.
+pub(super) fn act(record: &JobRecord, step: usize) -> Option<OwnAct> {
+    let shown = record.job.steps.get(step)?;
+    // Records of the first version say it by the step's kind only.
+    let by_kind = || match shown.kind {
+        StepKind::Register => Some(OwnAct::Register),
+        StepKind::Deregister => Some(OwnAct::Deregister),
+        _ => None,
+    };
+    record.own.get(&step).cloned().or_else(by_kind).filter(|_| shown.node.is_none())
+}
+
+/// Does it, and ends the step; but a job that is run has only begun.
+pub(super) fn run(transition: &mut Transition<'_>, step: usize, act: &OwnAct) {
+    let outcome = match act {
+        OwnAct::Register => register(transition, step),
+        OwnAct::Deregister => deregister(transition, step),
+        OwnAct::Job(_) => return transition.take_in_children(),
+    };
+    let (outcome, message) = match outcome {
+        Ok(()) => (JobState::Done, None),
+        Err(problem) => refused(&problem),
+    };
+    transition.end_step(step, outcome, message);
+}
+
+/// Writes the target into the configuration. Errors: a config log that is full.
+fn register(transition: &mut Transition<'_>, step: usize) -> Result<(), Problem> {
+    let (state, req) = (transition.state, transition.req);
+    let (mut compare, mut changes) = (Vec::new(), Vec::new());
+    let svname = transition.record.job.svname_of(step).cloned();
+    let was_started = svname.is_some_and(|svname| transition.is_done(StepKind::Start, &svname));
+    if let Some((svname, target)) = transition.target(step) {
+        let node = state.nodes.get(&target.spec.node);
+        // A target that registered by itself, when it was started, said its NIDs.
+        if target.nids.is_empty() {
+            target.nids = node.map(|node| node.value.info.nids.clone()).unwrap_or_default();
+        }
+        let info = register::info(&svname, target, &target.nids);
+        register::configure(state, req, &info, &mut compare, &mut changes)?;
+        target.was_registered = true;
+        (target.state, target.state_reason) = if was_started {
+            (TargetState::Started, format!("in the configuration and {}", started(state, &target.spec.node)))
+        } else {
+            (TargetState::Registered, format!("in the configuration; {} has no Lustre to start it", target.spec.node))
+        };
+    }
+    transition.compare.extend(compare);
+    transition.more.extend(changes);
+    Ok(())
+}
+
+/// Takes the target out of the configuration. Errors: a config log that is full.
+fn deregister(transition: &mut Transition<'_>, step: usize) -> Result<(), Problem> {
+    let (state, req) = (transition.state, transition.req);
+    let Some(svname) = transition.record.job.svname_of(step).cloned() else { return Ok(()) };
+    if let Some(target) = state.targets.get(&svname) {
+        let (compare, changes) = lifecycle::removal(state, req, &svname, &target.value, target.revision)?;
+        transition.compare.extend(compare);
+        transition.more.extend(changes);
+        transition.gone(svname);
+    }
+    Ok(())
+}

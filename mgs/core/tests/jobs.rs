@@ -1,0 +1,307 @@
+//! Jobs of any shape: no step begins before those that it comes after, none is done twice, and every job ends.
+
+// A panic is how a test reports.
+#![allow(clippy::unwrap_used)]
+
+mod sim;
+
+use std::collections::BTreeMap;
+
+use lustre_api::agent::{AgentOp, StartDriver, StopOp};
+use lustre_api::job::{Job, JobId, JobKind, JobObject, JobState, StepKind};
+use lustre_api::{Problem, ProblemCode};
+use lustre_mgs_core::OwnAct;
+use lustre_mgs_core::decide::job::{self, NewJob, NewStep, Work};
+use proptest::prelude::*;
+use sim::{Sim, blank, ensure, ost};
+
+fn stop_op() -> AgentOp {
+    AgentOp::Stop(StopOp { svname: "scratch-OST0000".parse().unwrap(), device: "/dev/sdb".into(), timeout_s: None })
+}
+
+fn step() -> NewStep {
+    NewStep::on("oss1".parse().unwrap(), StepKind::Stop, stop_op())
+}
+
+fn new_job(object: JobObject, steps: Vec<NewStep>) -> NewJob {
+    NewJob { name: None, kind: JobKind::StopTarget, object, parent: None, steps }
+}
+
+fn node(name: &str) -> JobObject {
+    JobObject::Node(name.parse().unwrap())
+}
+
+fn scratch() -> JobObject {
+    JobObject::Filesystem("scratch".parse().unwrap())
+}
+
+fn start(sim: &mut Sim, new: NewJob, name: Option<&str>, plan: Option<&str>) -> Result<Job, Problem> {
+    let name: Option<JobId> = name.map(|name| name.parse().unwrap());
+    let req = lustre_mgs_core::Request { job: name.as_ref(), plan, ..sim.env_request() };
+    let decision = job::request(&sim.state, &req, new)?;
+    Ok(sim.commit(decision).unwrap().object)
+}
+
+fn job(sim: &Sim, id: &JobId) -> Job {
+    sim.state.jobs[id].value.job.clone()
+}
+
+#[test]
+fn steps_that_come_after_nothing_are_begun_at_once_and_one_after_both_waits() {
+    let mut sim = Sim::new();
+    let steps = vec![step().after([]), step().after([]), step().after([0, 1])];
+    let id = start(&mut sim, new_job(node("oss1"), steps), None, None).unwrap().id;
+    sim.begin(&id);
+    let states = |sim: &Sim| job(sim, &id).steps.iter().map(|step| step.state).collect::<Vec<_>>();
+    assert_eq!(states(&sim), [JobState::Running, JobState::Running, JobState::Queued]);
+    sim.end(&id, 1, JobState::Done, None);
+    sim.begin(&id);
+    assert_eq!(states(&sim), [JobState::Running, JobState::Done, JobState::Queued]);
+    sim.end(&id, 0, JobState::Done, None);
+    sim.begin(&id);
+    assert_eq!(states(&sim)[2], JobState::Running);
+}
+
+#[test]
+fn a_failed_step_lets_its_neighbours_end_and_nothing_else_begin() {
+    let mut sim = Sim::new();
+    let steps = vec![step().after([]), step().after([]), step()];
+    let id = start(&mut sim, new_job(node("oss1"), steps), None, None).unwrap().id;
+    sim.begin(&id);
+    sim.end(&id, 0, JobState::Failed, None);
+    assert_eq!(job(&sim, &id).state, JobState::Running, "the other one is still at work");
+    sim.end(&id, 1, JobState::Done, None);
+    let ended = job(&sim, &id);
+    assert_eq!((ended.state, ended.steps[2].state), (JobState::Failed, JobState::Cancelled));
+    assert!(ended.error.unwrap().contains("in its step stop on oss1"));
+}
+
+#[test]
+fn the_same_request_under_the_same_name_is_the_same_job_and_another_one_is_refused() {
+    let mut sim = Sim::new();
+    let first = start(&mut sim, new_job(node("oss1"), vec![step()]), Some("mine"), None).unwrap();
+    assert_eq!(first.id.as_str(), "mine");
+    let revision = sim.state.revision;
+    assert_eq!(start(&mut sim, new_job(node("oss1"), vec![step()]), Some("mine"), None).unwrap().id, first.id);
+    sim.run(&first.id);
+    assert!(sim.state.revision > revision);
+    let again = start(&mut sim, new_job(node("oss1"), vec![step()]), Some("mine"), None).unwrap();
+    assert_eq!(again.state, JobState::Done, "also when it is over");
+    let problem = start(&mut sim, new_job(node("mds1"), vec![step()]), Some("mine"), None).unwrap_err();
+    assert_eq!(problem.code, ProblemCode::Conflict);
+    assert!(problem.message.contains("mine") && problem.message.contains("oss1"), "{problem}");
+    let long = "x".repeat(53);
+    assert_eq!(
+        start(&mut sim, new_job(node("mds1"), vec![step()]), Some(&long), None).unwrap_err().code,
+        ProblemCode::Invalid
+    );
+}
+
+#[test]
+fn two_jobs_on_one_object_are_refused_naming_the_first_also_whole_and_part() {
+    let mut sim = Sim::new();
+    let target = sim.ensure(ensure(ost("oss1", "/dev/sdb")), blank("/dev/sdb")).unwrap();
+    let first = target.job.unwrap();
+    let problem = start(&mut sim, new_job(scratch(), vec![step()]), None, None).unwrap_err();
+    assert_eq!(problem.code, ProblemCode::Conflict);
+    assert!(
+        problem.message.contains(first.as_str()) && problem.remedy.unwrap().contains("cancel"),
+        "{}",
+        problem.message
+    );
+    // Something else entirely is free.
+    let other = start(&mut sim, new_job(node("oss1"), vec![step()]), None, None).unwrap();
+    sim.run(&first);
+    let whole = start(&mut sim, new_job(scratch(), vec![step()]), None, None).unwrap();
+    let refused = sim.deregister(&"scratch-OST0000".parse().unwrap()).unwrap_err();
+    assert!(refused.message.contains(whole.id.as_str()), "{refused}");
+    let refused = sim.ensure(ensure(ost("oss1", "/dev/sdc")), blank("/dev/sdc")).unwrap_err();
+    assert!(refused.message.contains(whole.id.as_str()), "a new target of it, too: {refused}");
+    sim.run(&whole.id);
+    sim.run(&other.id);
+    assert!(sim.deregister(&"scratch-OST0000".parse().unwrap()).is_ok(), "free again");
+    assert!(!sim.state.holds.contains_key(&scratch()), "nothing is held when nothing is at work");
+}
+
+#[test]
+fn of_racing_jobs_on_a_whole_and_its_part_one_is_committed() {
+    let mut sim = Sim::new();
+    sim.node("mds1", StartDriver::Kernel);
+    let job_id = sim.ensure(ensure(ost("mds1", "/dev/sdb")), blank("/dev/sdb")).unwrap().job.unwrap();
+    sim.run(&job_id);
+    let req = sim.env_request();
+    let whole = job::request(&sim.state, &req, new_job(scratch(), vec![step()])).unwrap();
+    let part = lustre_mgs_core::decide::lifecycle::stop(&sim.state, &req, &"scratch-OST0000".parse().unwrap()).unwrap();
+    for (first, second) in [(0, 1), (1, 0)] {
+        let mut sim = sim.again();
+        let mut commit = |which| match which {
+            0 => sim.commit(whole.clone()).map(drop),
+            _ => sim.commit(part.clone()).map(drop),
+        };
+        assert_eq!(commit(first), Ok(()));
+        assert_eq!(commit(second), Err(sim::Conflict), "decided on the same state, {second} after {first}");
+    }
+}
+
+#[test]
+fn a_job_other_than_the_one_that_was_shown_is_refused() {
+    let mut sim = Sim::new();
+    let req = sim.env_request();
+    let shown = job::request(&sim.state, &req, new_job(node("oss1"), vec![step()])).unwrap().reply.object;
+    let two = new_job(node("oss1"), vec![step(), step()]);
+    let problem = start(&mut sim, two, None, Some(&shown.digest)).unwrap_err();
+    assert_eq!(problem.code, ProblemCode::Conflict);
+    assert!(problem.remedy.unwrap().contains("dry_run"));
+    sim.filesystem("other");
+    assert!(
+        start(&mut sim, new_job(node("oss1"), vec![step()]), None, Some(&shown.digest)).is_ok(),
+        "later is the same"
+    );
+}
+
+#[test]
+fn a_job_that_runs_another_waits_for_it_and_cancels_it_too() {
+    for cancel in [false, true] {
+        let mut sim = Sim::new();
+        let child: JobId = "part".parse().unwrap();
+        let run = NewStep::own(StepKind::Job, OwnAct::Job(child.clone()));
+        let parent = start(&mut sim, new_job(scratch(), vec![step(), run]), Some("parent"), None).unwrap();
+        let part = NewJob {
+            name: Some(child.clone()),
+            parent: Some(parent.id.clone()),
+            ..new_job(node("oss1"), vec![step()])
+        };
+        assert_eq!(start(&mut sim, part, None, None).unwrap().id, child);
+        assert_eq!(job::work_of(&sim.state, &sim.state.jobs[&child].value), [], "it is not its turn");
+        sim.begin(&parent.id);
+        sim.end(&parent.id, 0, JobState::Done, None);
+        sim.begin(&parent.id);
+        assert!(matches!(job::work_of(&sim.state, &sim.state.jobs[&child].value)[..], [Work::Begin { .. }]));
+        if cancel {
+            sim.cancel(&parent.id);
+            let work = job::work_of(&sim.state, &sim.state.jobs[&child].value);
+            assert_eq!(work, [Work::Cancel(child.clone())]);
+        }
+        sim.run(&child);
+        sim.run(&parent.id);
+        let expected = if cancel { JobState::Cancelled } else { JobState::Done };
+        assert_eq!((job(&sim, &child).state, job(&sim, &parent.id).state), (expected, expected));
+    }
+}
+
+/// What happens to a job: what is due is decided now and committed now or later, or forgotten as by a crash.
+#[derive(Clone, Debug)]
+enum Act {
+    /// Decides on the due thing of this number, with this end where it is a step's.
+    Do {
+        pick: u8,
+        end: u8,
+        at_once: bool,
+    },
+    /// Commits what was decided before, if it still may be.
+    Commit,
+    /// The runner dies: what it had decided is forgotten.
+    Crash,
+    Cancel,
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let act = prop_oneof![
+        10 => (any::<u8>(), any::<u8>(), any::<bool>()).prop_map(|(pick, end, at_once)| Act::Do { pick, end, at_once }),
+        3 => Just(Act::Commit),
+        1 => Just(Act::Crash),
+        1 => Just(Act::Cancel),
+    ];
+    prop::collection::vec(act, 0..60)
+}
+
+/// For each step those before it that it comes after; `None` for the one before it.
+fn graphs() -> impl Strategy<Value = Vec<Option<Vec<bool>>>> {
+    prop::collection::vec(prop::option::weighted(0.7, prop::collection::vec(any::<bool>(), 12)), 1..12)
+}
+
+fn check_order(job: &Job) -> Result<(), TestCaseError> {
+    for (at, step) in job.steps.iter().enumerate() {
+        for before in job.predecessors(at) {
+            let is_done = job.steps[before].state == JobState::Done;
+            prop_assert!(is_done || step.attempts == 0, "step {} began before {} was done: {:?}", at, before, job);
+        }
+        prop_assert!(step.attempts <= 1, "a step began twice: {job:?}");
+    }
+    let is_over = job.steps.iter().all(|step| step.state.is_final());
+    prop_assert_eq!(job.state.is_final(), is_over, "{:?}", job);
+    let has = |state| job.steps.iter().any(|step| step.state == state);
+    let expected = match job.state {
+        JobState::Done => !has(JobState::Failed) && !has(JobState::Cancelled),
+        JobState::Failed => has(JobState::Failed),
+        JobState::Cancelled => has(JobState::Cancelled) && !has(JobState::Failed),
+        _ => true,
+    };
+    prop_assert!(expected, "{job:?}");
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_graph_of_steps_keeps_its_order_and_ends(graph in graphs(), acts in acts()) {
+        let mut sim = Sim::new();
+        let steps = graph.iter().enumerate().map(|(at, after)| match after {
+            None => step(),
+            Some(after) => step().after((0..at).filter(|before| after[*before]).collect::<Vec<_>>()),
+        });
+        let id = start(&mut sim, new_job(node("oss1"), steps.collect()), None, None).unwrap().id;
+        // The agent: what it was asked to do, by name. The same name is the same act, however often it is asked.
+        let mut agent: BTreeMap<JobId, usize> = BTreeMap::new();
+        let mut decided = Vec::new();
+        let finish = (0..200u8).map(|pick| Act::Do { pick, end: 0, at_once: true });
+        for act in acts.into_iter().chain(finish) {
+            let req = sim.env_request();
+            let record = sim.state.jobs[&id].value.clone();
+            let work = job::work_of(&sim.state, &record);
+            match act {
+                Act::Do { pick, end, at_once } if !work.is_empty() => {
+                    let decision = match &work[usize::from(pick) % work.len()] {
+                        Work::Begin { id, steps } => {
+                            // Not all of them at once.
+                            let some: Vec<usize> = steps.iter().copied().take(1 + usize::from(end) % 3).collect();
+                            job::begin(&sim.state, &req, id, &some).unwrap()
+                        }
+                        Work::Hand(hand) => {
+                            let known = agent.entry(hand.agent_id.clone()).or_insert(hand.step);
+                            prop_assert_eq!(*known, hand.step, "one name, two steps");
+                            let state = match end % 8 {
+                                6 => JobState::Failed,
+                                7 => JobState::Cancelled,
+                                _ if hand.cancel => JobState::Cancelled,
+                                _ => JobState::Done,
+                            };
+                            job::end(&sim.state, &req, &hand.id, hand.step, job::StepEnd::new(state, None)).unwrap()
+                        }
+                        Work::Settle(id) => job::settle(&sim.state, &req, id).unwrap(),
+                        Work::Cancel(id) => job::cancel(&sim.state, &req, id).unwrap().map(drop),
+                    };
+                    if at_once {
+                        let _ = sim.commit(decision);
+                    } else {
+                        decided.push(decision);
+                    }
+                }
+                Act::Do { .. } => {}
+                Act::Commit => drop(decided.pop().map(|decision| sim.commit(decision))),
+                Act::Crash => decided.clear(),
+                Act::Cancel => {
+                    let decision = job::cancel(&sim.state, &req, &id).unwrap();
+                    let _ = sim.commit(decision);
+                }
+            }
+            check_order(&job(&sim, &id))?;
+        }
+        let ended = job(&sim, &id);
+        prop_assert!(ended.state.is_final(), "{ended:?}");
+        prop_assert!(sim.state.holds.is_empty() && sim.state.open_jobs.is_empty());
+        let begun = ended.steps.iter().filter(|step| step.attempts > 0).count();
+        prop_assert!(agent.len() <= begun, "an agent was asked for a step that was not begun");
+    }
+}
