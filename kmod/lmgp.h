@@ -36,6 +36,8 @@ enum lmgp_stat {
 	LMGP_STAT_UNMATCHED,		/* messages that nobody had a buffer for */
 	LMGP_STAT_HELD,			/* times that a full queue held the network back */
 	LMGP_STAT_SEND_ERRORS,
+	LMGP_STAT_PAYLOAD_COPIES,	/* times that the bytes of a message were copied */
+	LMGP_STAT_WAKEUPS,		/* times that somebody who slept on a device was woken */
 	LMGP_STAT_COUNT,
 };
 
@@ -87,14 +89,19 @@ struct lmgp_session {
 	u32				posts;
 	u64				bytes;		/* of payload in sends and posts */
 	bool				held;		/* the transport waits for resume() */
+	bool				starved;	/* somebody waits for room to send */
+	bool				retired;	/* the module is to go: all calls give -ENODEV */
 	bool				closed;
 };
 
+/* Payload that somebody else than userspace will fill wants __GFP_ZERO in @gfp. */
 struct lmgp_packet *lmgp_packet_alloc(u32 length, gfp_t gfp);
 void lmgp_packet_free(struct lmgp_packet *packet);
 
 struct lmgp_session *lmgp_session_create(enum lmgp_role role, const struct lmgp_transport *transport);
 void lmgp_session_close(struct lmgp_session *session);
+/* Ends all waiting on the session, for good; its owner is expected to close it then. */
+void lmgp_session_retire(struct lmgp_session *session);
 void lmgp_session_get(struct lmgp_session *session);
 void lmgp_session_put(struct lmgp_session *session);
 /* Waits until no session is left, in flight or open. */

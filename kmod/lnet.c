@@ -155,8 +155,10 @@ static void move_to_start(struct operation *operation)
 {
 	struct lmgp_packet *packet = operation->packet;
 
-	if (operation->length && packet->frame.offset)
+	if (operation->length && packet->frame.offset) {
 		memmove(packet->payload, packet->payload + packet->frame.offset, operation->length);
+		lmgp_count(LMGP_STAT_PAYLOAD_COPIES, 1);
+	}
 }
 
 static void end_request(struct operation *operation)
@@ -316,7 +318,7 @@ static void abandon(struct operation *operation)
 
 static int post_request_buffer(struct lnet_side *side, u32 portal)
 {
-	struct lmgp_packet *packet = lmgp_packet_alloc(REQUEST_BYTES, GFP_KERNEL_ACCOUNT);
+	struct lmgp_packet *packet = lmgp_packet_alloc(REQUEST_BYTES, GFP_KERNEL_ACCOUNT | __GFP_ZERO);
 	struct operation *operation;
 	int error;
 

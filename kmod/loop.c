@@ -144,8 +144,10 @@ static void put_locked(struct lmgp_session *from, struct lmgp_packet *packet)
 	if (post) {
 		list_del_init(&post->link);
 		describe(&post->frame, &packet->frame, sender);
-		if (length)
+		if (length) {
 			memcpy(post->payload, packet->payload, length);
+			lmgp_count(LMGP_STAT_PAYLOAD_COPIES, 1);
+		}
 		lmgp_post_done(to->session, post, LMGP_EV_PUT, 0, length);
 		lmgp_finish(from, packet, ending(packet), 0, length);
 	} else if (!(to->attached & BIT_ULL(packet->frame.portal)) || length > REQUEST_MAX) {
@@ -169,8 +171,10 @@ static void get_locked(struct lmgp_session *from, struct lmgp_packet *packet)
 		return;
 	}
 	length = min(packet->frame.rlength, post->frame.length - packet->frame.offset);
-	if (length)
+	if (length) {
 		memcpy(packet->answer->payload, post->payload + packet->frame.offset, length);
+		lmgp_count(LMGP_STAT_PAYLOAD_COPIES, 1);
+	}
 	list_del_init(&post->link);
 	describe(&post->frame, &packet->frame, sender);
 	post->frame.rlength = length;

@@ -9,7 +9,10 @@
 #include <linux/fs.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
+#include <linux/moduleparam.h>
 #include <linux/poll.h>
+#include <linux/stringify.h>
+#include <linux/sysfs.h>
 #include <linux/uio.h>
 #include <linux/user_namespace.h>
 
@@ -23,36 +26,53 @@ struct lmgp_device {
 	struct miscdevice		misc;
 	enum lmgp_role			role;
 	const struct lmgp_transport	*transport;
-	unsigned long			busy;		/* bit 0: open */
+	struct lmgp_session		*session;	/* of who has it open, or NULL; guarded by open_lock */
 };
+
+/* Taken before a transport's lock. */
+static DEFINE_MUTEX(open_lock);
+static bool retired;	/* guarded by open_lock */
+static struct lmgp_device devices[];
+
+static int open_locked(struct lmgp_device *device)
+{
+	struct lmgp_session *session;
+
+	lockdep_assert_held(&open_lock);
+	if (retired)
+		return -ENODEV;
+	if (device->session)
+		return -EBUSY;
+	session = lmgp_session_create(device->role, device->transport);
+	if (IS_ERR(session))
+		return PTR_ERR(session);
+	device->session = session;
+	return 0;
+}
 
 static int lmgp_open(struct inode *inode, struct file *file)
 {
 	struct lmgp_device *device = container_of(file->private_data, struct lmgp_device, misc);
-	struct lmgp_session *session;
+	int error;
 
 	if (!capable(CAP_SYS_ADMIN))
 		return -EPERM;
-	if (test_and_set_bit(0, &device->busy))
-		return -EBUSY;
-	session = lmgp_session_create(device->role, device->transport);
-	if (IS_ERR(session)) {
-		clear_bit(0, &device->busy);
-		return PTR_ERR(session);
-	}
-	file->private_data = session;
-	return nonseekable_open(inode, file);
+	mutex_lock(&open_lock);
+	error = open_locked(device);
+	file->private_data = device->session;
+	mutex_unlock(&open_lock);
+	return error ? error : nonseekable_open(inode, file);
 }
-
-static struct lmgp_device devices[];
 
 static int lmgp_release(struct inode *inode, struct file *file)
 {
 	struct lmgp_session *session = file->private_data;
 	enum lmgp_role role = session->role;
 
+	mutex_lock(&open_lock);
+	devices[role].session = NULL;
 	lmgp_session_close(session);
-	clear_bit(0, &devices[role].busy);
+	mutex_unlock(&open_lock);
 	return 0;
 }
 
@@ -113,6 +133,63 @@ static struct lmgp_device devices[] = {
 	},
 };
 
+/* To exchange the module under a running daemon: it is told to let go, and comes back to the next one. */
+static int set_retired(const char *value, const struct kernel_param *param)
+{
+	unsigned int role;
+	bool retire;
+	int error = kstrtobool(value, &retire);
+
+	if (error)
+		return error;
+	mutex_lock(&open_lock);
+	retired = retire;
+	for (role = 0; retire && role < ARRAY_SIZE(devices); role++)
+		if (devices[role].session)
+			lmgp_session_retire(devices[role].session);
+	mutex_unlock(&open_lock);
+	return 0;
+}
+
+static const struct kernel_param_ops retired_ops = {
+	.set = set_retired,
+	.get = param_get_bool,
+};
+module_param_cb(retired, &retired_ops, &retired, 0644);
+MODULE_PARM_DESC(retired, "Write 1 before unloading: whoever has a device open gets ENODEV, and nobody can open one");
+
+static int set_nothing(const char *value, const struct kernel_param *param)
+{
+	return -EPERM;
+}
+
+static int get_protocol(char *buffer, const struct kernel_param *param)
+{
+	return sysfs_emit(buffer, "%u\n", LMGP_VERSION);
+}
+
+static const struct kernel_param_ops protocol_ops = {
+	.set = set_nothing,
+	.get = get_protocol,
+};
+module_param_cb(protocol, &protocol_ops, NULL, 0444);
+MODULE_PARM_DESC(protocol, "Version of the frames that it speaks (read-only)");
+
+static int get_transport(char *buffer, const struct kernel_param *param)
+{
+	/* Set by lmgp_init(), before which this may be read. */
+	const struct lmgp_transport *transport = READ_ONCE(devices[LMGP_ROLE_MGS].transport);
+
+	return sysfs_emit(buffer, "%s\n", transport ? transport->name : "none");
+}
+
+static const struct kernel_param_ops transport_ops = {
+	.set = set_nothing,
+	.get = get_transport,
+};
+module_param_cb(transport, &transport_ops, NULL, 0444);
+MODULE_PARM_DESC(transport, "Network below: lnet or loop (read-only)");
+
 static int __init lmgp_init(void)
 {
 	struct lmgp_device *mgs = &devices[LMGP_ROLE_MGS];
@@ -159,3 +236,5 @@ module_exit(lmgp_exit);
 MODULE_LICENSE("GPL");
 MODULE_DESCRIPTION("Passes LNet messages through to a userspace Lustre MGS");
 MODULE_VERSION("0.1.0");
+/* As "modinfo -F protocol" shows it; the parameter says what is loaded. */
+MODULE_INFO(protocol, __stringify(LMGP_VERSION));

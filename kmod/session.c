@@ -31,7 +31,7 @@ struct lmgp_packet *lmgp_packet_alloc(u32 length, gfp_t gfp)
 	if (!packet)
 		return NULL;
 	if (length) {
-		packet->payload = kvzalloc(length, gfp);
+		packet->payload = kvmalloc(length, gfp);
 		if (!packet->payload) {
 			kfree(packet);
 			return NULL;
@@ -53,9 +53,21 @@ void lmgp_packet_free(struct lmgp_packet *packet)
 	kfree(packet);
 }
 
-/* Gives back what @packet holds of the session's limits. */
-static void release_locked(struct lmgp_session *session, struct lmgp_packet *packet)
+static void wake(struct lmgp_session *session, __poll_t events)
 {
+	/* Pairs with the barrier of who has put itself on the queue and then looks. */
+	if (!wq_has_sleeper(&session->wait))
+		return;
+	lmgp_count(LMGP_STAT_WAKEUPS, 1);
+	wake_up_interruptible_poll(&session->wait, events);
+}
+
+/* Gives back what @packet holds of the session's limits. True if somebody waits for that and has to be woken. */
+static bool release_locked(struct lmgp_session *session, struct lmgp_packet *packet)
+{
+	bool gives_room = packet->holds_send || (packet->charged && !packet->is_unasked);
+	bool wakes = gives_room && session->starved;
+
 	lockdep_assert_held(&session->lock);
 	if (packet->is_unasked) {
 		session->queued--;
@@ -69,16 +81,21 @@ static void release_locked(struct lmgp_session *session, struct lmgp_packet *pac
 	packet->is_unasked = false;
 	packet->holds_send = false;
 	packet->holds_post = false;
+	if (wakes)
+		session->starved = false;
+	return wakes;
 }
 
 static void release(struct lmgp_session *session, struct lmgp_packet *packet)
 {
 	unsigned long flags;
+	bool wakes;
 
 	spin_lock_irqsave(&session->lock, flags);
-	release_locked(session, packet);
+	wakes = release_locked(session, packet);
 	spin_unlock_irqrestore(&session->lock, flags);
-	wake_up_interruptible(&session->wait);
+	if (wakes)
+		wake(session, EPOLLOUT | EPOLLWRNORM);
 }
 
 /* Releases and frees @packet and its answer. */
@@ -107,7 +124,7 @@ static void queue_event(struct lmgp_session *session, struct lmgp_packet *packet
 	packet->frame.sequence = ++session->sequence;
 	list_add_tail(&packet->link, &session->events);
 	spin_unlock_irqrestore(&session->lock, flags);
-	wake_up_interruptible(&session->wait);
+	wake(session, EPOLLIN | EPOLLRDNORM);
 }
 
 bool lmgp_has_room(struct lmgp_session *session)
@@ -242,6 +259,14 @@ void lmgp_session_close(struct lmgp_session *session)
 	lmgp_session_put(session);
 }
 
+void lmgp_session_retire(struct lmgp_session *session)
+{
+	spin_lock_irq(&session->lock);
+	session->retired = true;
+	spin_unlock_irq(&session->lock);
+	wake(session, EPOLLHUP | EPOLLERR | EPOLLIN | EPOLLRDNORM | EPOLLOUT | EPOLLWRNORM);
+}
+
 static bool has_send_locked(const struct lmgp_session *session, u32 bytes)
 {
 	return session->sends < MAX_SENDS && session->bytes + bytes <= MAX_BYTES;
@@ -253,10 +278,13 @@ static int try_charge(struct lmgp_session *session, struct lmgp_packet *packet, 
 	int error = 0;
 
 	spin_lock_irq(&session->lock);
-	if (is_post && session->posts >= MAX_POSTS) {
+	if (session->retired) {
+		error = -ENODEV;
+	} else if (is_post && session->posts >= MAX_POSTS) {
 		error = -ENOSPC;
 	} else if (is_post ? session->bytes + bytes > MAX_BYTES : !has_send_locked(session, bytes)) {
 		error = -EAGAIN;
+		session->starved = true;
 	} else {
 		packet->charged = bytes;
 		packet->holds_send = !is_post;
@@ -284,7 +312,7 @@ static int charge(struct lmgp_session *session, struct lmgp_packet *packet, bool
 /* Gives @packet the answer that its last event will be; the send is then given back when that is read. */
 static int prepare_answer(struct lmgp_packet *packet, u32 length)
 {
-	packet->answer = lmgp_packet_alloc(length, GFP_KERNEL_ACCOUNT);
+	packet->answer = lmgp_packet_alloc(length, GFP_KERNEL_ACCOUNT | __GFP_ZERO);
 	if (!packet->answer)
 		return -ENOMEM;
 	swap(packet->answer->holds_send, packet->holds_send);
@@ -389,7 +417,7 @@ static struct lmgp_packet *packet_from_user(struct lmgp_session *session, struct
 	size_t size = iov_iter_count(from);
 	struct lmgp_packet *packet;
 	struct lmgp_frame frame;
-	u32 buffer;
+	bool is_buffer;
 	int error;
 
 	if (size < sizeof(frame)) {
@@ -402,15 +430,19 @@ static struct lmgp_packet *packet_from_user(struct lmgp_session *session, struct
 	if (error)
 		return ERR_PTR(error);
 	/* The buffer of a post for a PUT is its payload to come. */
-	buffer = frame.type == LMGP_POST && !(frame.flags & LMGP_READABLE) ? frame.rlength : frame.length;
-	packet = lmgp_packet_alloc(buffer, GFP_KERNEL_ACCOUNT);
+	is_buffer = frame.type == LMGP_POST && !(frame.flags & LMGP_READABLE);
+	packet = is_buffer ? lmgp_packet_alloc(frame.rlength, GFP_KERNEL_ACCOUNT | __GFP_ZERO) :
+			     lmgp_packet_alloc(frame.length, GFP_KERNEL_ACCOUNT);
 	if (!packet)
 		return ERR_PTR(-ENOMEM);
 	packet->frame = frame;
-	if (frame.length && !copy_from_iter_full(packet->payload, frame.length, from)) {
+	if (!frame.length)
+		return packet;
+	if (!copy_from_iter_full(packet->payload, frame.length, from)) {
 		lmgp_packet_free(packet);
 		return ERR_PTR(-EFAULT);
 	}
+	lmgp_count(LMGP_STAT_PAYLOAD_COPIES, 1);
 	return packet;
 }
 
@@ -461,26 +493,33 @@ err_count:
 	return error;
 }
 
-static bool has_event(struct lmgp_session *session)
+/* 0: there is an event to read; -EAGAIN: not yet; -ENODEV: there will be none. */
+static int readiness(struct lmgp_session *session)
 {
-	bool has;
+	int error = 0;
 
 	spin_lock_irq(&session->lock);
-	has = !list_empty(&session->events);
+	if (session->retired)
+		error = -ENODEV;
+	else if (list_empty(&session->events))
+		error = -EAGAIN;
 	spin_unlock_irq(&session->lock);
-	return has;
+	return error;
 }
 
 /* Takes the first event; waits for one unless @nonblock. The caller holds read_lock, so nobody else takes it. */
 static struct lmgp_packet *take_event(struct lmgp_session *session, bool nonblock)
 {
 	struct lmgp_packet *packet;
-	int error;
+	int error = readiness(session);
 
 	lockdep_assert_held(&session->read_lock);
-	if (nonblock && !has_event(session))
-		return ERR_PTR(-EAGAIN);
-	error = wait_event_interruptible(session->wait, has_event(session));
+	if (error == -EAGAIN && !nonblock) {
+		int interrupted = wait_event_interruptible(session->wait, (error = readiness(session)) != -EAGAIN);
+
+		if (interrupted)
+			return ERR_PTR(interrupted);
+	}
 	if (error)
 		return ERR_PTR(error);
 	spin_lock_irq(&session->lock);
@@ -501,17 +540,18 @@ static void return_event(struct lmgp_session *session, struct lmgp_packet *packe
 /* Drops an event that was read, and lets the network go on where it was held back. */
 static void retire_event(struct lmgp_session *session, struct lmgp_packet *packet)
 {
-	bool resume;
+	bool resume, wakes;
 
 	spin_lock_irq(&session->lock);
-	release_locked(session, packet);
+	wakes = release_locked(session, packet);
 	/* Half empty before it goes on, so that it is not held again at once. */
 	resume = session->held && session->queued <= MAX_QUEUED / 2 && session->queued_bytes <= MAX_QUEUED_BYTES / 2;
 	if (resume)
 		session->held = false;
 	spin_unlock_irq(&session->lock);
 	lmgp_packet_free(packet);
-	wake_up_interruptible(&session->wait);
+	if (wakes)
+		wake(session, EPOLLOUT | EPOLLWRNORM);
 	if (resume)
 		session->transport->resume(session);
 }
@@ -525,6 +565,8 @@ static int copy_to_user_once(struct lmgp_packet *packet, struct iov_iter *to)
 	if (copy_to_iter(&packet->frame, sizeof(packet->frame), to) != sizeof(packet->frame) ||
 	    copy_to_iter(packet->payload, packet->frame.length, to) != packet->frame.length)
 		return -EFAULT;
+	if (packet->frame.length)
+		lmgp_count(LMGP_STAT_PAYLOAD_COPIES, 1);
 	return 0;
 }
 
@@ -570,6 +612,10 @@ __poll_t lmgp_session_poll(struct lmgp_session *session)
 		mask |= EPOLLIN | EPOLLRDNORM;
 	if (has_send_locked(session, 2 * LMGP_MAX_PAYLOAD))
 		mask |= EPOLLOUT | EPOLLWRNORM;
+	else
+		session->starved = true;
+	if (session->retired)
+		mask |= EPOLLHUP | EPOLLERR | EPOLLIN | EPOLLRDNORM | EPOLLOUT | EPOLLWRNORM;
 	spin_unlock_irq(&session->lock);
 	return mask;
 }

@@ -19,6 +19,8 @@ static const char * const names[LMGP_STAT_COUNT] = {
 	[LMGP_STAT_UNMATCHED] = "messages_unmatched",
 	[LMGP_STAT_HELD] = "times_held_back",
 	[LMGP_STAT_SEND_ERRORS] = "send_errors",
+	[LMGP_STAT_PAYLOAD_COPIES] = "payload_copies",
+	[LMGP_STAT_WAKEUPS] = "wakeups",
 };
 
 void lmgp_count(enum lmgp_stat stat, u64 by)

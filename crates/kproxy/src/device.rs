@@ -67,6 +67,9 @@ pub enum DeviceError {
         /// Why.
         source: io::Error,
     },
+    /// The module is to go, and asks for the device to be closed.
+    #[error("the module lustre_mgs_proxy is being unloaded or exchanged")]
+    Retired,
     /// The module refused a frame, or the device failed.
     #[error("the kernel proxy refused {what}")]
     Refused {
@@ -85,7 +88,27 @@ fn remedy(error: &io::Error) -> &'static str {
         io::ErrorKind::NotFound => "the module lustre_mgs_proxy is not loaded; load it with modprobe",
         io::ErrorKind::PermissionDenied => "it takes root (CAP_SYS_ADMIN)",
         io::ErrorKind::ResourceBusy => "another daemon has it open",
+        _ if is_retired(error) => "the module lustre_mgs_proxy is being unloaded or exchanged",
         _ => "the device failed",
+    }
+}
+
+fn is_retired(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(nix::libc::ENODEV)
+}
+
+impl DeviceError {
+    fn refused(what: &'static str, source: io::Error) -> Self {
+        if is_retired(&source) { Self::Retired } else { Self::Refused { what, source } }
+    }
+
+    /// Whether there is no device now and may be one later: the module isn't loaded, or is being exchanged.
+    pub fn is_absence(&self) -> bool {
+        match self {
+            Self::Open { source, .. } => source.kind() == io::ErrorKind::NotFound || is_retired(source),
+            Self::Retired => true,
+            Self::Refused { .. } | Self::Frame(_) => false,
+        }
     }
 }
 
@@ -155,7 +178,7 @@ impl Device {
     ///
     /// Errors: [`DeviceError::Refused`] with the module's errno.
     pub async fn send(&self, frame: &Frame, what: &'static str) -> Result<(), DeviceError> {
-        let refused = |source| DeviceError::Refused { what, source };
+        let refused = |source| DeviceError::refused(what, source);
         let bytes = frame.encode();
         loop {
             let mut guard = self.file.writable().await.map_err(refused)?;
@@ -168,7 +191,7 @@ impl Device {
 
     /// The next frame; one caller at a time gets each.
     pub async fn recv(&self) -> Result<Frame, DeviceError> {
-        let refused = |source| DeviceError::Refused { what: "a read", source };
+        let refused = |source| DeviceError::refused("a read", source);
         let mut buffer = self.buffer.lock().await;
         loop {
             let mut guard = self.file.readable().await.map_err(refused)?;

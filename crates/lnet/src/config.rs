@@ -1,8 +1,8 @@
 //! Who a node is, where it listens, and how much it bears.
 
-use kproxy::Device;
+use kproxy::Role;
 use lustre_types::Nid;
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// Where LNet/TCP listens by default (`accept_port`).
 pub const DEFAULT_PORT: u16 = 988;
@@ -29,7 +29,7 @@ pub struct Config {
     /// Port to dial where [`crate::Lnet::set_address`] says nothing else.
     pub port: u16,
     /// The kernel proxy, for networks that only the kernel can drive. Its NIDs are this node's too.
-    pub proxy: Option<Arc<Device>>,
+    pub proxy: Option<KernelProxy>,
     /// What strangers may cost.
     pub limits: Limits,
 }
@@ -40,6 +40,17 @@ impl Config {
         let (accept, port, limits) = (Accept::Secure, DEFAULT_PORT, Limits::default());
         Self { nids, listen: Vec::new(), accept, port, proxy: None, limits }
     }
+}
+
+/// A device of the kernel proxy. It may come, go and come back while the node runs: then it is opened again.
+#[derive(Clone, Debug)]
+pub struct KernelProxy {
+    /// The device, [`kproxy::DEVICE`].
+    pub path: PathBuf,
+    /// Which side of the MGS's protocol this node is.
+    pub role: Role,
+    /// Asked before each opening; says why the device must not be used now.
+    pub may_open: fn() -> Result<(), String>,
 }
 
 /// What strangers may cost. Whoever goes beyond loses its connection, with the reason in the log.

@@ -40,10 +40,11 @@ mod reader;
 mod refusal;
 mod sweep;
 
-pub use config::{Accept, Config, DEFAULT_PORT, Limits};
+pub use config::{Accept, Config, DEFAULT_PORT, KernelProxy, Limits};
 pub use dial::DialError;
 pub use dispatch::Outbox;
-pub use lnet::{Lnet, SendError, StartError};
+pub use lnet::{KernelNetworks, Lnet, SendError, StartError};
 pub use message::{Get, Incoming, Lost, Payload, ProcessId, Put};
 pub use portal::{Arrival, Attached};
+pub use proxy::ProxyError;
 pub use refusal::Statistics;

@@ -9,7 +9,7 @@ use crate::{
     message::{Get, Incoming, Lost, ProcessId, Put},
     peer::{Peer, PeerKey},
     portal::{Attached, Attachments, Awaited, Portals},
-    proxy::{self, Posted, Proxy},
+    proxy::{self, Posted, Proxy, ProxyError},
     refusal::{Counters, Refusals, Statistics},
     sweep,
 };
@@ -58,6 +58,9 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// The kernel proxy can't be used, and waiting would not help.
+    #[error("can't serve nodes through the kernel proxy")]
+    Proxy(#[source] ProxyError),
 }
 
 /// Why something was not sent, or not answered.
@@ -95,6 +98,15 @@ pub enum SendError {
     /// The node was shut down.
     #[error("this node is shut down")]
     ShutDown,
+}
+
+/// What a node has over the kernel proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KernelNetworks {
+    /// Whether the proxy's device is open now; otherwise it is waited for.
+    pub is_open: bool,
+    /// Own NIDs on the kernel's networks, as the device said that was open last.
+    pub nids: Arc<[WireNid]>,
 }
 
 /// A node on the network; clones are the same node. Ends with [`Lnet::shutdown`].
@@ -142,7 +154,9 @@ impl Drop for Permit {
 impl Lnet {
     /// Starts a node: listens, and then accepts until it is shut down. Call it in a tokio runtime.
     ///
-    /// Errors: no NID or one that isn't on a tcp network; an address that can't be listened on.
+    /// A kernel proxy that isn't there yet is waited for while the node runs.
+    /// Errors: no NID or one that isn't on a tcp network; an address that can't be listened on; a kernel proxy that is
+    /// there and can't be used.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         if config.nids.is_empty() && config.proxy.is_none() {
             return Err(StartError::NoNid);
@@ -152,7 +166,10 @@ impl Lnet {
         }
         let tcp_nids: Vec<WireNid> = config.nids.iter().map(WireNid::from).collect();
         let (proxy, to_kernel) = config.proxy.clone().map(Proxy::new).unzip();
-        let nids = [tcp_nids.as_slice(), proxy.as_ref().map_or(&[], Proxy::nids)].concat();
+        let device = match &proxy {
+            Some(proxy) => proxy.open_first().await.map_err(StartError::Proxy)?,
+            None => None,
+        };
         let listeners: Vec<TcpListener> =
             config.listen.iter().map(|address| listen(*address)).collect::<Result<_, _>>()?;
         let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -161,7 +178,7 @@ impl Lnet {
             started: Instant::now(),
             // Who pings over the kernel's networks, the kernel answers.
             ping_info: PingInfo::of_end_node(&tcp_nids, 1).encode().into(),
-            nids,
+            nids: tcp_nids,
             proxy,
             addresses: OnceLock::new(),
             peers: RwLock::default(),
@@ -191,7 +208,7 @@ impl Lnet {
         inner.addresses.set(addresses).expect("set once, here");
         tokio::spawn(sweep::run(Arc::downgrade(&inner)));
         if let Some(to_kernel) = to_kernel {
-            proxy::run(&inner, to_kernel);
+            proxy::run(&inner, to_kernel, device);
         }
         Ok(Self(inner))
     }
@@ -201,9 +218,14 @@ impl Lnet {
         self.0.addresses.get().map_or(&[], Vec::as_slice)
     }
 
-    /// Own NIDs, the primary one first.
+    /// Own NIDs on tcp networks, the primary one first.
     pub fn nids(&self) -> &[WireNid] {
         &self.0.nids
+    }
+
+    /// The kernel's networks, where a kernel proxy was asked for.
+    pub fn kernel_networks(&self) -> Option<KernelNetworks> {
+        self.0.proxy.as_ref().map(|proxy| KernelNetworks { is_open: proxy.is_open(), nids: proxy.nids() })
     }
 
     /// Calls `handler` for each PUT on a portal, whatever its match bits, in the task that read it. It must not block;
@@ -241,7 +263,9 @@ impl Lnet {
     ///
     /// Errors: [`SendError::NoNet`].
     pub fn nid_towards(&self, to: &WireNid) -> Result<WireNid, SendError> {
-        let on_net = || self.0.nids.iter().filter(|nid| nid.net() == to.net() && nid.own_len() == to.own_len());
+        let kernel = self.0.proxy.as_ref().map(Proxy::nids);
+        let own = || self.0.nids.iter().chain(kernel.iter().flat_map(|nids| nids.iter()));
+        let on_net = || own().filter(|nid| nid.net() == to.net() && nid.own_len() == to.own_len());
         let connected = |local: &&WireNid| {
             self.0.peer(PeerKey { local: **local, remote: *to }).is_some_and(|peer| peer.is_connected())
         };
@@ -342,8 +366,8 @@ impl Lnet {
         if self.0.is_shut_down.load(Ordering::Acquire) {
             return Err(SendError::ShutDown);
         }
-        if self.0.proxy_of(from).is_some() {
-            return Ok(());
+        if let Some(proxy) = self.0.proxy_of(from) {
+            return if proxy.is_open() { Ok(()) } else { Err(SendError::Lost { nid: to, lost: Lost::Disconnected }) };
         }
         let key = PeerKey { local: from, remote: to };
         if self.0.route(key).is_some_and(|peer| peer.is_connected()) {
@@ -456,10 +480,12 @@ impl Inner {
         from: Option<WireNid>,
         post: impl FnOnce(&Proxy, WireNid) -> Posted,
     ) -> Attached {
-        let on_net = |from: &WireNid| self.nids.iter().find(|nid| nid.net() == from.net()).copied();
-        match from.and_then(|from| Some((self.proxy_of(on_net(&from)?)?, from))) {
-            Some((proxy, from)) => attached.with_post(post(proxy, from)),
-            None => attached,
+        let on_net = |nids: &[WireNid], from: WireNid| nids.iter().any(|nid| nid.net() == from.net());
+        match (&self.proxy, from) {
+            (Some(proxy), Some(from)) if !on_net(&self.nids, from) && on_net(&proxy.nids(), from) => {
+                attached.with_post(post(proxy, from))
+            }
+            _ => attached,
         }
     }
 
@@ -497,13 +523,13 @@ impl Inner {
         // What was under way on this connection is lost, and nobody knows what it was: a request may be asked again, so
         // its waiter is told now. Bulk data isn't, before the last connection is gone.
         let nid = peer.key.remote;
-        self.attachments.disconnected(nid);
+        self.attachments.disconnected(|from| *from == nid);
         if !is_last {
             return;
         }
         self.forget_unconnected(peer);
         let mut out = Outbox::new(self, None);
-        for waiter in self.awaited.disconnected(nid) {
+        for waiter in self.awaited.disconnected(|to| *to == nid) {
             waiter.fail(Lost::Disconnected, &mut out);
         }
         out.flush(self.now_ms());

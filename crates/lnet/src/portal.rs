@@ -46,6 +46,11 @@ impl Portals {
     pub(crate) fn handler(&self, portal: u32) -> Option<&Handler> {
         self.handlers.get(usize::try_from(portal).ok()?)?.get()
     }
+
+    /// Portals that have a handler.
+    pub(crate) fn handled(&self) -> impl Iterator<Item = u32> {
+        (0..).zip(&self.handlers).filter(|(_, handler)| handler.get().is_some()).map(|(portal, _)| portal)
+    }
 }
 
 /// A message that came for an attached descriptor.
@@ -158,10 +163,10 @@ impl Attachments {
         Some(slice)
     }
 
-    /// Tells everyone who waits for this node that a connection to it is gone.
-    pub(crate) fn disconnected(&self, nid: WireNid) {
+    /// Tells everyone who waits for one of these nodes that a connection to it is gone.
+    pub(crate) fn disconnected(&self, is_gone: impl Fn(&WireNid) -> bool) {
         let entries = self.entries.lock().expect("no code panics under this lock");
-        for entry in entries.values().filter(|entry| entry.from == Some(nid)) {
+        for entry in entries.values().filter(|entry| entry.from.as_ref().is_some_and(&is_gone)) {
             let _ = entry.arrivals.try_send(Err(Lost::Disconnected));
         }
     }
@@ -233,9 +238,9 @@ impl Awaited {
         self.drain(|pending| pending.deadline_ms <= now_ms)
     }
 
-    /// Waiters for a node whose last connection is gone.
-    pub(crate) fn disconnected(&self, nid: WireNid) -> Vec<Waiter> {
-        self.drain(|pending| pending.to == nid)
+    /// Waiters for nodes whose last connection is gone.
+    pub(crate) fn disconnected(&self, is_gone: impl Fn(&WireNid) -> bool) -> Vec<Waiter> {
+        self.drain(|pending| is_gone(&pending.to))
     }
 
     fn drain(&self, over: impl Fn(&Pending) -> bool) -> Vec<Waiter> {

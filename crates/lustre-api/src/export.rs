@@ -60,6 +60,18 @@ pub struct LnetStatus {
     pub connections: u64,
     /// Nodes with a TCP connection.
     pub peers: u64,
+    /// The kernel proxy, where it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel_proxy: Option<KernelProxyStatus>,
+}
+
+/// The kernel proxy as the MGS has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct KernelProxyStatus {
+    /// Whether its device is open now; while not, nodes on the kernel's networks can't reach this MGS.
+    pub is_open: bool,
+    /// Own NIDs on the kernel's networks, as of the last time that the device was open.
+    pub nids: Vec<String>,
 }
 
 endpoints! {

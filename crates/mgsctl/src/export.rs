@@ -44,8 +44,14 @@ fn table(list: &[Export]) -> String {
 fn totals(status: &LnetStatus) -> String {
     let listening =
         if status.listening.is_empty() { "nowhere: LNet is off".into() } else { status.listening.join(", ") };
+    let kernel = match &status.kernel_proxy {
+        None => "not asked for".into(),
+        Some(proxy) if proxy.is_open => proxy.nids.join(", "),
+        Some(_) => "waiting for the module lustre_mgs_proxy".into(),
+    };
     fields(&[
         ("listening", listening),
+        ("kernel proxy", kernel),
         ("connected clients", status.exports.to_string()),
         ("config locks", status.locks.to_string()),
         ("waiting requests", status.pending.to_string()),

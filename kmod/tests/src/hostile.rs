@@ -68,10 +68,16 @@ pub(crate) fn malformed_frames_are_refused_one_by_one() -> Result<()> {
 }
 
 /// Numbers that look random, the same in every run of a seed.
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    fn below(&mut self, end: usize) -> usize {
+    /// Starts at a seed, which is not 0.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A number below `end`.
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -118,7 +124,7 @@ pub(crate) fn mutated_frames_break_nothing() -> Result<()> {
     .iter()
     .map(Frame::encode)
     .collect();
-    let mut random = Random(0x5eed_1234_5678_9abc);
+    let mut random = Random::new(0x5eed_1234_5678_9abc);
     let (mut mgs, mut node) = End::pair()?;
     let mut taken = 0;
     for _ in 0..30_000 {

@@ -6,6 +6,7 @@ use kproxy::{DEVICE, Event, Flags, Frame, portal};
 use nix::{
     errno::Errno,
     kmod::{DeleteModuleFlags, ModuleInitFlags, delete_module, finit_module},
+    poll::PollFlags,
 };
 use std::{
     fs::File,
@@ -95,6 +96,60 @@ pub(crate) fn a_module_without_network_does_not_load() -> Result<()> {
     let refused = finit_module(File::open(MODULE)?, c"", ModuleInitFlags::empty());
     finit_module(File::open(MODULE)?, c"loop=1", ModuleInitFlags::empty())?;
     ensure!(refused == Err(Errno::ENODEV), "{refused:?}");
+    Ok(())
+}
+
+/// Writes a parameter of the loaded module.
+pub(crate) fn set_retired(value: &str) -> Result<()> {
+    std::fs::write("/sys/module/lustre_mgs_proxy/parameters/retired", value).context("retired")
+}
+
+/// Takes the module out, and in again.
+pub(crate) fn exchange() -> Result<()> {
+    remove()?;
+    insert()
+}
+
+pub(crate) fn remove() -> Result<()> {
+    delete_module(c"lustre_mgs_proxy", DeleteModuleFlags::O_NONBLOCK).context("rmmod")
+}
+
+pub(crate) fn insert() -> Result<()> {
+    finit_module(File::open(MODULE)?, c"loop=1", ModuleInitFlags::empty()).context("insmod")
+}
+
+/// Before it is exchanged a module ends what waits on it; nobody opens it meanwhile, unless that is taken back.
+pub(crate) fn a_retired_module_lets_its_users_go() -> Result<()> {
+    let mut sleeping =
+        Command::new("/proc/self/exe").arg("serve").stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let mut line = String::new();
+    BufReader::new(sleeping.stdout.take().context("a pipe")?).read_line(&mut line)?;
+    let mut node = End::node()?;
+    node.write(&post(portal::REPLY, 5, 5, 4096))?;
+    set_retired("1")?;
+    ensure!(!sleeping.wait()?.success(), "who slept on the device was told");
+    ensure!(node.refusal(&put(1, portal::REQUEST, 1, b"x"))? == Errno::ENODEV as i32);
+    let error = node.read_into(&mut [0; 4096]).expect_err("it is retired");
+    ensure!(error.raw_os_error() == Some(Errno::ENODEV as i32), "{error}");
+    ensure!(node.ready()?.contains(PollFlags::POLLHUP));
+    drop(node);
+    let refused = End::open(DEVICE).err().context("it is retired")?;
+    ensure!(refused.raw_os_error() == Some(Errno::ENODEV as i32), "{refused}");
+    set_retired("0")?;
+    drop(End::pair()?);
+    set_retired("1")?;
+    exchange()?;
+    drop(End::pair()?);
+    Ok(())
+}
+
+/// What is loaded says so, for who has to decide whether it is the right one.
+pub(crate) fn the_module_says_what_it_is() -> Result<()> {
+    let parameter = |name: &str| std::fs::read_to_string(format!("/sys/module/lustre_mgs_proxy/parameters/{name}"));
+    ensure!(parameter("protocol")? == format!("{}\n", kproxy::VERSION));
+    ensure!(parameter("transport")? == "loop\n");
+    ensure!(parameter("retired")? == "N\n");
+    ensure!(!std::fs::read_to_string("/sys/module/lustre_mgs_proxy/srcversion")?.trim().is_empty());
     Ok(())
 }
 

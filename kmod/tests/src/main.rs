@@ -17,7 +17,7 @@ macro_rules! claims {
     };
 }
 
-const CLAIMS: [Claim; 21] = claims![
+const CLAIMS: [Claim; 23] = claims![
     messages::a_session_starts_with_one_hello,
     messages::a_request_and_its_reply,
     messages::bulk_of_a_mebibyte,
@@ -38,11 +38,13 @@ const CLAIMS: [Claim; 21] = claims![
     lifetime::closing_an_end_drops_what_it_held,
     lifetime::the_module_goes_only_when_nobody_has_it_open,
     lifetime::a_module_without_network_does_not_load,
+    lifetime::a_retired_module_lets_its_users_go,
+    lifetime::the_module_says_what_it_is,
     lifetime::statistics_count_what_happened,
 ];
 
 /// Claims about the daemon on the device.
-fn daemon_claims() -> [Claim; 3] {
+fn daemon_claims() -> [Claim; 7] {
     fn run(claim: impl Future<Output = Result<()>>) -> Result<()> {
         let _ = std::fs::remove_file("/tmp/mgs.redb");
         tokio::runtime::Runtime::new()?.block_on(claim)
@@ -55,6 +57,10 @@ fn daemon_claims() -> [Claim; 3] {
             run(mgs::a_killed_mgs_is_replaced_and_nothing_registers_twice())
         }),
         ("mgs::what_is_wrong_with_the_device_is_said", || run(mgs::what_is_wrong_with_the_device_is_said())),
+        ("mgs::an_exchanged_module_is_used_again", || run(mgs::an_exchanged_module_is_used_again())),
+        ("mgs::a_module_that_comes_later_is_found", || run(mgs::a_module_that_comes_later_is_found())),
+        ("mgs::a_stopped_mgs_holds_the_network_back", || run(mgs::a_stopped_mgs_holds_the_network_back())),
+        ("mgs::a_hostile_node_costs_the_others_nothing", || run(mgs::a_hostile_node_costs_the_others_nothing())),
     ]
 }
 

@@ -1,8 +1,13 @@
 //! The real MGS daemon on the device, real clients on the other end: what a node does, through the kernel.
 
-use anyhow::{Context, Result, ensure};
-use kproxy::{DEVICE, Device, PEER_DEVICE, Role};
-use lnet::Lnet;
+use crate::{
+    end::{End, nid, pattern, put},
+    hostile::Random,
+    lifetime,
+};
+use anyhow::{Context, Result, bail, ensure};
+use kproxy::{DEVICE, Frame, PEER_DEVICE, Process, Role, portal};
+use lnet::{KernelProxy, Lnet};
 use lustre_mgc::{Config, Mgc, Node, Target};
 use lustre_wire::{
     ldlm::{ResourceId, ResourceKind},
@@ -11,10 +16,8 @@ use lustre_wire::{
 };
 use std::{
     io::{BufRead, BufReader},
-    path::Path,
     process::{Child, Command, Stdio},
-    sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// NIDs of the two ends of the loop transport.
@@ -38,6 +41,12 @@ impl Daemon {
         Ok(Self(child))
     }
 
+    fn signal(&self, signal: &str) -> Result<()> {
+        let status = Command::new("/bin/kill").args([signal, &self.0.id().to_string()]).status()?;
+        ensure!(status.success(), "kill {signal}");
+        Ok(())
+    }
+
     fn kill(&mut self) -> Result<()> {
         self.0.kill()?;
         self.0.wait()?;
@@ -54,7 +63,7 @@ impl Drop for Daemon {
 /// A network node on the other end of the loop transport.
 async fn node() -> Result<Node> {
     let mut config = lnet::Config::new(Vec::new());
-    config.proxy = Some(Arc::new(Device::open(Path::new(PEER_DEVICE), Role::Node).await?));
+    config.proxy = Some(KernelProxy { path: PEER_DEVICE.into(), role: Role::Node, may_open: || Ok(()) });
     Ok(Node::new(Lnet::start(config).await?))
 }
 
@@ -159,5 +168,147 @@ pub(crate) async fn what_is_wrong_with_the_device_is_said() -> Result<()> {
         .output()?;
     let text = String::from_utf8_lossy(&second.stderr).into_owned();
     ensure!(!second.status.success() && text.contains("another daemon has it open"), "{text}");
+    Ok(())
+}
+
+/// Asks again until it is so.
+async fn until(what: &str, is_so: impl Fn() -> Result<bool>) -> Result<()> {
+    let began = Instant::now();
+    while !is_so()? {
+        if began.elapsed() > PATIENCE {
+            bail!("{what}: not in {PATIENCE:?}");
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
+/// Whether the MGS says that it serves through the proxy.
+fn is_served() -> Result<bool> {
+    Ok(mgsctl(&["export", "status"])?.contains(MGS))
+}
+
+/// The module is exchanged under a running daemon: both ends let go, come back, and go on where they were.
+pub(crate) async fn an_exchanged_module_is_used_again() -> Result<()> {
+    let _mgs = Daemon::start()?;
+    let node = node().await?;
+    let server = client(&node).await?;
+    server.register(&target(target_flag::MDT, "MDT", 0)?).await?;
+    for index in 0..3 {
+        lifetime::set_retired("1")?;
+        // Under way while there is no device; it is done when there is one again.
+        let registering = {
+            let server = server.clone();
+            tokio::spawn(async move {
+                Ok::<_, anyhow::Error>(server.register(&target(target_flag::OST, "OST", index)?).await?)
+            })
+        };
+        until("the module goes", || Ok(lifetime::remove().is_ok())).await?;
+        ensure!(mgsctl(&["export", "status"])?.contains("waiting for the module"));
+        lifetime::insert()?;
+        in_time("a registration", registering).await???;
+        until("the MGS is back", is_served).await?;
+    }
+    let log = server.log("scratch-client").await?.context("the log of clients")?;
+    ensure!(print(&log).matches("event: add_osc").count() == 3, "{}", print(&log));
+    Ok(())
+}
+
+/// A daemon that is there before the module serves through it as soon as it comes.
+pub(crate) async fn a_module_that_comes_later_is_found() -> Result<()> {
+    lifetime::remove()?;
+    let started = Daemon::start();
+    let status = mgsctl(&["export", "status"]);
+    lifetime::insert()?;
+    let _mgs = started?;
+    ensure!(status?.contains("waiting for the module"));
+    until("the MGS serves", is_served).await?;
+    let server = client(&node().await?).await?;
+    server.register(&target(target_flag::MDT, "MDT", 0)?).await?;
+    Ok(())
+}
+
+/// A daemon that doesn't run for a while loses nothing of what the module could hold, and the network waits.
+pub(crate) async fn a_stopped_mgs_holds_the_network_back() -> Result<()> {
+    let mgs = Daemon::start()?;
+    let mut flood = End::node()?;
+    mgs.signal("-STOP")?;
+    let mut sent = 0;
+    while flood.write(&put(1, portal::REQUEST, sent, &pattern(300))).is_ok() {
+        sent += 1;
+        ensure!(sent < 100_000, "no end to what the module holds");
+    }
+    ensure!(sent > 1024, "{sent} is less than a queue");
+    mgs.signal("-CONT")?;
+    // All of it was nonsense to the MGS; what counts is that it is taken, and that the next node is served.
+    let began = Instant::now();
+    while flood.write(&put(1, portal::REQUEST, sent, &pattern(300))).is_err() {
+        ensure!(began.elapsed() < PATIENCE, "the MGS does not take what waits");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    drop(flood);
+    let server = client(&node().await?).await?;
+    in_time("a registration", server.register(&target(target_flag::MDT, "MDT", 0)?)).await??;
+    Ok(())
+}
+
+/// A connect request, as recorded from a kernel: what a hostile node starts from. Bytes that aren't zero, by offset.
+const CONNECT: &str = include_str!("../../../crates/lustre-wire/testdata/ptlrpc/connect-request.hex");
+const CONNECT_LEN: usize = 520;
+
+fn connect_request() -> Result<Vec<u8>> {
+    let mut bytes = vec![0; CONNECT_LEN];
+    for (offset, hex) in CONNECT.lines().filter_map(|line| line.split_once(": ")).filter(|(at, _)| at.len() == 4) {
+        let start = usize::from_str_radix(offset, 16)?;
+        for (at, digits) in (start..).zip(hex.as_bytes().chunks(2)) {
+            *bytes.get_mut(at).context("an offset")? = u8::from_str_radix(std::str::from_utf8(digits)?, 16)?;
+        }
+    }
+    Ok(bytes)
+}
+
+fn hostile_frame(random: &mut Random, connect: &[u8]) -> Frame {
+    let mut payload = match random.below(4) {
+        0 => (0..random.below(4096)).map(|_| u8::try_from(random.below(256)).expect("a byte")).collect(),
+        _ => connect.to_vec(),
+    };
+    for _ in 0..random.below(6) {
+        let at = random.below(payload.len().max(1));
+        if let Some(byte) = payload.get_mut(at) {
+            *byte = if random.below(3) == 0 { 0xff } else { u8::try_from(random.below(256)).expect("a byte") };
+        }
+    }
+    if random.below(8) == 0 {
+        payload.truncate(random.below(payload.len() + 1));
+    }
+    let to = [portal::REQUEST, portal::REQUEST, portal::CANCEL, portal::CALLBACK_ANSWER][random.below(4)];
+    let bits = u64::try_from(random.below(1 << 40)).expect("40 bits");
+    let host = u8::try_from(100 + random.below(100)).expect("below 200");
+    Frame { local: Process { nid: nid(host), pid: 12345 }, ..put(1, to, bits, &payload) }
+}
+
+/// Nodes that send nonsense and half-right connects, from a hundred addresses, beside one that works.
+pub(crate) async fn a_hostile_node_costs_the_others_nothing() -> Result<()> {
+    let mut mgs = Daemon::start()?;
+    let connect = connect_request()?;
+    let mut random = Random::new(0xbad_5eed);
+    let mut hostile = End::node()?;
+    let mut sent = 0;
+    let began = Instant::now();
+    while sent < 5_000 {
+        ensure!(began.elapsed() < PATIENCE, "the MGS took {sent} messages in {PATIENCE:?}");
+        match hostile.write(&hostile_frame(&mut random, &connect)) {
+            Ok(()) => sent += 1,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                std::thread::sleep(Duration::from_millis(1))
+            }
+            Err(error) => return Err(error).context("a hostile frame"),
+        }
+        while hostile.try_read()?.is_some() {}
+    }
+    drop(hostile);
+    let server = client(&node().await?).await?;
+    in_time("a registration", server.register(&target(target_flag::MDT, "MDT", 0)?)).await??;
+    ensure!(mgs.0.try_wait()?.is_none(), "the MGS ended");
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lustre_api::export::{Export, LnetStatus};
+use lustre_api::export::{Export, KernelProxyStatus, LnetStatus};
 use lustre_api::{Page, PageQuery, Problem, Time};
 use lustre_mgs_core::serve::ExportView;
 
@@ -28,6 +28,10 @@ impl Api {
             callbacks: counts.callbacks,
             connections: number(network.connections),
             peers: number(network.peers),
+            kernel_proxy: nodes.kernel_networks().map(|kernel| KernelProxyStatus {
+                is_open: kernel.is_open,
+                nids: kernel.nids.iter().map(ToString::to_string).collect(),
+            }),
         }
     }
 

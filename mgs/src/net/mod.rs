@@ -99,6 +99,11 @@ impl Nodes {
         self.lnet.statistics()
     }
 
+    /// The kernel's networks, where a kernel proxy was asked for.
+    pub fn kernel_networks(&self) -> Option<lnet::KernelNetworks> {
+        self.lnet.kernel_networks()
+    }
+
     /// The connected clients, by NID and uuid.
     pub fn exports(&self) -> Vec<ExportView> {
         let now_ms = self.now_ms();

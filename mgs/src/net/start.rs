@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use lnet::{Accept, DEFAULT_PORT, Lnet};
@@ -38,10 +37,7 @@ pub enum Listen {
 /// Starts to listen; `None` where LNet is off. Errors: an address that was asked for can't be listened on, no NID.
 pub async fn start(config: &Config) -> anyhow::Result<Option<Lnet>> {
     let nids: Vec<Nid> = config.nids.iter().filter(|nid| nid.net().kind() == "tcp").cloned().collect();
-    let proxy = match &config.kernel_proxy {
-        Some(path) => Some(Arc::new(kproxy::open(path).await?)),
-        None => None,
-    };
+    let proxy = config.kernel_proxy.clone().map(kproxy::of_this_kernel);
     let (listen, is_asked_for) = match &config.listen {
         Listen::Off if proxy.is_none() => return Ok(None),
         Listen::Off => (Vec::new(), true),

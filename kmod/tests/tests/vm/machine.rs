@@ -29,7 +29,15 @@ pub(crate) struct Machine {
 struct Kernel {
     version: String,
     headers: PathBuf,
-    vmlinuz: PathBuf,
+    image: Image,
+}
+
+/// What QEMU boots.
+enum Image {
+    /// A distribution's, of which the ELF kernel is taken out first.
+    Packed(PathBuf),
+    /// As it is.
+    Bare(PathBuf),
 }
 
 fn run(command: &mut Command) -> Result<String> {
@@ -39,15 +47,24 @@ fn run(command: &mut Command) -> Result<String> {
     Ok(text)
 }
 
+/// A kernel's build tree to test in instead of Debian's kernel: kmod/tests/kasan sets it.
+const TREE: &str = "KMOD_KERNEL_TREE";
+
 /// The newest kernel of which both the image and the headers are here.
 fn kernel() -> Result<Kernel> {
+    if let Some(tree) = std::env::var_os(TREE).map(PathBuf::from) {
+        // A kernel with KASAN does not start at the PVH entry, so it is booted packed.
+        let image = Image::Bare(tree.join("arch/x86/boot/bzImage"));
+        return Ok(Kernel { version: TREE.to_owned(), headers: tree, image });
+    }
     let mut found: Vec<Kernel> = fs::read_dir("/boot")
         .context(INSTALL)?
         .filter_map(|entry| {
             let name = entry.ok()?.file_name().into_string().ok()?;
             let version = name.strip_prefix("vmlinuz-")?.to_owned();
             let headers = PathBuf::from(format!("/usr/src/linux-headers-{version}"));
-            headers.exists().then(|| Kernel { vmlinuz: Path::new("/boot").join(&name), version, headers })
+            let image = Image::Packed(Path::new("/boot").join(&name));
+            headers.exists().then_some(Kernel { version, headers, image })
         })
         .collect();
     found.sort_by(|a, b| a.version.cmp(&b.version));
@@ -62,12 +79,16 @@ fn scratch() -> PathBuf {
 /// Takes the ELF kernel out of the compressed image. Where it lies is in the boot header: documentation of the Linux
 /// kernel, "The Linux/x86 Boot Protocol", fields `setup_sects`, `payload_offset`, `payload_length`.
 fn vmlinux(kernel: &Kernel) -> Result<PathBuf> {
+    let vmlinuz = match &kernel.image {
+        Image::Bare(image) => return Ok(image.clone()),
+        Image::Packed(vmlinuz) => vmlinuz,
+    };
     let path = scratch().join(format!("vmlinux-{}", kernel.version));
     if path.exists() {
         return Ok(path);
     }
     fs::create_dir_all(scratch())?;
-    let image = fs::read(&kernel.vmlinuz)?;
+    let image = fs::read(vmlinuz)?;
     let number = |at: usize| -> Result<usize> {
         let bytes = image.get(at..at + 4).context("the kernel image is cut")?;
         Ok(u32::from_le_bytes(bytes.try_into()?).try_into()?)
@@ -80,19 +101,17 @@ fn vmlinux(kernel: &Kernel) -> Result<PathBuf> {
     // The last four bytes are the unpacked size, which xz would take for garbage.
     fs::write(&packed, &payload[..payload.len() - 4])?;
     let unpacked = Command::new("xz").args(["-dc", "--single-stream"]).arg(&packed).output().context(INSTALL)?;
-    ensure!(unpacked.stdout.starts_with(b"\x7fELF"), "{} holds no xz-packed ELF kernel", kernel.vmlinuz.display());
+    ensure!(unpacked.stdout.starts_with(b"\x7fELF"), "{} holds no xz-packed ELF kernel", vmlinuz.display());
     fs::write(&unique, unpacked.stdout)?;
     fs::remove_file(&packed)?;
     fs::rename(&unique, &path)?;
     Ok(path)
 }
 
-/// Builds the module against the kernel's headers, in a directory of its own.
-fn module(kernel: &Kernel, dir: &Path) -> Result<PathBuf> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let build = dir.join("kmod");
+/// Builds a module against the kernel's headers, in a directory of its own, from the C files and headers in `source`.
+fn module(kernel: &Kernel, source: &Path, name: &str, build: &Path) -> Result<PathBuf> {
     fs::create_dir_all(build.join("uapi"))?;
-    for folder in ["", "uapi"] {
+    for folder in ["", "uapi"].into_iter().filter(|folder| source.join(folder).exists()) {
         for entry in fs::read_dir(source.join(folder))? {
             let entry = entry?;
             let name = entry.file_name().into_string().unwrap_or_default();
@@ -107,7 +126,7 @@ fn module(kernel: &Kernel, dir: &Path) -> Result<PathBuf> {
         "KCFLAGS=-Werror",
         "modules",
     ]))?;
-    Ok(build.join("lustre_mgs_proxy.ko"))
+    Ok(build.join(format!("{name}.ko")))
 }
 
 /// The shared libraries that a program needs, and its loader.
@@ -121,13 +140,17 @@ impl Machine {
     /// A machine with the module built for its kernel.
     pub(crate) fn new() -> Result<Self> {
         let (kernel, dir) = (kernel()?, tempfile::tempdir()?);
-        let built = module(&kernel, dir.path())?;
         let busybox = ["/usr/bin/busybox", "/bin/busybox"].map(PathBuf::from).into_iter().find(|path| path.exists());
-        let files = vec![
-            ("bin/busybox".to_owned(), busybox.context(INSTALL)?, true),
-            ("lustre_mgs_proxy.ko".to_owned(), built, false),
-        ];
-        Ok(Self { kernel, dir, files })
+        let files = vec![("bin/busybox".to_owned(), busybox.context(INSTALL)?, true)];
+        Self { kernel, dir, files }.module("..", "lustre_mgs_proxy")
+    }
+
+    /// Adds a module to the machine's root directory, built from a folder beside this crate's manifest.
+    pub(crate) fn module(mut self, folder: &str, name: &str) -> Result<Self> {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        let built = module(&self.kernel, &source, name, &self.dir.path().join(name))?;
+        self.files.push((format!("{name}.ko"), built, false));
+        Ok(self)
     }
 
     /// Adds a program to the machine's root directory, with the libraries that it needs.
