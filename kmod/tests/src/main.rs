@@ -1,5 +1,6 @@
 //! Runs in a virtual machine in which the module is loaded with `loop=1`: every claim about it, one by one.
 
+mod bench;
 mod end;
 mod hostile;
 mod lifetime;
@@ -67,9 +68,11 @@ fn daemon_claims() -> [Claim; 7] {
 fn main() -> Result<()> {
     let claims: &[Claim] = match std::env::args().nth(1).as_deref() {
         Some("serve") => return lifetime::serve_until_killed(),
+        Some("answer") => return bench::answer(std::env::args().nth(2).as_deref().unwrap_or_default()),
+        Some("bench") => return bench::run(),
         Some("module") => &CLAIMS,
         Some("daemon") => &daemon_claims(),
-        _ => bail!("usage: kmod-guest module|daemon"),
+        _ => bail!("usage: kmod-guest module|daemon|bench"),
     };
     let mut failed = 0;
     for (name, claim) in claims {
