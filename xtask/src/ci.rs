@@ -51,6 +51,28 @@ const LANES: &[Lane] = &[
 
 /// Lanes that take long, only run when they are named.
 const LONG_LANES: &[Lane] = &[
+    // Strangers throw mutated recordings at a live MGS for 30 seconds, where the gate's lane `test` takes four.
+    (
+        "chaos",
+        &[
+            &["cargo", "build", "--package", "lustre-mgs", "--package", "mgsctl", "--bins", "--locked"],
+            &[
+                "env",
+                "LUSTRE_CHAOS_SECONDS=30",
+                "cargo",
+                "test",
+                "--quiet",
+                "--package",
+                "system-tests",
+                "--test",
+                "interop",
+                "--locked",
+                "--",
+                "--nocapture",
+                "mutated_recordings",
+            ],
+        ],
+    ),
     // 100,000 power cuts, about 10 minutes. A slice: `POWER_CUTS=5000 POWER_FIRST=20000 cargo test … power_loss`.
     (
         "power",

@@ -4,6 +4,8 @@
 //! Input is a stranger's: decoding never panics and never allocates on the word of a length field; values that this
 //! code doesn't know survive a round trip.
 
+#[cfg(test)]
+mod audit;
 pub mod bytes;
 pub mod fixed;
 pub mod ldlm;
