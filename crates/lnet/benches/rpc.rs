@@ -169,12 +169,13 @@ fn idle_bytes() -> u64 {
 }
 
 fn serve_lnet() {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let mut config = Config::new(vec!["10.9.0.1@tcp".parse().expect("a NID")]);
         config.listen = vec!["127.0.0.1:0".parse().expect("an address")];
         config.accept = Accept::All;
+        config.threads = 1;
+        config.limits.connections_per_address = usize::MAX;
         let lnet = Lnet::start(config).await.expect("it starts");
         let block = bytes::Bytes::from(vec![7; 8192]);
         lnet.on_put(26, move |request, out| {

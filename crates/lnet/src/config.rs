@@ -30,6 +30,9 @@ pub struct Config {
     pub port: u16,
     /// The kernel proxy, for networks that only the kernel can drive. Its NIDs are this node's too.
     pub proxy: Option<KernelProxy>,
+    /// Threads of its own that carry connections. 0: the runtime that starts the node carries them, which is right for
+    /// a few; a server of thousands wants half of its processors here.
+    pub threads: usize,
     /// What strangers may cost.
     pub limits: Limits,
 }
@@ -38,7 +41,7 @@ impl Config {
     /// A node with these NIDs that listens nowhere.
     pub fn new(nids: Vec<Nid>) -> Self {
         let (accept, port, limits) = (Accept::Secure, DEFAULT_PORT, Limits::default());
-        Self { nids, listen: Vec::new(), accept, port, proxy: None, limits }
+        Self { nids, listen: Vec::new(), accept, port, proxy: None, threads: 0, limits }
     }
 }
 
@@ -58,6 +61,8 @@ pub struct KernelProxy {
 pub struct Limits {
     /// Connections in all, those in handshake included.
     pub connections: usize,
+    /// Connections of one address, however many nodes it says it is. As many kernels behind address translation have.
+    pub connections_per_address: usize,
     /// Connections of one peer. A kernel opens 1 + 2 for each of its `conns_per_peer`, at most 9 by default.
     pub connections_per_peer: usize,
     /// Handshakes at the same time; one address may hold half of them.
@@ -92,6 +97,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 100_000,
+            connections_per_address: 4096,
             connections_per_peer: 33,
             handshakes: 4096,
             handshake: Duration::from_secs(5),

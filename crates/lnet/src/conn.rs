@@ -202,9 +202,13 @@ impl Conn {
         }
     }
 
+    /// For the reader task, first thing when it is polled: whoever wakes it from now on has it polled again.
+    pub(crate) fn register(&self, cx: &Context<'_>) {
+        self.waker.register(cx.waker());
+    }
+
     /// For the reader task: writes what waits, or arranges to be woken when the socket takes more.
     pub(crate) fn poll_flush(&self, cx: &mut Context<'_>, now: u64) {
-        self.waker.register(cx.waker());
         while self.is_blocked.load(Ordering::Acquire) && self.closed.get().is_none() {
             match self.stream().poll_write_ready(cx) {
                 Poll::Ready(Ok(())) => self.flush(now),

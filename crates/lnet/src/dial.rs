@@ -157,7 +157,7 @@ async fn bulk_connections(lnet: Arc<Inner>, peer: Arc<Peer>) {
 
 async fn one_connection(lnet: &Arc<Inner>, peer: &Arc<Peer>, ctype: ConnType) -> Result<(), DialError> {
     let address = lnet.address_of(&peer.key.remote)?;
-    let permit = lnet.permit().ok_or(DialError::TooMany)?;
+    let permit = lnet.connections.take(address.ip()).map_err(|_| DialError::TooMany)?;
     let within = lnet.config.limits.connect;
     let slow = |_| DialError::Slow { address, within };
     let source = peer.key.local.ip();

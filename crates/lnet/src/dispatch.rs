@@ -14,19 +14,23 @@ use lustre_wire::lnet::{
 use std::{sync::Arc, time::Duration};
 use tracing::{debug, error};
 
+/// Answers from so many bytes of payload on don't go back the way the request came, but over the bulk connection: what
+/// follows them should not have to wait. The longest answer of an RPC has 9 KiB; more is bulk data.
+const SAME_WAY: usize = 16 << 10;
+
 /// Messages that leave together: collected while messages that arrived together are handled, then written at once.
 pub struct Outbox<'a> {
     lnet: &'a Arc<Inner>,
-    /// The peer whose message is being handled, and who sent it: answers go back the way it came.
-    current: Option<(&'a Arc<Peer>, WireNid)>,
+    /// The connection whose message is being handled, and who sent it: answers go back the way it came.
+    current: Option<(&'a Arc<Conn>, WireNid)>,
     /// Connections with something to write; mostly one, for which nothing is allocated.
     touched: Option<Arc<Conn>>,
     touched_too: Vec<Arc<Conn>>,
 }
 
 impl<'a> Outbox<'a> {
-    pub(crate) fn new(lnet: &'a Arc<Inner>, peer: Option<&'a Arc<Peer>>) -> Self {
-        Self { lnet, current: peer.map(|peer| (peer, peer.key.remote)), touched: None, touched_too: Vec::new() }
+    pub(crate) fn new(lnet: &'a Arc<Inner>, conn: Option<&'a Arc<Conn>>) -> Self {
+        Self { lnet, current: conn.map(|conn| (conn, conn.peer.key.remote)), touched: None, touched_too: Vec::new() }
     }
 
     /// Sends a PUT that wants no ACK.
@@ -74,13 +78,16 @@ impl<'a> Outbox<'a> {
             proxy.send(message);
             return;
         }
-        let peer = match self.current {
-            Some((peer, source)) if peer.key.local == message.from && message.to.nid == source => {
-                Some(Arc::clone(peer))
+        let conn = match self.current {
+            Some((conn, source)) if conn.peer.key.local == message.from && message.to.nid == source => {
+                self.lnet.way_back(conn, &message)
             }
-            _ => self.lnet.route(PeerKey { local: message.from, remote: message.to.nid }),
+            _ => {
+                let peer = self.lnet.route(PeerKey { local: message.from, remote: message.to.nid });
+                peer.and_then(|peer| self.lnet.connection_for(&peer, &message))
+            }
         };
-        match peer.and_then(|peer| self.lnet.connection_for(&peer, &message)) {
+        match conn {
             Some(conn) => self.push(conn, message),
             None => self.lnet.dial_and_send(message),
         }
@@ -122,6 +129,19 @@ impl Inner {
     pub(crate) fn connection_for(&self, peer: &Peer, message: &Message) -> Option<Arc<Conn>> {
         // The form of NIDs is not known yet; what a frame of 1,000 bytes misses by 48 doesn't matter.
         peer.connection_for(FrameHeader::LEN + 72 + message.payload.len())
+    }
+
+    /// The connection for an answer to a message that came over `conn`: that one itself, unless the answer is long or the
+    /// connection is shared by the nodes behind a router.
+    ///
+    /// TCP acknowledges the request with the answer then, and the answer with the next request. On two connections, as
+    /// kernels choose them by size, each is acknowledged by a packet of its own: half as many again.
+    fn way_back(&self, conn: &Arc<Conn>, message: &Message) -> Option<Arc<Conn>> {
+        let is_direct = message.to.nid == conn.peer.key.remote;
+        if is_direct && message.payload.len() < SAME_WAY && conn.closed().is_none() && !conn.is_blocked() {
+            return Some(Arc::clone(conn));
+        }
+        self.connection_for(&conn.peer, message)
     }
 
     /// Queues a message on a connection.
@@ -206,7 +226,7 @@ impl Inner {
 
     /// Answers over the peer that asked: behind a router, that is the router.
     fn answer(&self, conn: &Arc<Conn>, message: Message, out: &mut Outbox<'_>) {
-        let chosen = self.connection_for(&conn.peer, &message).unwrap_or_else(|| Arc::clone(conn));
+        let chosen = self.way_back(conn, &message).unwrap_or_else(|| Arc::clone(conn));
         out.push(chosen, message);
     }
 

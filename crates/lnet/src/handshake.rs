@@ -3,20 +3,16 @@
 use crate::{
     config::Accept,
     conn::{Conn, Settled},
-    lnet::{Inner, Permit},
+    lnet::Inner,
     peer::{Peer, PeerKey},
     reader::Reader,
+    share::{Exhausted, Share},
 };
 use lustre_wire::{
     bytes::{Reader as Fields, WireError},
     lnet::{AcceptorRequest, ConnType, Hello, HelloVersion, PID_LUSTRE, WireNid},
 };
-use std::{
-    io,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -51,8 +47,19 @@ pub(crate) enum Refused {
     Type(ConnType),
     #[error("has {0} connections already, which is the limit")]
     TooMany(usize),
+    #[error("{}", exhausted("connections", .0))]
+    Connections(Exhausted),
+    #[error("{}", exhausted("handshakes at the same time", .0))]
+    Handshakes(Exhausted),
     #[error("dials while it is dialled, and the higher NID wins")]
     Race,
+}
+
+fn exhausted(what: &str, by: &Exhausted) -> String {
+    match by {
+        Exhausted::Total(count) => format!("all together have {count} {what}, which is the limit"),
+        Exhausted::OfOne(count) => format!("its address has {count} {what} already, which is the limit"),
+    }
 }
 
 /// Accepts connections until the node is shut down.
@@ -79,16 +86,25 @@ pub(crate) async fn accept(lnet: Arc<Inner>, listener: TcpListener) {
 
 /// Starts a handshake, if there is room for one.
 fn admit(lnet: &Arc<Inner>, stream: TcpStream, remote: SocketAddr) {
-    let Some(permit) = lnet.permit() else {
-        lnet.refusals.refused(remote, None, &"the limit of connections is reached");
-        return;
+    let permit = match lnet.connections.take(remote.ip()) {
+        Ok(permit) => permit,
+        Err(exhausted) => return lnet.refusals.refused(remote, None, &Refused::Connections(exhausted)),
     };
-    let Some(handshake) = Handshake::begin(lnet, remote.ip()) else {
-        lnet.refusals.refused(remote, None, &"too many handshakes at the same time");
-        return;
+    let handshake = match lnet.handshakes.take(remote.ip()) {
+        Ok(handshake) => handshake,
+        Err(exhausted) => return lnet.refusals.refused(remote, None, &Refused::Handshakes(exhausted)),
+    };
+    // It moves to the event loop that will carry the connection.
+    let stream = match stream.into_std() {
+        Ok(stream) => stream,
+        Err(error) => return lnet.refusals.refused(remote, None, &Refused::Io(error)),
     };
     let lnet = Arc::clone(lnet);
-    tokio::spawn(async move {
+    lnet.loops.next().clone().spawn(async move {
+        let stream = match TcpStream::from_std(stream) {
+            Ok(stream) => stream,
+            Err(error) => return lnet.refusals.refused(remote, None, &Refused::Io(error)),
+        };
         let budget = lnet.config.limits.handshake;
         let result = tokio::time::timeout(budget, passive(&lnet, stream, remote)).await;
         drop(handshake);
@@ -101,38 +117,6 @@ fn admit(lnet: &Arc<Inner>, stream: TcpStream, remote: SocketAddr) {
             Err(_) => lnet.refusals.refused(remote, None, &Refused::Slow(budget)),
         }
     });
-}
-
-/// A handshake in progress; one address may have half of all.
-struct Handshake {
-    lnet: Arc<Inner>,
-    ip: IpAddr,
-}
-
-impl Handshake {
-    fn begin(lnet: &Arc<Inner>, ip: IpAddr) -> Option<Self> {
-        let mut all = lnet.handshakes.lock().expect("no code panics under this lock");
-        let limit = lnet.config.limits.handshakes;
-        let total: usize = all.values().sum();
-        let own = all.entry(ip).or_default();
-        if total >= limit || *own * 2 >= limit.max(2) {
-            return None;
-        }
-        *own += 1;
-        Some(Self { lnet: Arc::clone(lnet), ip })
-    }
-}
-
-impl Drop for Handshake {
-    fn drop(&mut self) {
-        let mut all = self.lnet.handshakes.lock().expect("no code panics under this lock");
-        if let Some(own) = all.get_mut(&self.ip) {
-            *own -= 1;
-            if *own == 0 {
-                all.remove(&self.ip);
-            }
-        }
-    }
 }
 
 struct Established {
@@ -298,7 +282,7 @@ pub(crate) fn establish(
     peer: Arc<Peer>,
     settled: Settled,
     rest: Vec<u8>,
-    permit: Permit,
+    permit: Share,
 ) {
     if let Err(error) = tune(&stream) {
         debug!(peer = %settled.remote, %error, "can't set TCP options");

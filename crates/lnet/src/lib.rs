@@ -32,12 +32,14 @@ mod dial;
 mod dispatch;
 mod handshake;
 mod lnet;
+mod loops;
 mod message;
 mod peer;
 mod portal;
 mod proxy;
 mod reader;
 mod refusal;
+mod share;
 mod sweep;
 
 pub use config::{Accept, Config, DEFAULT_PORT, KernelProxy, Limits};

@@ -6,11 +6,13 @@ use crate::{
     dial::DialError,
     dispatch::{Message, Outbox},
     handshake,
+    loops::Loops,
     message::{Get, Incoming, Lost, ProcessId, Put},
     peer::{Peer, PeerKey},
     portal::{Attached, Attachments, Awaited, Portals},
     proxy::{self, Posted, Proxy, ProxyError},
     refusal::{Counters, Refusals, Statistics},
+    share::Shares,
     sweep,
 };
 use bytes::Bytes;
@@ -22,9 +24,9 @@ use lustre_wire::{
 use std::{
     collections::HashMap,
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::{
-        Arc, Mutex, OnceLock, RwLock, Weak,
+        Arc, OnceLock, RwLock, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant, SystemTime},
@@ -49,6 +51,9 @@ pub enum StartError {
     /// Networks of other types need the kernel.
     #[error("{0} is not on a tcp network; only those can be served without the kernel")]
     NotTcp(Nid),
+    /// The machine gives no more threads.
+    #[error("can't start a thread for connections")]
+    Thread(#[source] io::Error),
     /// An address can't be listened on.
     #[error("can't listen on {address}")]
     Listen {
@@ -131,24 +136,15 @@ pub(crate) struct Inner {
     pub(crate) awaited: Awaited,
     pub(crate) counters: Counters,
     pub(crate) refusals: Refusals,
-    pub(crate) connections: AtomicUsize,
+    pub(crate) connections: Arc<Shares>,
     pub(crate) unfinished: AtomicUsize,
-    pub(crate) handshakes: Mutex<HashMap<IpAddr, usize>>,
+    pub(crate) handshakes: Arc<Shares>,
+    pub(crate) loops: Loops,
     pub(crate) dials: Semaphore,
     /// Messages that wait for a dial.
     undelivered: AtomicUsize,
     pub(crate) is_shut_down: AtomicBool,
     pub(crate) shutdown: Notify,
-    runtime: tokio::runtime::Handle,
-}
-
-/// One connection of those that a node may have; given back when dropped.
-pub(crate) struct Permit(Arc<Inner>);
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 impl Lnet {
@@ -189,14 +185,14 @@ impl Lnet {
             awaited: Awaited::new(),
             counters: Counters::default(),
             refusals: Refusals::default(),
-            connections: AtomicUsize::new(0),
+            connections: Shares::new(config.limits.connections, config.limits.connections_per_address),
             unfinished: AtomicUsize::new(0),
-            handshakes: Mutex::default(),
+            handshakes: Shares::new(config.limits.handshakes, config.limits.handshakes.div_ceil(2)),
+            loops: Loops::start(config.threads).map_err(StartError::Thread)?,
             dials: Semaphore::new(config.limits.dials),
             undelivered: AtomicUsize::new(0),
             is_shut_down: AtomicBool::new(false),
             shutdown: Notify::new(),
-            runtime: tokio::runtime::Handle::current(),
             config,
         });
         let mut addresses = Vec::new();
@@ -390,7 +386,7 @@ impl Lnet {
     pub fn statistics(&self) -> Statistics {
         let peers = self.0.peers.read().expect("no code panics under this lock").len();
         let routed_nids = self.0.routes.read().expect("no code panics under this lock").len();
-        let connections = self.0.connections.load(Ordering::Relaxed);
+        let connections = self.0.connections.count();
         Statistics { connections, peers, routed_nids, ..self.0.counters.statistics(&self.0.refusals) }
     }
 
@@ -437,14 +433,6 @@ impl Inner {
 
     pub(crate) fn deadline_ms(&self, within: Duration) -> u64 {
         self.now_ms().saturating_add(u64::try_from(within.as_millis()).unwrap_or(u64::MAX))
-    }
-
-    /// Room for one more connection, if there is.
-    pub(crate) fn permit(self: &Arc<Self>) -> Option<Permit> {
-        let limit = self.config.limits.connections;
-        let taken = self.connections.fetch_add(1, Ordering::Relaxed);
-        let permit = Permit(Arc::clone(self));
-        (taken < limit).then_some(permit)
     }
 
     pub(crate) fn peer(&self, key: PeerKey) -> Option<Arc<Peer>> {
@@ -560,7 +548,7 @@ impl Inner {
             return;
         }
         let inner = Arc::clone(self);
-        self.runtime.spawn(async move {
+        self.loops.next().spawn(async move {
             let _waiting = Waiting(&inner.undelivered);
             let key = PeerKey { local: message.from, remote: message.to.nid };
             if let Err(error) = Inner::dial(&inner, key).await {

@@ -6,8 +6,9 @@
 use crate::{
     conn::{Conn, Frame},
     dispatch::Outbox,
-    lnet::{Inner, Permit},
+    lnet::Inner,
     message::Payload,
+    share::Share,
 };
 use lustre_wire::{
     bytes::{Reader as Fields, WireError},
@@ -45,7 +46,7 @@ pub(crate) struct Reader {
     unfinished: Vec<u8>,
     /// True while that may hold whole frames: behind the HELLO, or left alone because too much waits for the peer.
     is_held: bool,
-    _permit: Permit,
+    _permit: Share,
 }
 
 /// How far the frames of a read were handled.
@@ -75,19 +76,18 @@ impl Reader {
         conn: Arc<Conn>,
         read: OwnedReadHalf,
         unfinished: Vec<u8>,
-        permit: Permit,
+        permit: Share,
     ) -> Self {
         lnet.unfinished.fetch_add(unfinished.len(), Ordering::Relaxed);
         Self { lnet, conn, read, unfinished, is_held: true, _permit: permit }
     }
 
     /// Handles what `bytes` adds to the frame that has begun.
-    fn take(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+    fn take(&mut self, bytes: &[u8], now: u64) -> Result<(), Refusal> {
         // Borrowed, not cloned: counting references to what all threads share would have them wait for each other.
         let Self { lnet, conn, unfinished, is_held, .. } = self;
-        let now = lnet.now_ms();
         conn.read_at.store(now, Ordering::Relaxed);
-        let mut out = Outbox::new(lnet, Some(&conn.peer));
+        let mut out = Outbox::new(lnet, Some(conn));
         let taken = if unfinished.is_empty() {
             let taken = frames(lnet, conn, bytes, &mut out);
             taken.inspect(|taken| unfinished.extend_from_slice(&bytes[taken.bytes..]))
@@ -123,21 +123,21 @@ impl Reader {
     }
 
     /// One read into the thread's buffer, and the handling of what came.
-    fn poll_once(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn poll_once(&mut self, cx: &mut Context<'_>, now: u64) -> Poll<io::Result<usize>> {
         SHARED.with_borrow_mut(|shared| {
             let mut buffer = ReadBuf::new(shared);
             // Not try_read: a short poll_read tells tokio that the socket is empty, which saves the read that would say so.
             ready!(Pin::new(&mut self.read).poll_read(cx, &mut buffer))?;
             let bytes = buffer.filled();
             if !bytes.is_empty() {
-                self.take_or_close(bytes);
+                self.take_or_close(bytes, now);
             }
             Poll::Ready(Ok(bytes.len()))
         })
     }
 
-    fn take_or_close(&mut self, bytes: &[u8]) {
-        if let Err(refusal) = self.take(bytes) {
+    fn take_or_close(&mut self, bytes: &[u8], now: u64) {
+        if let Err(refusal) = self.take(bytes, now) {
             self.lnet.refusals.closed(&self.conn, &refusal);
             self.conn.close(refusal.to_string());
         }
@@ -201,8 +201,10 @@ impl Future for Reader {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let reader = self.get_mut();
+        // Once for all that is done now, as is the clock.
+        reader.conn.register(cx);
+        let now = reader.lnet.now_ms();
         loop {
-            let now = reader.lnet.now_ms();
             reader.conn.poll_flush(cx, now);
             if reader.conn.closed().is_some() {
                 return Poll::Ready(());
@@ -211,10 +213,10 @@ impl Future for Reader {
                 return Poll::Pending;
             }
             if std::mem::take(&mut reader.is_held) && !reader.unfinished.is_empty() {
-                reader.take_or_close(&[]);
+                reader.take_or_close(&[], now);
                 continue;
             }
-            match ready!(reader.poll_once(cx)) {
+            match ready!(reader.poll_once(cx, now)) {
                 Ok(0) if reader.unfinished.is_empty() => reader.conn.close("the peer closed it".into()),
                 Ok(0) => reader.conn.close("the peer closed it in the middle of a frame".into()),
                 Ok(_) => {}

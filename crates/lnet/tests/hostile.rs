@@ -250,7 +250,7 @@ async fn every_zero_copy_cookie_comes_back_once_after_the_payload() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn messages_may_come_on_any_connection_and_leave_on_the_one_for_their_size() {
+async fn messages_may_come_on_any_connection_and_short_answers_go_back_the_same_way() {
     let lnet = server(&[MGS]).await;
     lnet.on_put(26, |request, out| {
         let len = usize::from(request.payload[0]) * 100;
@@ -272,10 +272,11 @@ async fn messages_may_come_on_any_connection_and_leave_on_the_one_for_their_size
             let Body::Put { match_bits, portal: 25, .. } = header.body else { panic!("{header:?}") };
             (match_bits, payload.len())
         };
-        let mut small = [bits(&mut control), bits(&mut control)];
-        small.sort_unstable();
-        assert_eq!(small, [(1, 200), (3, 100)]);
-        assert_eq!(bits(&mut bulk_in), (2, 20_000));
+        assert_eq!(bits(&mut control), (1, 200));
+        // What is long travels on the connection for it, behind what is on its way there.
+        let mut both = [bits(&mut bulk_in), bits(&mut bulk_in)];
+        both.sort_unstable();
+        assert_eq!(both, [(2, 20_000), (3, 100)]);
         // With the bulk connections gone, CONTROL carries all.
         drop((bulk_in, bulk_out));
         let deadline = Instant::now() + PATIENCE;
@@ -325,6 +326,12 @@ async fn connections_beyond_the_limits_are_refused() {
         assert_eq!(answer.ctype, ConnType::NONE);
         assert!(conn.is_closed());
         drop(conn);
+        // It is closed a moment before it counts no more.
+        let deadline = Instant::now() + PATIENCE;
+        while node.statistics().connections > 3 {
+            assert!(Instant::now() < deadline, "{:?}", node.statistics());
+            std::thread::sleep(Duration::from_millis(5));
+        }
         for last in 4..6 {
             kept.push(RawConn::open(&node, &format!("10.9.0.{last}@tcp"), ConnType::CONTROL, 1).0);
         }
@@ -341,6 +348,66 @@ async fn connections_beyond_the_limits_are_refused() {
     refusals_reach(&lnet, 2).await;
     drop(kept);
     connections_fall_to(&lnet, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_that_plays_many_nodes_leaves_connections_for_others() {
+    let mut config = listening(&[MGS]);
+    config.limits.connections_per_address = 4;
+    let lnet = Lnet::start(config).await.unwrap();
+    let node = lnet.clone();
+    let kept = beside(move || {
+        let open = |last: usize| RawConn::open(&node, &format!("10.9.0.{last}@tcp"), ConnType::CONTROL, 1).0;
+        let mut kept: Vec<RawConn> = (4..8).map(open).collect();
+        assert!(is_cut_off(&node, &request(wire(MGS))));
+        // From elsewhere there is room, and where one is given up.
+        let elsewhere = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        elsewhere.bind(&"127.0.0.9:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+        elsewhere.connect(&node.addresses()[0].into()).unwrap();
+        kept.push(RawConn::over(elsewhere.into(), &node, "10.9.0.9@tcp", ConnType::CONTROL, 1).0);
+        for conn in &mut kept {
+            conn.send(ping(), &[]);
+            assert!(conn.receive().is_some());
+        }
+        kept
+    })
+    .await;
+    refusals_reach(&lnet, 1).await;
+    drop(kept);
+    connections_fall_to(&lnet, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_with_threads_of_its_own_serves_ends_and_leaves_none() {
+    let mut config = listening(&[MGS]);
+    config.threads = 2;
+    let lnet = Lnet::start(config).await.unwrap();
+    lnet.on_put(26, |request, out| {
+        let thread = std::thread::current().name().unwrap_or_default().to_owned();
+        out.put(request.answer(25, request.match_bits, 0, thread.into_bytes()));
+    });
+    let node = lnet.clone();
+    let threads = beside(move || {
+        let answer = |last: usize| {
+            let (mut conn, _) = RawConn::open(&node, &format!("10.9.0.{last}@tcp"), ConnType::CONTROL, 1);
+            conn.send(put(26, 1), &[1]);
+            String::from_utf8(conn.receive().unwrap().1.unwrap().1).unwrap()
+        };
+        (4..8).map(answer).collect::<std::collections::BTreeSet<String>>()
+    })
+    .await;
+    assert_eq!(threads.into_iter().collect::<Vec<_>>(), ["lnet-0", "lnet-1"]);
+    connections_fall_to(&lnet, 0).await;
+    lnet.shutdown();
+    drop(lnet);
+    let deadline = Instant::now() + PATIENCE;
+    let named = |task: std::io::Result<std::fs::DirEntry>| {
+        std::fs::read_to_string(task.ok()?.path().join("comm")).ok().filter(|name| name.starts_with("lnet-"))
+    };
+    while std::fs::read_dir("/proc/self/task").unwrap().filter_map(named).count() > 0 {
+        assert!(Instant::now() < deadline, "its threads go on");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -91,8 +91,18 @@ pub(crate) fn connect(to: SocketAddr) -> TcpStream {
 impl RawConn {
     /// Opens a connection; gives the answer's type too.
     pub(crate) fn open(to: &Lnet, own: &str, ctype: ConnType, incarnation: u64) -> (Self, Hello) {
+        Self::over(connect(to.addresses()[0]), to, own, ctype, incarnation)
+    }
+
+    /// The same over a connected socket.
+    pub(crate) fn over(
+        mut stream: TcpStream,
+        to: &Lnet,
+        own: &str,
+        ctype: ConnType,
+        incarnation: u64,
+    ) -> (Self, Hello) {
         let (own, remote) = (wire(own), to.nids()[0]);
-        let mut stream = connect(to.addresses()[0]);
         stream.write_all(&[request(remote), hello(own, remote, ctype, incarnation)].concat()).unwrap();
         let mut answer = [0; 56];
         stream.read_exact(&mut answer).unwrap();
