@@ -2,7 +2,7 @@
 //!
 //! A message's effects are carried out in their order and under the service's lock: a client must never be asked for a lock
 //! before it was told that it has it. What has to be committed is committed in a task of its own; nobody waits for it but the
-//! client that asked.
+//! client that asked. Messages are handled on the threads of the network; whatever takes longer is done on the daemon's runtime.
 
 mod start;
 mod strangers;
@@ -22,6 +22,7 @@ use lustre_mgs_core::serve::{
 use lustre_wire::ldlm::ResourceId;
 use lustre_wire::lnet::WireNid;
 use lustre_wire::ptlrpc::portal;
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 use tracing::{error, info, warn};
 
@@ -49,6 +50,7 @@ pub struct Nodes {
     commits: Semaphore,
     refusals: Lines,
     started: Instant,
+    runtime: Handle,
 }
 
 impl Nodes {
@@ -67,6 +69,7 @@ impl Nodes {
             commits: Semaphore::new(COMMITS),
             refusals: Lines::default(),
             started: Instant::now(),
+            runtime: Handle::current(),
         });
         for request_portal in [portal::MGS_REQUEST, portal::LDLM_CANCEL_REQUEST] {
             let nodes = nodes.clone();
@@ -185,7 +188,7 @@ impl Nodes {
     fn carry_out_alone(self: &Arc<Self>, effect: Effect) {
         match effect {
             Effect::Send(outgoing) => self.lnet.send(put(outgoing)),
-            Effect::Decide(ticket, asked) => drop(tokio::spawn(self.clone().decide(ticket, asked))),
+            Effect::Decide(ticket, asked) => drop(self.runtime.spawn(self.clone().decide(ticket, asked))),
             Effect::Client { what, nid, uuid } if what.contains("evicted") => warn!(peer = %nid, uuid, "{what}"),
             Effect::Client { what, nid, uuid } => info!(peer = %nid, uuid, "{what}"),
             Effect::Bulk(..) | Effect::Fetch { .. } => {

@@ -1,6 +1,7 @@
 //! Where Lustre's nodes reach this MGS.
 
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
@@ -56,6 +57,8 @@ pub async fn start(config: &Config) -> anyhow::Result<Option<Lnet>> {
     // Without a listener the NIDs of tcp networks are the kernel's, and come from it.
     let mut node = lnet::Config::new(if listen.is_empty() { Vec::new() } else { nids });
     (node.listen, node.accept, node.proxy) = (listen, config.accept, proxy);
+    // The other half is for the API, the store and jobs, and for the kernel's part of the network.
+    node.threads = (std::thread::available_parallelism().map_or(1, NonZero::get) / 2).max(1);
     match Lnet::start(node).await {
         Ok(lnet) => Ok(Some(lnet)),
         Err(err) if is_asked_for || config.kernel_proxy.is_some() => Err(err).context("can't serve Lustre's nodes"),

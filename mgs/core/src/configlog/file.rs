@@ -18,7 +18,8 @@ pub struct ConfigLog {
     name: String,
     id: u64,
     revision: u64,
-    sections: Vec<Placed>,
+    /// Shared: a log is copied for each change that is decided, its sections are not.
+    sections: Vec<Arc<Placed>>,
     header: LogHeader,
     header_bytes: Bytes,
     blocks: Vec<Block>,
@@ -106,12 +107,12 @@ impl ConfigLog {
     }
 
     /// Its sections, in order.
-    pub fn sections(&self) -> &[Placed] {
+    pub fn sections(&self) -> &[Arc<Placed>] {
         &self.sections
     }
 
     /// The sections of a target (or device) and comment that are not skipped.
-    pub fn live<'a>(&'a self, target: &'a str, comment: &'a str) -> impl Iterator<Item = &'a Placed> {
+    pub fn live<'a>(&'a self, target: &'a str, comment: &'a str) -> impl Iterator<Item = &'a Arc<Placed>> {
         let is_it = move |section: &Section| section.target == target && section.comment == comment;
         self.sections.iter().filter(move |placed| !placed.section.is_skipped() && is_it(&placed.section))
     }
@@ -170,7 +171,7 @@ impl ConfigLog {
             self.close(&mut open);
         }
         let markers = [offsets[0], offsets[offsets.len() - 1]];
-        self.sections.push(Placed { section: Arc::new(section), indices, markers });
+        self.sections.push(Arc::new(Placed { section, indices, markers }));
         self.header_bytes = self.header.encode().into();
         Ok(())
     }
@@ -196,8 +197,8 @@ impl ConfigLog {
         let Some(placed) = self.sections.iter_mut().find(|placed| placed.indices.first() == Some(&index)) else {
             return false;
         };
-        let section = Arc::make_mut(&mut placed.section);
-        (section.flags, section.canceled) = (flags, canceled);
+        let placed = Arc::make_mut(placed);
+        (placed.section.flags, placed.section.canceled) = (flags, canceled);
         let ends =
             [(MarkerFlags::START, placed.indices[0]), (MarkerFlags::END, placed.indices[placed.indices.len() - 1])];
         let markers = placed.markers;

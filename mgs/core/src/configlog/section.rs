@@ -1,7 +1,5 @@
 //! A section of a log: records between two markers, and what the markers say.
 
-use std::sync::Arc;
-
 use lustre_wire::llog::{LustreCfg, Marker, MarkerFlags};
 use serde::{Deserialize, Serialize};
 
@@ -32,8 +30,8 @@ pub struct Section {
 /// A section in its log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placed {
-    /// The section. Shared: a log is copied for each change that is decided, its sections are not.
-    pub section: Arc<Section>,
+    /// The section.
+    pub section: Section,
     /// The index of each of its records: START, the commands, END. Padding may lie between.
     pub indices: Vec<u32>,
     /// Where in the file its START and END are, in bytes.

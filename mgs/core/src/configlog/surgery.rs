@@ -99,7 +99,7 @@ impl Draft {
                     target: renamed(&placed.section.target, from, to),
                     comment: placed.section.comment.clone(),
                     records: live.map(|(_, cfg)| forked(cfg, from, to)).collect(),
-                    ..(*placed.section).clone()
+                    ..placed.section.clone()
                 };
                 self.append_section(&name, section)?;
             }
@@ -114,7 +114,7 @@ impl Draft {
         for placed in log.sections().iter().filter(|placed| !placed.section.is_skipped()) {
             let live = placed.commands().filter(|(index, _)| log.is_live(*index));
             let records = live.map(|(_, cfg)| cfg.clone()).collect();
-            sections.extend(change(Section { records, ..(*placed.section).clone() }));
+            sections.extend(change(Section { records, ..placed.section.clone() }));
         }
         self.erase(name);
         sections.into_iter().try_for_each(|section| self.append_section(name, section))
