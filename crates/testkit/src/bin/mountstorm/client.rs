@@ -26,8 +26,8 @@ pub(crate) enum Goal {
     Blocks(usize),
     /// So many locks were taken and given back.
     Locks(usize),
-    /// The MGS asked for a lock.
-    Asked,
+    /// What changed is read: after the MGS asked for the lock, and a pause of the client's own.
+    Told,
     /// The targets are registered.
     Registered,
 }
@@ -59,6 +59,10 @@ enum Asked {
     Lock,
     Cancel,
     Register,
+    LockAgain,
+    LogAgain,
+    HeaderAgain,
+    Change,
 }
 
 pub(crate) struct Client {
@@ -66,6 +70,8 @@ pub(crate) struct Client {
     uuid: String,
     handle: u64,
     xid: u64,
+    /// Of cancels that nobody waits for: what is under way meanwhile has its own.
+    cancel_xid: u64,
     lock_number: u64,
     asked: Asked,
     log: LlogBody,
@@ -73,7 +79,12 @@ pub(crate) struct Client {
     is_mounted: bool,
     began: Instant,
     pub(crate) mounted_in: Option<Duration>,
+    /// When the MGS asked for the lock first.
     pub(crate) asked_at: Option<Instant>,
+    /// How long it waits then: as kernels do, so that not all come at once.
+    pub(crate) pause: Duration,
+    /// When it has read what changed.
+    pub(crate) told_at: Option<Instant>,
     pub(crate) rpcs: usize,
     pub(crate) blocks: usize,
     rounds: usize,
@@ -89,6 +100,7 @@ impl Client {
             uuid: format!("storm-{nid}"),
             handle: 0,
             xid: 1 << 30,
+            cancel_xid: 1 << 50,
             lock_number: 0,
             asked: Asked::Nothing,
             log: LlogBody::default(),
@@ -97,6 +109,8 @@ impl Client {
             began: Instant::now(),
             mounted_in: None,
             asked_at: None,
+            pause: Duration::ZERO,
+            told_at: None,
             rpcs: 0,
             blocks: 0,
             rounds: 0,
@@ -114,7 +128,7 @@ impl Client {
         match goal {
             Goal::Mounted => self.is_mounted,
             Goal::Blocks(rounds) | Goal::Locks(rounds) => self.rounds >= rounds,
-            Goal::Asked => self.asked_at.is_some() || self.is_silent,
+            Goal::Told => self.told_at.is_some() || self.is_silent,
             Goal::Registered => self.targets.is_empty() && self.asked == Asked::Nothing && self.handle != 0,
         }
     }
@@ -127,10 +141,20 @@ impl Client {
                 self.began = Instant::now();
                 Some(self.connect())
             }
-            Goal::Blocks(_) => Some(self.block(Asked::BlockAgain, 1, 0, 8192)),
+            Goal::Blocks(_) => Some(self.first_block()),
             Goal::Locks(_) => Some(self.lock(Asked::Lock, "bench", ResourceKind::Config)),
-            Goal::Asked => None,
+            Goal::Told => None,
         }
+    }
+
+    /// Asks for the log's first block once more.
+    pub(crate) fn first_block(&mut self) -> Send {
+        self.block(Asked::BlockAgain, 1, 0, 8192)
+    }
+
+    /// After its pause: takes the lock again, to read what changed.
+    pub(crate) fn go_on(&mut self) -> Send {
+        self.lock(Asked::LockAgain, "storm", ResourceKind::Config)
     }
 
     /// Takes in a message of the MGS. Errors: a refusal that no mount survives.
@@ -172,8 +196,7 @@ impl Client {
                 self.header(Asked::ConfigHeader)
             }
             Asked::ConfigHeader => {
-                let tail = second.get(LAST_INDEX_AT..LAST_INDEX_AT + 4).context("a header that is cut")?;
-                self.last_index = u32::from_le_bytes(tail.try_into().expect("four bytes"));
+                self.last_index = last_index(second)?;
                 self.block(Asked::Block, 1, 0, 8192)
             }
             Asked::Block => {
@@ -212,7 +235,24 @@ impl Client {
                 if self.is_there(goal) {
                     return Ok(None);
                 }
-                self.block(Asked::BlockAgain, 1, 0, 8192)
+                self.first_block()
+            }
+            Asked::LockAgain => self.open(Asked::LogAgain, "storm-client"),
+            Asked::LogAgain => self.header(Asked::HeaderAgain),
+            Asked::HeaderAgain => {
+                let (read, last) = (self.last_index, last_index(second)?);
+                ensure!(last > read, "the log has nothing new");
+                self.last_index = last;
+                self.block(Asked::Change, read + 1, read, 8192)
+            }
+            Asked::Change => {
+                let read = LlogBody::decode(second)?;
+                if read.saved_index < self.last_index {
+                    return Ok(Some(self.block(Asked::Change, read.saved_index + 1, read.saved_index, read.offset)));
+                }
+                self.told_at = Some(Instant::now());
+                self.asked = Asked::Nothing;
+                return Ok(None);
             }
             Asked::Lock => self.cancel(LockReply::decode(second)?.handle),
             Asked::Register => {
@@ -319,10 +359,17 @@ impl Client {
         let answer = Body::reply(Opcode::LDLM_BL_CALLBACK, 0).encode();
         let bytes = encode_message(&MessageHeader::default(), &[&answer]);
         let answer = Send::Put { portal: portal::LDLM_CB_REPLY, match_bits: bits, offset: 224, bytes };
-        let asked = self.asked;
+        let under_way = (self.xid, self.asked);
+        self.xid = self.cancel_xid;
         let cancel = self.cancel(request.handle(1)?);
-        // Nobody waits for the reply to this cancel.
-        self.asked = if asked == Asked::Cancel { Asked::Nothing } else { asked };
+        self.cancel_xid = self.xid;
+        (self.xid, self.asked) = under_way;
         Ok(vec![answer, cancel])
     }
+}
+
+/// The index of the last record, from a log's header.
+fn last_index(header: &[u8]) -> anyhow::Result<u32> {
+    let tail = header.get(LAST_INDEX_AT..LAST_INDEX_AT + 4).context("a header that is cut")?;
+    Ok(u32::from_le_bytes(tail.try_into().expect("four bytes")))
 }

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream as TokioStream;
 
 use crate::server::Process;
 
@@ -90,45 +91,59 @@ async fn serve_tokio(listener: TcpListener, request: usize, reply: usize) -> any
     }
 }
 
-/// Microseconds of server CPU per RPC, of so many connections that each have one request under way.
-pub(crate) async fn measure(
-    kind: Kind,
-    request: usize,
-    reply: usize,
-    clients: usize,
-    rounds: usize,
-) -> anyhow::Result<f64> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args(["--serve", &format!("{kind:?}").to_lowercase(), "--sizes", &request.to_string(), &reply.to_string()]);
-    let (server, address) = Process::start(&mut command, "listening on ")?;
-    let mut streams = Vec::new();
-    for _ in 0..clients {
-        let stream = tokio::net::TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        streams.push(stream);
-    }
-    // Once to warm up: connections are accepted before the first answer.
-    echo(&mut streams, request, reply, 1).await?;
-    let before = server.usage()?;
-    echo(&mut streams, request, reply, rounds).await?;
-    let after = server.usage()?;
-    Ok((after.cpu - before.cpu).as_secs_f64() * 1e6 / (clients * rounds) as f64)
+/// A floor at work, and the connections to it.
+pub(crate) struct Floor {
+    server: Process,
+    streams: Vec<TokioStream>,
+    sizes: (usize, usize),
 }
 
-async fn echo(
-    streams: &mut [tokio::net::TcpStream],
-    request: usize,
-    reply: usize,
+impl Floor {
+    /// Starts a server for requests and answers of these sizes, and connects so many clients.
+    pub(crate) async fn start(kind: Kind, sizes: (usize, usize), clients: usize) -> anyhow::Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        let texts = [sizes.0.to_string(), sizes.1.to_string()];
+        command.args(["--serve", &format!("{kind:?}").to_lowercase(), "--sizes"]).args(texts);
+        let (server, address) = Process::start(&mut command, "listening on ")?;
+        let mut streams = Vec::new();
+        for _ in 0..clients {
+            let stream = TokioStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            streams.push(stream);
+        }
+        let mut floor = Self { server, streams, sizes };
+        // Once to warm up: connections are accepted before the first answer.
+        floor.run(1).await?;
+        Ok(floor)
+    }
+
+    /// Microseconds of server CPU per RPC, with one request under way on each connection.
+    pub(crate) async fn run(&mut self, rounds: usize) -> anyhow::Result<f64> {
+        let (request, answer) = self.sizes;
+        let streams = self.streams.iter_mut().map(|stream| (stream, vec![1; request]));
+        echo(&self.server, streams.collect(), answer, rounds).await
+    }
+}
+
+/// Sends the same request again and again on each connection, each when the one before is answered. Gives microseconds of
+/// server CPU per RPC. Floors and MGS are driven by this same client: how busy it keeps a server decides what one costs.
+pub(crate) async fn echo(
+    server: &Process,
+    streams: Vec<(&mut TokioStream, Vec<u8>)>,
+    answer: usize,
     rounds: usize,
-) -> anyhow::Result<()> {
-    let one = |stream| async move {
-        let stream: &mut tokio::net::TcpStream = stream;
-        let (question, mut answer) = (vec![1; request], vec![0; reply]);
+) -> anyhow::Result<f64> {
+    let rpcs = streams.len() * rounds;
+    let one = |(stream, question)| async move {
+        let (stream, question): (&mut TokioStream, Vec<u8>) = (stream, question);
+        let mut answer = vec![0; answer];
         for _ in 0..rounds {
             stream.write_all(&question).await?;
             stream.read_exact(&mut answer).await?;
         }
         anyhow::Ok(())
     };
-    futures::future::join_all(streams.iter_mut().map(one)).await.into_iter().collect()
+    let before = server.usage()?;
+    futures::future::join_all(streams.into_iter().map(one)).await.into_iter().collect::<anyhow::Result<Vec<()>>>()?;
+    Ok(server.usage()?.us_since(&before) / rpcs as f64)
 }

@@ -1,7 +1,13 @@
 //! A connection set to the MGS and the clients behind it: one, or many behind a router.
 
-use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::cell::RefCell;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::future::poll_fn;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context as Task, Poll};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -9,10 +15,15 @@ use lustre_wire::bytes::Reader;
 use lustre_wire::lnet::{
     AcceptorRequest, Body, ConnType, FrameHeader, Header, Hello, HelloVersion, NidForm, PID_LUSTRE, WireNid,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::client::{Client, Goal, Send};
+
+thread_local! {
+    /// What all links read into: one that has nothing half read needs no memory.
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; 64 << 10]);
+}
 
 /// Bytes in front of a payload.
 const HEAD: usize = FrameHeader::LEN + 72;
@@ -25,6 +36,8 @@ pub(crate) struct Link {
     /// Never written to: small requests go over the first one. Kept open, as a kernel does.
     _bulk_out: TcpStream,
     clients: HashMap<WireNid, Client>,
+    /// Clients that wait before they go on, and until when.
+    waiting: BinaryHeap<Reverse<(Instant, WireNid)>>,
     received: [Vec<u8>; 2],
     /// Sent and received, headers included.
     pub(crate) bytes: usize,
@@ -36,7 +49,10 @@ impl Link {
         let mgs = wire_nid("127.0.0.1@tcp")?;
         let mut streams = Vec::new();
         for ctype in [ConnType::CONTROL, ConnType::BULK_IN, ConnType::BULK_OUT] {
-            let mut stream = TcpStream::connect(address).await?;
+            // From an address for each node, as on a real network: the MGS counts by it.
+            let socket = TcpSocket::new_v4()?;
+            socket.bind(SocketAddr::new(source(&own)?.into(), 0))?;
+            let mut stream = socket.connect(address).await?;
             stream.set_nodelay(true)?;
             let mut hello = Vec::new();
             AcceptorRequest::Connect { nid: mgs }.encode(&mut hello);
@@ -60,8 +76,8 @@ impl Link {
             streams.push(stream);
         }
         let [control, bulk_in, bulk_out] = <[TcpStream; 3]>::try_from(streams).ok().context("three were opened")?;
-        let (clients, received) = (HashMap::new(), [Vec::new(), Vec::new()]);
-        Ok(Self { mgs, control, bulk_in, _bulk_out: bulk_out, clients, received, bytes: 0 })
+        let (clients, waiting, received) = (HashMap::new(), BinaryHeap::new(), [Vec::new(), Vec::new()]);
+        Ok(Self { mgs, control, bulk_in, _bulk_out: bulk_out, clients, waiting, received, bytes: 0 })
     }
 
     pub(crate) fn add(&mut self, client: Client) {
@@ -85,10 +101,13 @@ impl Link {
             if self.clients.values().all(|client| client.is_there(goal)) {
                 return Ok(());
             }
-            let [control, bulk] = &mut self.received;
+            let due = self.waiting.peek().map(|Reverse((due, _))| *due);
             let (read, from) = tokio::select! {
-                read = self.control.read_buf(control) => (read?, 0),
-                read = self.bulk_in.read_buf(bulk) => (read?, 1),
+                read = poll_fn(|task| self.poll_read(task)) => read?,
+                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {
+                    self.go_on(&mut out);
+                    continue;
+                }
             };
             ensure!(read > 0, "the MGS closed the connection");
             self.bytes += read;
@@ -122,8 +141,12 @@ impl Link {
                     let mlength = header.payload_length;
                     frame(out, self.mgs, client.nid, &Send::Ack(Body::Ack { dst_wmd: ack_wmd, match_bits, mlength }));
                 }
+                let was_asked = client.asked_at.is_some();
                 for send in client.hear(portal, match_bits, payload, goal)? {
                     frame(out, self.mgs, client.nid, &send);
+                }
+                if let Some(asked_at) = client.asked_at.filter(|_| !was_asked && goal == Goal::Told) {
+                    self.waiting.push(Reverse((asked_at + client.pause, client.nid)));
                 }
             }
         }
@@ -131,14 +154,55 @@ impl Link {
         Ok(())
     }
 
+    /// Reads from whichever connection has something. Gives how much, and from which.
+    fn poll_read(&mut self, task: &mut Task<'_>) -> Poll<io::Result<(usize, usize)>> {
+        BUFFER.with_borrow_mut(|buffer| {
+            for (from, stream) in [&mut self.control, &mut self.bulk_in].into_iter().enumerate() {
+                let mut buffer = ReadBuf::new(buffer);
+                if Pin::new(stream).poll_read(task, &mut buffer)?.is_ready() {
+                    self.received[from].extend_from_slice(buffer.filled());
+                    return Poll::Ready(Ok((buffer.filled().len(), from)));
+                }
+            }
+            Poll::Pending
+        })
+    }
+
+    /// The first connection, and a request for a log block to send over it as often as one likes.
+    pub(crate) fn bare(&mut self) -> anyhow::Result<(&mut TcpStream, Vec<u8>)> {
+        let client = self.clients.values_mut().next().context("somebody is behind it")?;
+        let mut bytes = Vec::new();
+        frame(&mut bytes, self.mgs, client.nid, &client.first_block());
+        Ok((&mut self.control, bytes))
+    }
+
+    /// Lets those go on whose pause is over.
+    fn go_on(&mut self, out: &mut Vec<u8>) {
+        let now = Instant::now();
+        while self.waiting.peek().is_some_and(|Reverse((due, _))| *due <= now) {
+            let Some(Reverse((_, nid))) = self.waiting.pop() else { return };
+            let Some(client) = self.clients.get_mut(&nid) else { continue };
+            let send = client.go_on();
+            frame(out, self.mgs, nid, &send);
+        }
+    }
+
+    /// Gives each client its pause.
+    pub(crate) fn pause(&mut self, mut pause: impl FnMut() -> Duration) {
+        for client in self.clients.values_mut() {
+            client.pause = pause();
+        }
+    }
+
     /// How long each mount took.
     pub(crate) fn mounts(&self) -> Vec<Duration> {
         self.clients.values().filter_map(|client| client.mounted_in).collect()
     }
 
-    /// When each living client was asked for a lock.
-    pub(crate) fn asked(&self) -> Vec<Instant> {
-        self.clients.values().filter(|client| !client.is_silent).filter_map(|client| client.asked_at).collect()
+    /// When each living client was asked for its lock, and when it had read what changed, less its own pause.
+    pub(crate) fn told(&self) -> impl Iterator<Item = (Instant, Instant)> {
+        let living = self.clients.values().filter(|client| !client.is_silent);
+        living.filter_map(|client| Some((client.asked_at?, client.told_at?.checked_sub(client.pause)?)))
     }
 
     /// RPCs of all clients, and how many of them were log blocks.
@@ -155,6 +219,14 @@ impl Link {
         }
         left
     }
+}
+
+/// The loopback address that plays a NID's: 10.1.2.3 is 127.1.2.3.
+fn source(nid: &WireNid) -> anyhow::Result<Ipv4Addr> {
+    let ip = nid.ip().context("NIDs here are of tcp networks")?;
+    let std::net::IpAddr::V4(ip) = ip else { anyhow::bail!("NIDs here have IPv4 addresses") };
+    let [_, b, c, d] = ip.octets();
+    Ok(Ipv4Addr::new(127, b, c, d))
 }
 
 pub(crate) fn wire_nid(text: &str) -> anyhow::Result<WireNid> {

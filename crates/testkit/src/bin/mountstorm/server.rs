@@ -22,6 +22,13 @@ pub(crate) struct Usage {
     pub(crate) rss_kb: u64,
 }
 
+impl Usage {
+    /// Microseconds of CPU since an earlier look.
+    pub(crate) fn us_since(&self, before: &Self) -> f64 {
+        self.cpu.saturating_sub(before.cpu).as_secs_f64() * 1e6
+    }
+}
+
 impl fmt::Display for Usage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:.2} s of CPU, {} MB of memory", self.cpu.as_secs_f64(), self.rss_kb / 1024)
@@ -52,6 +59,19 @@ impl Process {
         anyhow::bail!("it ended before it listened")
     }
 
+    /// Counts the process's system calls from now on.
+    pub(crate) fn trace(&self) -> anyhow::Result<Trace> {
+        let table = tempfile::NamedTempFile::new()?;
+        let mut command = Command::new("strace");
+        command.args(["-c", "-f", "-p", &self.0.id().to_string(), "-o"]).arg(table.path());
+        let mut strace =
+            command.stderr(Stdio::piped()).spawn().context("strace counts system calls; is it installed?")?;
+        let mut said = BufReader::new(strace.stderr.take().context("stderr is piped")?).lines();
+        let attached = said.next().context("strace ended before it attached; may it trace other processes?")??;
+        ensure!(attached.contains("attached"), "{attached}");
+        Ok(Trace { strace, table })
+    }
+
     pub(crate) fn usage(&self) -> anyhow::Result<Usage> {
         let pid = self.0.id();
         let mut cpu = Duration::ZERO;
@@ -66,6 +86,32 @@ impl Process {
         let rss_kb = rss.trim().trim_end_matches(" kB").parse()?;
         Ok(Usage { cpu, rss_kb })
     }
+}
+
+/// A strace that counts.
+pub(crate) struct Trace {
+    strace: Child,
+    table: tempfile::NamedTempFile,
+}
+
+impl Trace {
+    /// Ends it; gives how many system calls there were.
+    pub(crate) fn calls(mut self) -> anyhow::Result<u64> {
+        let pid = nix::unistd::Pid::from_raw(self.strace.id().try_into()?);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT)?;
+        self.strace.wait()?;
+        let table = fs::read_to_string(self.table.path())?;
+        let total = table.lines().find(|line| line.ends_with(" total")).context("strace wrote no table")?;
+        // Percent, seconds, microseconds per call, calls, perhaps errors, "total".
+        total.split_whitespace().nth(3).and_then(|calls| calls.parse().ok()).context("the table's last line has calls")
+    }
+}
+
+/// KiB that the kernel keeps in slabs, sockets among them; of the whole machine.
+pub(crate) fn slab_kb() -> anyhow::Result<u64> {
+    let text = fs::read_to_string("/proc/meminfo")?;
+    let slab = text.lines().find_map(|line| line.strip_prefix("Slab:")).context("meminfo has Slab")?;
+    Ok(slab.trim().trim_end_matches(" kB").parse()?)
 }
 
 impl Drop for Process {
