@@ -49,6 +49,7 @@ async fn info(_: Arc<Mgs>, _: Call<GetMgs>) -> Result<MgsInfo, Problem> {
         store: "memory".into(),
         revision: 7,
         epoch: 0,
+        duties: vec![],
         store_error: None,
     })
 }

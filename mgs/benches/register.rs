@@ -71,7 +71,7 @@ async fn mgs(path: &std::path::Path) -> Arc<Engine> {
 }
 
 fn caller() -> Caller {
-    Caller { who: "bench".into() }
+    Caller::new("bench")
 }
 
 async fn reserve_and_register(engine: &Engine, n: usize) {

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
 use crate::clock;
+use crate::ownership::Guard;
 
 /// How often a request decides again before it gives up: each time, somebody else got ahead.
 const MAX_ATTEMPTS: usize = 200;
@@ -32,6 +33,8 @@ const RETRY: Duration = Duration::from_millis(200);
 pub struct Engine {
     store: Arc<dyn Store>,
     env: Env,
+    /// Names this process.
+    instance: String,
     state: RwLock<State>,
     applied: watch::Sender<u64>,
     stopping: watch::Sender<bool>,
@@ -49,12 +52,23 @@ pub struct Engine {
 pub struct Caller {
     /// As it is kept in the history: `uid:0`, `tcp:10.0.0.7`, `mgs`.
     pub who: String,
+    guard: Option<Guard>,
 }
 
 impl Caller {
+    /// Somebody.
+    pub fn new(who: impl Into<String>) -> Self {
+        Self { who: who.into(), guard: None }
+    }
+
     /// The MGS itself: its job runner, its clock.
     pub fn mgs() -> Self {
-        Self { who: "mgs".into() }
+        Self::new("mgs")
+    }
+
+    /// The MGS itself as the owner of a duty: what it commits, it commits only as long as it is that.
+    pub fn owner(guard: Guard) -> Self {
+        Self { guard: Some(guard), ..Self::mgs() }
     }
 }
 
@@ -73,6 +87,7 @@ impl Engine {
         let engine = Arc::new(Self {
             store,
             env,
+            instance: uuid::Uuid::new_v4().to_string(),
             state: RwLock::new(state),
             applied: watch::Sender::new(revision),
             stopping: watch::Sender::new(false),
@@ -109,6 +124,11 @@ impl Engine {
     /// What this instance was configured with.
     pub fn env(&self) -> &Env {
         &self.env
+    }
+
+    /// Names this process among those that share the store.
+    pub fn instance(&self) -> &str {
+        &self.instance
     }
 
     /// Why the store takes no changes any more, where it refused one for good. Reading goes on.
@@ -168,7 +188,7 @@ impl Engine {
             plan: query.plan.as_deref(),
             env: &self.env,
         };
-        let (mut reply, revision) = self.settle(request, query.dry_run, decide).await?;
+        let (mut reply, revision) = self.settle(request, caller.guard.as_ref(), query.dry_run, decide).await?;
         if let Some(revision) = revision {
             reply.stamp(revision);
         }
@@ -199,13 +219,14 @@ impl Engine {
             plan: None,
             env: &self.env,
         };
-        Ok(self.settle(request, false, decide).await?.0)
+        Ok(self.settle(request, caller.guard.as_ref(), false, decide).await?.0)
     }
 
     /// The decision's reply, and the revision that it was committed as where it changed something.
     async fn settle<R>(
         &self,
         request: Request<'_>,
+        guard: Option<&Guard>,
         dry_run: bool,
         decide: impl Fn(&State, &Request<'_>) -> Result<Decision<R>, Problem>,
     ) -> Result<(R, Option<u64>), Problem> {
@@ -232,10 +253,13 @@ impl Engine {
             if dry_run {
                 return Ok((decision.reply, Some(decided_on)));
             }
-            match self.store.commit(transaction(&request, &decision)).await {
+            match self.store.commit(transaction(&request, guard, &decision)).await {
                 Ok(revision) => {
                     self.wait_applied(revision).await?;
                     return Ok((decision.reply, Some(revision)));
+                }
+                Err(StoreError::Conflict { key, .. }) if guard.is_some_and(|guard| guard.key.to_string() == key) => {
+                    return Err(Problem::unavailable(format!("{key} is another instance's by now")));
                 }
                 Err(StoreError::Conflict { key, .. }) => {
                     tracing::debug!(key, decided_on, "somebody was faster, deciding again");
@@ -455,9 +479,13 @@ pub async fn check_identity(store: &dyn Store, expected: &str) -> anyhow::Result
     }
 }
 
-fn transaction<R>(request: &Request<'_>, decision: &Decision<R>) -> Txn {
+fn transaction<R>(request: &Request<'_>, guard: Option<&Guard>, decision: &Decision<R>) -> Txn {
     let meta = Meta { time_ms: request.now.unix_ms(), who: request.who.to_owned(), why: decision.what.clone() };
     let mut txn = Txn::new(meta);
+    // First: the first compare that fails is the one that is told.
+    if let Some(guard) = guard {
+        txn = txn.if_create_revision(guard.key.to_string(), guard.created);
+    }
     for compare in &decision.compare {
         txn = match compare {
             Compare::Object(key, revision) => txn.if_mod_revision(key.to_string(), *revision),

@@ -7,16 +7,16 @@ use lustre_mgs_core::Decision;
 use lustre_mgs_core::decide::reserve;
 use tracing::{info, warn};
 
-use crate::engine::Engine;
+use crate::engine::{Caller, Engine};
 
 /// How often to look. A registration after the end is refused anyway; this only frees the index.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Looks for reservations that are over, for ever.
-pub async fn run(engine: Arc<Engine>) {
+pub async fn run(engine: Arc<Engine>, owner: Caller) {
     loop {
         tokio::time::sleep(EVERY).await;
-        let ended = engine.write_own(|state, req| {
+        let ended = engine.write_as(&owner, |state, req| {
             Ok(reserve::expire(state, req).unwrap_or_else(|| Decision::nothing().map(|()| Vec::new())))
         });
         match ended.await {

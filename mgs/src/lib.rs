@@ -12,6 +12,7 @@ pub mod jobs;
 mod kproxy;
 pub mod liveness;
 pub mod net;
+pub mod ownership;
 pub mod proof;
 pub mod restore;
 pub mod server;

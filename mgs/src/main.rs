@@ -11,15 +11,17 @@ use clap::Parser;
 use config::{Command, Config, StoreUrl};
 use lustre_mgs::agents::RestAgents;
 use lustre_mgs::api::Api;
-use lustre_mgs::engine::{self, Engine};
+use lustre_mgs::engine::{self, Caller, Engine};
 use lustre_mgs::jobs::{Runner, progress::Board};
 use lustre_mgs::net::{self, Nodes};
+use lustre_mgs::ownership::Ownership;
 use lustre_mgs::{compaction, expiry, freshness, restore, server, temporary, webhooks};
 use lustre_mgs_core::Env;
 use lustre_mgs_store::{EtcdStore, MemoryStore, RedbStore, Store};
 use rest::daemon::{Listeners, say_listening};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tracing::info;
 
 fn main() -> ExitCode {
@@ -72,12 +74,15 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let board = Arc::new(Board::default());
     let runner = Arc::new(Runner { engine: engine.clone(), agents: agents.clone(), board: board.clone() });
     let nodes = lnet.map(|lnet| Nodes::serve(lnet, engine.clone()));
-    let ender = temporary::run(engine.clone(), agents.clone());
+    let ownership = Ownership::start(&engine);
+    let mut duties = JoinSet::new();
+    duties.spawn(runner.run(ownership.clone()));
+    duties.spawn(expire(ownership.clone(), engine.clone(), agents.clone()));
+    duties.spawn(compact(ownership.clone(), engine.clone(), config.history_keep));
     let webhooks = Arc::new(webhooks::Board::default());
-    let delivering = match &config.webhooks {
-        Some(file) => webhooks::start(&engine, &webhooks, file, &config.webhook_state)?,
-        None => Vec::new(),
-    };
+    if let Some(file) = &config.webhooks {
+        webhooks::start(&engine, &ownership, &webhooks, file, &config.webhook_state, &mut duties)?;
+    }
     let api = Arc::new(Api {
         engine: engine.clone(),
         agents,
@@ -94,10 +99,6 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let router = freshness::layer(server::server(api).router(), engine.clone());
     let (stop, stopped) = watch::channel(false);
     let mut serving = listeners.serve(&router, &stopped);
-    let running = tokio::spawn(runner.run());
-    let expiring = tokio::spawn(expiry::run(engine.clone()));
-    let compacting = tokio::spawn(compaction::run(engine.clone(), config.history_keep));
-    let ending = tokio::spawn(ender);
 
     let outcome = tokio::select! {
         _ = terminate.recv() => Ok(()),
@@ -112,14 +113,29 @@ async fn run(config: Config) -> anyhow::Result<()> {
         nodes.stop();
     }
     // Whatever these have begun is committed or not; the next start goes on from there.
-    running.abort();
-    expiring.abort();
-    compacting.abort();
-    ending.abort();
+    duties.shutdown().await;
+    ownership.release().await;
     follower.abort();
-    delivering.iter().for_each(tokio::task::JoinHandle::abort);
     info!("stopped");
     outcome
+}
+
+/// Ends what is over, as long as that is this instance's duty.
+async fn expire(ownership: Arc<Ownership>, engine: Arc<Engine>, agents: Arc<RestAgents>) {
+    let work = |guard| {
+        let owner = Caller::owner(guard);
+        let reservations = expiry::run(engine.clone(), owner.clone());
+        let values = temporary::run(engine.clone(), agents.clone(), owner);
+        async {
+            tokio::join!(reservations, values);
+        }
+    };
+    ownership.run("expiry", work).await;
+}
+
+/// Keeps the history within bounds, as long as that is this instance's duty.
+async fn compact(ownership: Arc<Ownership>, engine: Arc<Engine>, keep: u64) {
+    ownership.run("compaction", |_| compaction::run(engine.clone(), keep)).await;
 }
 
 async fn restore(file: &Path, target: &StoreUrl) -> anyhow::Result<()> {

@@ -148,5 +148,5 @@ async fn backup(api: Arc<Api>, _: Call<TakeBackup>) -> Result<rest::Events<Backu
 
 /// Who is kept in the history.
 fn caller<E: Endpoint>(call: &Call<E>) -> Caller {
-    Caller { who: call.caller.to_string() }
+    Caller::new(call.caller.to_string())
 }

@@ -151,14 +151,14 @@ pub async fn end(
 }
 
 /// Ends what is over, for ever: temporary values that expired, tunables that nobody confirmed.
-pub async fn run(engine: Arc<Engine>, agents: Arc<dyn Agents>) {
+pub async fn run(engine: Arc<Engine>, agents: Arc<dyn Agents>, owner: Caller) {
     loop {
         tokio::time::sleep(EVERY).await;
         let expired = decide::temporary::expired(&engine.state(), clock::now());
         for name in expired {
             let noted = engine.state().temporary.get(&name).map(|noted| noted.value.clone());
             let Some(record) = noted else { continue };
-            match end(&engine, &*agents, &Caller::mgs(), &WriteQuery::default(), &name, &record).await {
+            match end(&engine, &*agents, &owner, &WriteQuery::default(), &name, &record).await {
                 Ok((_, left)) if left.is_empty() => info!(param = name, "temporary value ended"),
                 Ok((_, left)) => tracing::debug!(param = name, left = left.len(), "nodes with it are not reached"),
                 Err(problem) => {
@@ -166,7 +166,7 @@ pub async fn run(engine: Arc<Engine>, agents: Arc<dyn Agents>) {
                 }
             }
         }
-        while let Some(name) = match engine.write_own(decide::nodemap::expire).await {
+        while let Some(name) = match engine.write_as(&owner, decide::nodemap::expire).await {
             Ok(name) => name,
             Err(problem) => {
                 warn!(error = %problem, "a nodemap that nobody confirmed can't be put back now, will try again");
@@ -175,7 +175,7 @@ pub async fn run(engine: Arc<Engine>, agents: Arc<dyn Agents>) {
         } {
             info!(nodemap = %name, "put back: nobody confirmed it in time");
         }
-        while let Some(key) = match engine.write_own(decide::param::expire).await {
+        while let Some(key) = match engine.write_as(&owner, decide::param::expire).await {
             Ok(key) => key,
             Err(problem) => {
                 warn!(error = %problem, "a tunable that nobody confirmed can't be put back now, will try again");

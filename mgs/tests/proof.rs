@@ -166,7 +166,7 @@ async fn a_value_that_was_changed_by_hand_since_is_left_alone() {
 #[tokio::test]
 async fn a_temporary_value_ends_by_itself_even_if_its_node_was_away() {
     let cluster = with_clients(1).await;
-    let running = tokio::spawn(temporary::run(cluster.api.engine.clone(), cluster.nodes.clone()));
+    let running = tokio::spawn(temporary::run(cluster.api.engine.clone(), cluster.nodes.clone(), Caller::mgs()));
     cluster.temporarily("16M", Some(1)).await;
     cluster.nodes.set_down(true);
     tokio::time::sleep(Duration::from_millis(2500)).await;
@@ -230,7 +230,7 @@ async fn a_change_that_nobody_confirms_goes_back() {
     let query = WriteQuery::default();
     cluster.put("timeout", "100").await.unwrap();
     let careful = |value: &str| CarefulParam { spec: spec("timeout", value), canary: None, confirm_within_s: Some(10) };
-    let (who, at) = (Caller { who: "uid:7".into() }, path("timeout"));
+    let (who, at) = (Caller::new("uid:7"), path("timeout"));
     let put = |value: &str| cluster.api.put_param_carefully(&who, &at, &query, careful(value));
     let written = put("40").await.unwrap().written;
     assert!(written.object.confirm_until.is_some());
@@ -259,7 +259,7 @@ async fn a_change_that_nobody_confirms_goes_back() {
 async fn a_conflict_names_who_was_faster() {
     let cluster = with_clients(1).await;
     let planned = cluster.put("timeout", "40").await.unwrap();
-    let other = Caller { who: "uid:4711".into() };
+    let other = Caller::new("uid:4711");
     let query = WriteQuery { why: Some("nightly".into()), ..WriteQuery::default() };
     cluster.api.put_param(&other, &path("timeout"), &query, spec("timeout", "50")).await.unwrap();
     let query = WriteQuery { if_revision: Some(planned), ..WriteQuery::default() };

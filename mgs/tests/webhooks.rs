@@ -15,6 +15,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use lustre_api::event::Event;
 use lustre_api::filesystem::{FilesystemPath, FilesystemSpec, PutFilesystem};
+use lustre_api::mgs::GetMgs;
 use lustre_api::webhook::{ListWebhooks, Webhook};
 use lustre_api::{Nothing, WriteQuery};
 use process::{Daemon, command};
@@ -52,9 +53,13 @@ async fn receiver() -> (String, Inbox) {
 }
 
 fn start(directory: &Path) -> Daemon {
-    let mut command = command(&directory.join("mgs.redb"));
+    start_on(&directory.join("mgs.redb"), directory, "state")
+}
+
+fn start_on(store: &Path, directory: &Path, state: &str) -> Daemon {
+    let mut command = command(store);
     command.arg("--webhooks").arg(directory.join("hooks.json"));
-    Daemon::wait_for(command.arg("--webhook-state").arg(directory.join("state")))
+    Daemon::wait_for(command.arg("--webhook-state").arg(directory.join(state)))
 }
 
 async fn put(client: &Client, name: &str) -> u64 {
@@ -140,4 +145,33 @@ async fn what_happened_while_nobody_delivered_is_delivered_after_kill_9() {
     let told: Vec<_> = inbox.iter().map(|(path, _, _, event)| (path.as_str(), event.revision)).collect();
     assert_eq!(told, [("hangs", first), ("well", first), ("well", second)]);
     assert_eq!(inbox[0].1, inbox[1].1, "the id tells that it is the same");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_instances_one_tells_a_receiver_and_the_other_goes_on_after_kill_9() {
+    let etcd = testkit::Etcd::start().unwrap();
+    let url = etcd.url("lmgs/test");
+    let directory = tempfile::tempdir().unwrap();
+    let (receiver, inbox) = receiver().await;
+    let hooks = serde_json::json!([{"name": "one", "url": format!("{receiver}/one")}]);
+    std::fs::write(directory.path().join("hooks.json"), hooks.to_string()).unwrap();
+    let mut daemons: Vec<Daemon> =
+        ["state-1", "state-2"].map(|state| start_on(Path::new(&url), directory.path(), state)).into();
+    let told = || -> Vec<u64> { inbox.lock().unwrap().iter().map(|(.., event)| event.revision).collect() };
+    let mut made = Vec::new();
+    for name in ["a", "b", "c"] {
+        made.push(put(&daemons[0].client(), name).await);
+    }
+    until("each change is told, once", async || told() == made).await;
+    let mut owner = None;
+    for (at, daemon) in daemons.iter().enumerate() {
+        let mgs = daemon.client().call::<GetMgs>(&Nothing {}, &Nothing {}, &Nothing {}).await.unwrap();
+        owner = owner.or(mgs.duties.iter().any(|duty| duty == "webhook/one").then_some(at));
+    }
+    daemons.remove(owner.expect("one of them tells it")).kill();
+    made.push(put(&daemons[0].client(), "d").await);
+    until("the other one tells it", async || told().contains(&made[3])).await;
+    let told = told();
+    assert_eq!(told[..3], made[..3]);
+    assert!(told[3..].iter().all(|revision| *revision > made[0]), "what was noted is not told again: {told:?}");
 }

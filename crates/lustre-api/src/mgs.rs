@@ -30,6 +30,10 @@ pub struct MgsInfo {
     /// everything again.
     #[serde(default)]
     pub epoch: u64,
+    /// What this instance does for all that share its store: `jobs` runs jobs, `expiry` ends what is over, `compaction`
+    /// bounds the history, `webhook/<name>` tells a receiver. Another instance takes over when it dies.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub duties: Vec<String>,
     /// Why the store takes no changes, where its disk failed; reading goes on. Restart the MGS once the disk is well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store_error: Option<String>,

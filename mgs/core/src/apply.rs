@@ -42,6 +42,8 @@ impl State {
                 put(&mut self.jobs, key, *new, revision);
             }
             (Key::Hold(key), Some(Record::Hold(new))) => put(&mut self.holds, key, new, revision),
+            (Key::Owner(key), Some(Record::Owner(new))) => put(&mut self.owners, key, new, revision),
+            (Key::Webhook(key), Some(Record::Webhook(new))) => put(&mut self.webhooks, key, new, revision),
             (Key::Log(fsname, number), Some(Record::Log(event))) => {
                 self.logs.entry(fsname).or_default().apply(number, revision, &event);
             }
@@ -86,6 +88,8 @@ impl State {
                 self.jobs.remove(key);
             }
             Key::Hold(key) => drop(self.holds.remove(key)),
+            Key::Owner(key) => drop(self.owners.remove(key)),
+            Key::Webhook(key) => drop(self.webhooks.remove(key)),
             // No decision removes one: logs are made of all their changes.
             Key::Log(..) => {}
             Key::NidTable(key) => drop(self.nid_tables.remove(key)),

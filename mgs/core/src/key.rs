@@ -24,6 +24,8 @@ use thiserror::Error;
 /// | `node/<node>` | a node |
 /// | `job/<id>` | a job |
 /// | `hold/fs/<fsname>`, `hold/target/<fsname or *>/<svname>`, `hold/node/<node>` | the job that is at work on it |
+/// | `owner/<duty>` | which instance does it; vanishes with that instance's lease |
+/// | `webhook/<name>` | how far a receiver was told, now and then |
 /// | `log/<fsname or *>/<number>` | a change of the config logs; `*` is the log `params` |
 /// | `nidtbl/<fsname>` | version of the table of running targets |
 /// | `nidrow/<fsname>/<svname>` | a running target in that table |
@@ -55,6 +57,10 @@ pub enum Key {
     Job(JobId),
     /// Which job is at work on an object: two jobs never are.
     Hold(JobObject),
+    /// Which instance of the MGS does what must be done once.
+    Owner(String),
+    /// How far the receiver of this name was told.
+    Webhook(String),
     /// A change of the config logs of a file system, or of `params`, by its number.
     Log(Option<FsName>, u64),
     /// The version of a file system's table of running targets.
@@ -133,6 +139,8 @@ impl Key {
             Self::Node(node) => format!("node {node}"),
             Self::Job(id) => format!("job {id}"),
             Self::Hold(object) => format!("hold on {object}"),
+            Self::Owner(duty) => format!("owner of {duty}"),
+            Self::Webhook(name) => format!("webhook {name}"),
             Self::Log(Some(fsname), number) => format!("config logs of {fsname}, change {number}"),
             Self::Log(None, number) => format!("config log params, change {number}"),
             Self::NidTable(fsname) => format!("running targets of {fsname}"),
@@ -161,6 +169,8 @@ impl fmt::Display for Key {
                 write!(f, "hold/target/{}/{svname}", svname.fsname().map_or("*", FsName::as_str))
             }
             Self::Hold(JobObject::Node(node)) => write!(f, "hold/node/{node}"),
+            Self::Owner(duty) => write!(f, "owner/{duty}"),
+            Self::Webhook(name) => write!(f, "webhook/{name}"),
             // Ten digits: the store's order is that of the numbers.
             Self::Log(fsname, number) => {
                 write!(f, "log/{}/{number:010}", fsname.as_ref().map_or("*", FsName::as_str))
@@ -206,6 +216,8 @@ fn parse(text: &str) -> Option<Key> {
         }
         "node" => Key::Node(rest.parse().ok()?),
         "job" => Key::Job(rest.parse().ok()?),
+        "owner" if !rest.is_empty() => Key::Owner(rest.to_owned()),
+        "webhook" if !rest.is_empty() => Key::Webhook(rest.to_owned()),
         "hold" => Key::Hold(match rest.split_once('/')? {
             ("fs", fsname) => JobObject::Filesystem(fsname.parse().ok()?),
             ("target", target) => JobObject::Target(target.split_once('/')?.1.parse().ok()?),
@@ -244,6 +256,9 @@ mod tests {
             "node/oss1.example.org",
             "job/ensure-scratch-ost0001-7",
             "hold/fs/scratch",
+            "owner/jobs",
+            "owner/webhook/alerts",
+            "webhook/alerts",
             "hold/target/scratch/scratch-OST0001",
             "hold/target/*/MGS",
             "hold/node/oss1",

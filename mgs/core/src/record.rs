@@ -53,6 +53,10 @@ pub enum Record {
     Job(Box<JobRecord>),
     /// Of [`Key::Hold`]: the job that has it.
     Hold(JobId),
+    /// Of [`Key::Owner`].
+    Owner(OwnerRecord),
+    /// Of [`Key::Webhook`]: the last revision that the receiver was told of.
+    Webhook(u64),
     /// Of [`Key::Log`].
     Log(Box<LogEvent>),
     /// Of [`Key::NidTable`].
@@ -205,6 +209,13 @@ impl TemporaryPlace {
     }
 }
 
+/// Which instance of the MGS does something that must be done once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnerRecord {
+    /// A UUID of the process.
+    pub instance: String,
+}
+
 /// A pool.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolRecord {
@@ -305,6 +316,8 @@ impl Change {
                 Record::Node(record) => serde_json::to_vec(record),
                 Record::Job(record) => serde_json::to_vec(record),
                 Record::Hold(record) => serde_json::to_vec(record),
+                Record::Owner(record) => serde_json::to_vec(record),
+                Record::Webhook(delivered) => serde_json::to_vec(delivered),
                 Record::Log(record) => serde_json::to_vec(record),
                 Record::NidTable(record) => serde_json::to_vec(record),
                 Record::NidRow(record) => serde_json::to_vec(record),
@@ -344,6 +357,8 @@ impl Record {
             Key::Node(_) => Self::Node(serde_json::from_slice(json)?),
             Key::Job(_) => Self::Job(serde_json::from_slice(json)?),
             Key::Hold(_) => Self::Hold(serde_json::from_slice(json)?),
+            Key::Owner(_) => Self::Owner(serde_json::from_slice(json)?),
+            Key::Webhook(_) => Self::Webhook(serde_json::from_slice(json)?),
             Key::Log(..) => Self::Log(serde_json::from_slice(json)?),
             Key::NidTable(_) => Self::NidTable(serde_json::from_slice(json)?),
             Key::NidRow(_) => Self::NidRow(serde_json::from_slice(json)?),

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use crate::configlog::{ConfigLog, FsLogs, names};
 use crate::key::ParamKey;
 use crate::record::{
-    JobRecord, MgsRecord, NidRow, NidTableRecord, NodeRecord, NodemapRecord, ParamRecord, PoolRecord, TargetRecord,
-    TemporaryRecord,
+    JobRecord, MgsRecord, NidRow, NidTableRecord, NodeRecord, NodemapRecord, OwnerRecord, ParamRecord, PoolRecord,
+    TargetRecord, TemporaryRecord,
 };
 
 /// A stored object with the revisions that made and last changed it.
@@ -59,6 +59,10 @@ pub struct State {
     pub open_jobs: BTreeSet<JobId>,
     /// Which job is at work on an object.
     pub holds: BTreeMap<JobObject, Object<JobId>>,
+    /// Which instance does what must be done once.
+    pub owners: BTreeMap<String, Object<OwnerRecord>>,
+    /// How far receivers of webhooks were told, now and then.
+    pub webhooks: BTreeMap<String, Object<u64>>,
     /// Config logs, of file systems by name; `params` under `None`.
     pub logs: BTreeMap<Option<FsName>, FsLogs>,
     /// Versions of the tables of running targets.

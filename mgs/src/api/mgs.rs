@@ -4,7 +4,7 @@ use futures::future::join_all;
 use lustre_api::Problem;
 use lustre_api::mgs::{MgsInfo, Ready, Snapshot, SnapshotQuery};
 use lustre_api::node::{LiveNode, Node};
-use lustre_mgs_core::view;
+use lustre_mgs_core::{State, view};
 use lustre_mgs_store::Health;
 
 use super::Api;
@@ -12,8 +12,18 @@ use super::Api;
 impl Api {
     /// `get_mgs`
     pub fn get_mgs(&self) -> MgsInfo {
-        let store_error = self.engine.store_error().map(str::to_owned);
-        MgsInfo { store_error, ..view::mgs(&self.engine.state(), self.engine.env()) }
+        let state = self.engine.state();
+        let mut mgs = view::mgs(&state, self.engine.env());
+        self.add_instance(&state, &mut mgs);
+        mgs
+    }
+
+    /// What is so of this instance only.
+    fn add_instance(&self, state: &State, mgs: &mut MgsInfo) {
+        mgs.store_error = self.engine.store_error().map(str::to_owned);
+        let is_ours = |owner: &str| owner == self.engine.instance();
+        let ours = state.owners.iter().filter(|(_, owner)| is_ours(&owner.value.instance));
+        mgs.duties = ours.map(|(duty, _)| duty.clone()).collect();
     }
 
     /// `get_ready`
@@ -34,9 +44,10 @@ impl Api {
         let (mut snapshot, nodes) = {
             let state = self.engine.state();
             let nodes: Vec<Node> = state.nodes.iter().map(|(name, node)| self.show_node(name, node)).collect();
-            (view::snapshot(&state, self.engine.env(), query.fsname.as_ref()), nodes)
+            let mut snapshot = view::snapshot(&state, self.engine.env(), query.fsname.as_ref());
+            self.add_instance(&state, &mut snapshot.mgs);
+            (snapshot, nodes)
         };
-        snapshot.mgs.store_error = self.engine.store_error().map(str::to_owned);
         let live = |node: Node| async {
             if query.devices { self.look_at(node).await } else { LiveNode { node, inventory: None, unreachable: None } }
         };

@@ -2,7 +2,7 @@
 //!
 //! One loop asks the core what there is to do for all jobs and keeps one task per thing under way, so any number of ready
 //! steps run at once. Every transition is a commit before the act, and agents know a step by its name: after kill -9 the same
-//! steps are handed out again and nothing runs twice.
+//! steps are handed out again and nothing runs twice. Of several instances on one store, one runs the jobs.
 
 pub mod progress;
 mod step;
@@ -19,7 +19,8 @@ use tokio::task::{AbortHandle, JoinSet};
 use tracing::{error, info, warn};
 
 use crate::agents::Agents;
-use crate::engine::Engine;
+use crate::engine::{Caller, Engine};
+use crate::ownership::Ownership;
 use progress::Board;
 
 /// Everything that running jobs takes.
@@ -46,8 +47,13 @@ struct Running {
 }
 
 impl Runner {
-    /// Runs every job that is not over, until the task is dropped. Jobs stay as they are then, and go on next time.
-    pub async fn run(self: Arc<Self>) {
+    /// Runs every job that is not over whenever this instance owns that, until the task is dropped. Jobs stay as they are then,
+    /// and go on next time, or by another instance.
+    pub async fn run(self: Arc<Self>, ownership: Arc<Ownership>) {
+        ownership.run("jobs", |guard| self.clone().run_as(Caller::owner(guard))).await;
+    }
+
+    async fn run_as(self: Arc<Self>, owner: Caller) {
         let mut applied = self.engine.applied();
         let mut running: HashMap<Task, Running> = HashMap::new();
         let mut tasks: JoinSet<Task> = JoinSet::new();
@@ -58,7 +64,7 @@ impl Runner {
                 self.tell_of_ended(&state, &mut open);
                 job::work(&state)
             };
-            self.reconcile(work, &mut running, &mut tasks);
+            self.reconcile(&owner, work, &mut running, &mut tasks);
             tokio::select! {
                 changed = applied.changed() => if changed.is_err() { return },
                 Some(ended) = tasks.join_next_with_id() => match ended {
@@ -75,7 +81,13 @@ impl Runner {
     }
 
     /// Has a task for everything that is to be done, and for nothing else.
-    fn reconcile(self: &Arc<Self>, work: Vec<Work>, running: &mut HashMap<Task, Running>, tasks: &mut JoinSet<Task>) {
+    fn reconcile(
+        self: &Arc<Self>,
+        owner: &Caller,
+        work: Vec<Work>,
+        running: &mut HashMap<Task, Running>,
+        tasks: &mut JoinSet<Task>,
+    ) {
         let mut wanted = BTreeSet::new();
         for work in work {
             let (task, cancelled) = match &work {
@@ -90,7 +102,7 @@ impl Runner {
                 continue;
             }
             let (cancel, is_cancelled) = watch::channel(cancelled);
-            let abort = tasks.spawn(self.clone().carry_out(task.clone(), work, is_cancelled));
+            let abort = tasks.spawn(self.clone().carry_out(owner.clone(), task.clone(), work, is_cancelled));
             running.insert(task, Running { abort, cancel });
         }
         running.retain(|task, known| match task {
@@ -102,24 +114,38 @@ impl Runner {
         });
     }
 
-    async fn carry_out(self: Arc<Self>, task: Task, work: Work, cancelled: watch::Receiver<bool>) -> Task {
+    async fn carry_out(
+        self: Arc<Self>,
+        owner: Caller,
+        task: Task,
+        work: Work,
+        cancelled: watch::Receiver<bool>,
+    ) -> Task {
+        let owner = &owner;
         match work {
-            Work::Begin { id, steps } => self.commit(&id, |state, req| job::begin(state, req, &id, &steps)).await,
-            Work::Settle(id) => self.commit(&id, |state, req| job::settle(state, req, &id)).await,
+            Work::Begin { id, steps } => {
+                self.commit(owner, &id, |state, req| job::begin(state, req, &id, &steps)).await
+            }
+            Work::Settle(id) => self.commit(owner, &id, |state, req| job::settle(state, req, &id)).await,
             Work::Cancel(id) => {
-                self.commit(&id, |state, req| Ok(job::cancel(state, req, &id)?.map(drop))).await;
+                self.commit(owner, &id, |state, req| Ok(job::cancel(state, req, &id)?.map(drop))).await;
             }
             Work::Hand(hand) => {
                 let end = step::drive(&self, &hand, cancelled).await;
-                self.commit(&hand.id, |state, req| job::end(state, req, &hand.id, hand.step, end.clone())).await;
+                self.commit(owner, &hand.id, |state, req| job::end(state, req, &hand.id, hand.step, end.clone())).await;
             }
         }
         task
     }
 
     /// Commits a transition; where that can't be now, the loop asks for it again after a moment.
-    async fn commit(&self, id: &JobId, decide: impl Fn(&State, &Request<'_>) -> Result<Decision<()>, Problem>) {
-        if let Err(problem) = self.engine.write_own(decide).await {
+    async fn commit(
+        &self,
+        owner: &Caller,
+        id: &JobId,
+        decide: impl Fn(&State, &Request<'_>) -> Result<Decision<()>, Problem>,
+    ) {
+        if let Err(problem) = self.engine.write_as(owner, decide).await {
             warn!(job_id = %id, error = %problem, "job can't go on now, will try again");
             tokio::time::sleep(step::RETRY).await;
         }

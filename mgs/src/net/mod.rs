@@ -213,7 +213,7 @@ impl Nodes {
 
     async fn commit(&self, asked: &RegistrationRequest) -> Result<RegistrationOutcome, Errno> {
         let svname = &asked.svname;
-        let caller = Caller { who: format!("lnet:{}", asked.from) };
+        let caller = Caller::new(format!("lnet:{}", asked.from));
         match self.engine.write_as(&caller, |state, req| target_reg(state, req, asked)).await {
             Ok(Ok(outcome)) => {
                 let what = if asked.ready.is_some() { "target is up" } else { "target registered" };

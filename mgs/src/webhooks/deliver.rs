@@ -6,13 +6,16 @@ use std::time::{Duration, Instant};
 use hmac::{Hmac, Mac};
 use lustre_api::event::Event;
 use lustre_api::webhook::Attempt;
+use lustre_mgs_core::{Change, Decision, Key, Record, Request, State};
 use lustre_mgs_store::{Commit, StoreError};
 use sha2::Sha256;
-use tracing::{error, info, warn};
+use tokio::sync::Mutex;
+use tracing::{debug, error, info, warn};
 
 use super::cursor::MAX_DEAD;
 use super::{Board, Cursor, MAX_LOG, Receiver};
-use crate::engine::Engine;
+use crate::engine::{Caller, Engine};
+use crate::ownership::Ownership;
 use crate::{clock, history};
 
 /// How long a receiver may take to answer.
@@ -22,6 +25,8 @@ const RETRY: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 /// Changes that are none of a receiver's business are noted on disk every so many revisions.
 const SKIP: u64 = 100;
+/// How often it is noted for other instances how far a receiver was told.
+const SHARE_EVERY: Duration = Duration::from_secs(2);
 
 struct Delivery {
     engine: Arc<Engine>,
@@ -29,10 +34,18 @@ struct Delivery {
     receiver: Receiver,
     cursor: Cursor,
     http: reqwest::Client,
+    /// When it was noted for others how far the receiver was told.
+    shared: Option<Instant>,
 }
 
 /// Tells a receiver of every change behind its cursor, for ever.
-pub(super) async fn run(engine: Arc<Engine>, board: Arc<Board>, receiver: Receiver, cursor: Cursor) {
+pub(super) async fn run(
+    engine: Arc<Engine>,
+    ownership: Arc<Ownership>,
+    board: Arc<Board>,
+    receiver: Receiver,
+    cursor: Cursor,
+) {
     // A receiver that redirects gets what it was not told to get.
     let http =
         reqwest::Client::builder().timeout(TIMEOUT).no_proxy().redirect(reqwest::redirect::Policy::none()).build();
@@ -40,9 +53,17 @@ pub(super) async fn run(engine: Arc<Engine>, board: Arc<Board>, receiver: Receiv
         Ok(http) => http,
         Err(err) => return error!(webhook = receiver.name, error = %err, "webhook can't be started"),
     };
-    let mut delivery = Delivery { engine, board, receiver, cursor, http };
+    let duty = format!("webhook/{}", receiver.name);
+    let delivery = Mutex::new(Delivery { engine, board, receiver, cursor, http, shared: None });
+    ownership.run(&duty, |guard| tell(&delivery, Caller::owner(guard))).await;
+}
+
+/// Tells as long as this instance is the one that does.
+async fn tell(delivery: &Mutex<Delivery>, owner: Caller) {
+    // One at a time: the tenure before this one is dropped by now.
+    let mut delivery = delivery.lock().await;
     loop {
-        let outcome = delivery.follow().await;
+        let outcome = delivery.follow(&owner).await;
         let name = &delivery.receiver.name;
         match outcome {
             Ok(()) => return,
@@ -54,8 +75,9 @@ pub(super) async fn run(engine: Arc<Engine>, board: Arc<Board>, receiver: Receiv
 
 impl Delivery {
     /// Until the store is closed. Errors: what can't be read from the store or written beside it.
-    async fn follow(&mut self) -> anyhow::Result<()> {
+    async fn follow(&mut self, owner: &Caller) -> anyhow::Result<()> {
         let store = self.engine.shared_store();
+        self.catch_up()?;
         // After a restore from a backup the newest revision may be older than what was delivered.
         let mut next = self.cursor.delivered().min(store.head()) + 1;
         if next <= store.compacted() {
@@ -66,16 +88,18 @@ impl Delivery {
         let mut watch = store.watch(next).await?;
         loop {
             match watch.next().await {
-                Ok(commit) => self.one(&commit).await?,
+                Ok(commit) => self.one(&commit, owner).await?,
                 Err(StoreError::Closed) => return Ok(()),
                 Err(err) => return Err(err.into()),
             }
         }
     }
 
-    async fn one(&mut self, commit: &Commit) -> anyhow::Result<()> {
+    async fn one(&mut self, commit: &Commit, owner: &Caller) -> anyhow::Result<()> {
         let mut event =
             history::event(self.engine.store(), commit).await.map_err(|problem| anyhow::anyhow!("{problem}"))?;
+        // Who delivers and how far it is, is no change to be told: it would never end.
+        event.changes.retain(|change| !["webhook ", "owner of "].iter().any(|own| change.object.starts_with(own)));
         let wanted = &self.receiver.objects;
         if !wanted.is_empty() {
             event.changes.retain(|change| wanted.iter().any(|prefix| change.object.starts_with(prefix.as_str())));
@@ -87,9 +111,37 @@ impl Delivery {
         } else {
             self.deliver(&event).await?;
             self.cursor.advance(commit.revision)?;
+            self.share(owner).await;
         }
         self.board.note(&self.receiver.name, |note| note.delivered = commit.revision);
         Ok(())
+    }
+
+    /// Goes on where the instance before this one was, as far as it said.
+    fn catch_up(&mut self) -> anyhow::Result<()> {
+        let told = self.engine.state().webhooks.get(&self.receiver.name).map(|told| told.value);
+        match told.filter(|told| *told > self.cursor.delivered()) {
+            Some(told) => self.cursor.advance(told),
+            None => Ok(()),
+        }
+    }
+
+    /// Notes for other instances how far the receiver was told: not after each change, it would be a commit for each.
+    async fn share(&mut self, owner: &Caller) {
+        let is_due = self.shared.is_none_or(|shared| shared.elapsed() >= SHARE_EVERY);
+        if !is_due || !self.engine.store().is_shared() {
+            return;
+        }
+        self.shared = Some(Instant::now());
+        let (name, delivered) = (&self.receiver.name, self.cursor.delivered());
+        let change = Change { key: Key::Webhook(name.clone()), record: Some(Record::Webhook(delivered)) };
+        let what = format!("webhook {name} told up to {delivered}");
+        let note = |_: &State, _: &Request<'_>| {
+            Ok(Decision { compare: Vec::new(), changes: vec![change.clone()], what: what.clone(), reply: () })
+        };
+        if let Err(problem) = self.engine.write_as(owner, note).await {
+            debug!(webhook = name, error = %problem, "how far the receiver was told can't be noted now");
+        }
     }
 
     /// Until the receiver has taken it, or it is given up.

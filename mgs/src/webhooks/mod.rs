@@ -2,8 +2,9 @@
 //!
 //! Each receiver has a task and a cursor file of its own, and reads the store's history at its own pace: one that hangs or
 //! fails holds up nobody, and costs no memory. What was delivered is written down after the receiver took it, so a crash in
-//! between delivers it again: `lustre-event-id` stays the same. Configured per instance: where several instances name one
-//! receiver, it is told by each.
+//! between delivers it again: `lustre-event-id` stays the same. Of several instances that are configured with a receiver of one
+//! name, one tells it at a time; another that takes over goes on from what the one before noted in the store now and then, so
+//! the receiver may hear some changes twice.
 //!
 //! Not yet: `https` receivers (put a TLS proxy before them).
 
@@ -17,9 +18,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
 use lustre_api::webhook::{Attempt, Webhook, Webhooks};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 use crate::engine::Engine;
+use crate::ownership::Ownership;
 pub use config::Receiver;
 use cursor::Cursor;
 
@@ -64,14 +66,15 @@ impl Board {
 /// Errors: files that can't be read, written or understood.
 pub fn start(
     engine: &Arc<Engine>,
+    ownership: &Arc<Ownership>,
     board: &Arc<Board>,
     file: &Path,
     directory: &Path,
-) -> anyhow::Result<Vec<JoinHandle<()>>> {
+    tasks: &mut JoinSet<()>,
+) -> anyhow::Result<()> {
     let receivers = config::read(file)?;
     std::fs::create_dir_all(directory).with_context(|| format!("can't make {}", directory.display()))?;
     let head = engine.store().head();
-    let mut tasks = Vec::new();
     for receiver in receivers {
         let cursor = Cursor::open(directory, &receiver.name, head)?;
         board.note(&receiver.name, |note| {
@@ -79,7 +82,7 @@ pub fn start(
             note.delivered = cursor.delivered();
             note.dead_letters = cursor.dead_letters().into();
         });
-        tasks.push(tokio::spawn(deliver::run(engine.clone(), board.clone(), receiver, cursor)));
+        tasks.spawn(deliver::run(engine.clone(), ownership.clone(), board.clone(), receiver, cursor));
     }
-    Ok(tasks)
+    Ok(())
 }

@@ -133,6 +133,11 @@ pub trait Store: Send + Sync + 'static {
     /// Everything up to this revision was compacted; 0 when nothing was.
     fn compacted(&self) -> Revision;
 
+    /// Whether other processes may use the store at the same time.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     /// Whether the store does its work.
     fn health(&self) -> Health;
 

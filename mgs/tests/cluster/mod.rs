@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub)]
 
+pub mod served;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -21,6 +23,7 @@ use lustre_mgs::agents::{AgentError, Agents};
 use lustre_mgs::api::Api;
 use lustre_mgs::engine::{Caller, Engine};
 use lustre_mgs::jobs::{Runner, progress::Board};
+use lustre_mgs::ownership::Ownership;
 use lustre_mgs_core::Env;
 use lustre_mgs_store::{OpenError, RedbStore, Store};
 use lustre_types::{SvName, TargetKind};
@@ -39,6 +42,8 @@ struct Inner {
     jobs: BTreeMap<JobId, AgentJob>,
     /// How often each job was begun: twice would be a second format.
     begun: BTreeMap<JobId, usize>,
+    /// How often each job was asked for.
+    asked: BTreeMap<JobId, usize>,
     is_down: bool,
     /// Jobs wait for [`Nodes::finish`] instead of being done at once.
     is_slow: bool,
@@ -117,6 +122,10 @@ impl Nodes {
     /// The agent's journal is gone, as after a reinstallation.
     pub fn forget_all(&self) {
         self.with(|inner| inner.jobs.clear());
+    }
+
+    pub fn asked(&self) -> BTreeMap<JobId, usize> {
+        self.with(|inner| inner.asked.clone())
     }
 
     pub fn begun(&self) -> BTreeMap<JobId, usize> {
@@ -243,6 +252,7 @@ impl Agents for Nodes {
             if let Some(problem) = &inner.refusal {
                 return Err(problem.clone());
             }
+            *inner.asked.entry(id.clone()).or_default() += 1;
             if let Some(job) = inner.jobs.get(id) {
                 assert_eq!(job.op, *op, "the same name means the same operation");
                 return Ok(job.clone());
@@ -320,7 +330,7 @@ pub struct Cluster {
 type Tasks = (JoinHandle<()>, JoinHandle<anyhow::Error>);
 
 pub fn caller() -> Caller {
-    Caller { who: "uid:0".into() }
+    Caller::new("uid:0")
 }
 
 impl Cluster {
@@ -388,7 +398,7 @@ async fn start(path: &std::path::Path, nodes: &Arc<Nodes>) -> (Arc<Api>, Tasks) 
     let (engine, follower) = Engine::start(store, env).await.unwrap();
     let board = Arc::new(Board::default());
     let runner = Arc::new(Runner { engine: engine.clone(), agents: nodes.clone(), board: board.clone() });
-    let tasks = (tokio::spawn(runner.run()), follower);
+    let tasks = (tokio::spawn(runner.run(Ownership::start(&engine))), follower);
     (
         Arc::new(Api {
             engine,

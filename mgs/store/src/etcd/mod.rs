@@ -142,6 +142,10 @@ impl Store for EtcdStore {
         self.shared.mirror().compacted
     }
 
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     fn health(&self) -> Health {
         let health = self.shared.health.borrow().clone();
         match (&health, &*self.shared.refused()) {
