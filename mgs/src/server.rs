@@ -11,8 +11,11 @@ use lustre_api::job::{CancelJob, GetJob, ListJobs};
 use lustre_api::log::{GetLog, GetLogRaw, ListLogs};
 use lustre_api::mgs::{GetMgs, GetReady, GetSnapshot};
 use lustre_api::node::{AnnounceNode, DeleteNode, GetNode, GetNodeInventory, Heartbeat, ListNodes};
-use lustre_api::nodemap::{ConfirmNodemap, DeleteNodemap, GetNodemap, ListNodemaps, PutNodemap, PutNodemapsActive};
+use lustre_api::nodemap::{
+    ConfirmNodemap, ConfirmNodemapsActive, DeleteNodemap, GetNodemap, ListNodemaps, PutNodemap, PutNodemapsActive,
+};
 use lustre_api::param::{DeleteParam, GetCatalogue, GetParam, ListParams, PutParam};
+use lustre_api::param_set::PutParams;
 use lustre_api::plan::PostPlan;
 use lustre_api::pool::{DeletePool, GetPool, ListPools, PutPool};
 use lustre_api::proof::{
@@ -20,7 +23,8 @@ use lustre_api::proof::{
     PutParamCarefully, SetTemporaryParam,
 };
 use lustre_api::target::{
-    DeregisterTarget, GetTarget, ListTargets, PostTarget, RegisterTarget, ReserveTarget, StartTarget, StopTarget,
+    ConfirmTarget, DeregisterTarget, GetTarget, ListTargets, PostTarget, RegisterTarget, ReserveTarget, StartTarget,
+    StopTarget,
 };
 use lustre_api::webhook::ListWebhooks;
 use lustre_api::{Endpoint, Problem};
@@ -54,6 +58,9 @@ pub fn server(api: Arc<Api>) -> Server<Api> {
         .route::<RegisterTarget, _, _>(|api, call| async move {
             api.register_target(&caller(&call), &call.path, &call.query, call.body).await
         })
+        .route::<ConfirmTarget, _, _>(|api, call| async move {
+            api.confirm_target(&caller(&call), &call.path, &call.query).await
+        })
         .route::<StartTarget, _, _>(|api, call| async move {
             api.start_target(&caller(&call), &call.path, &call.query).await
         })
@@ -68,6 +75,9 @@ pub fn server(api: Arc<Api>) -> Server<Api> {
         .route::<PutParam, _, _>(|api, call| async move {
             api.put_param(&caller(&call), &call.path, &call.query, call.body).await
         })
+        .route::<PutParams, _, _>(
+            |api, call| async move { api.put_params(&caller(&call), &call.query, call.body).await },
+        )
         .route::<DeleteParam, _, _>(|api, call| async move {
             api.delete_param(&caller(&call), &call.path, &call.query).await
         })
@@ -102,6 +112,9 @@ pub fn server(api: Arc<Api>) -> Server<Api> {
         })
         .route::<PutNodemapsActive, _, _>(|api, call| async move {
             api.put_nodemaps_active(&caller(&call), &call.query, call.body).await
+        })
+        .route::<ConfirmNodemapsActive, _, _>(|api, call| async move {
+            api.confirm_nodemaps_active(&caller(&call), &call.query).await
         })
         .route::<GetCatalogue, _, _>(|api, call| async move { Ok(api.get_catalogue(&call.query)) })
         .route::<ListLogs, _, _>(|api, call| async move { api.list_logs(&call.query) })

@@ -17,7 +17,7 @@ use crate::clock;
 use crate::engine::{Caller, Engine};
 use crate::proof::{Place, each};
 
-/// How often to look for values whose time is over, and tunables that nobody confirmed.
+/// How often to look for values whose time is over, and changes that nobody confirmed.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// What setting a value on nodes came to: what each says, and what to put back.
@@ -150,7 +150,7 @@ pub async fn end(
     Ok((proofs, left))
 }
 
-/// Ends what is over, for ever: temporary values that expired, tunables that nobody confirmed.
+/// Ends what is over, for ever: temporary values that expired, changes that nobody confirmed.
 pub async fn run(engine: Arc<Engine>, agents: Arc<dyn Agents>, owner: Caller) {
     loop {
         tokio::time::sleep(EVERY).await;
@@ -166,23 +166,14 @@ pub async fn run(engine: Arc<Engine>, agents: Arc<dyn Agents>, owner: Caller) {
                 }
             }
         }
-        while let Some(name) = match engine.write_as(&owner, decide::nodemap::expire).await {
-            Ok(name) => name,
+        while let Some(object) = match engine.write_as(&owner, decide::confirm::expire).await {
+            Ok(object) => object,
             Err(problem) => {
-                warn!(error = %problem, "a nodemap that nobody confirmed can't be put back now, will try again");
+                warn!(error = %problem, "what nobody confirmed can't be put back now, will try again");
                 None
             }
         } {
-            info!(nodemap = %name, "put back: nobody confirmed it in time");
-        }
-        while let Some(key) = match engine.write_as(&owner, decide::param::expire).await {
-            Ok(key) => key,
-            Err(problem) => {
-                warn!(error = %problem, "a tunable that nobody confirmed can't be put back now, will try again");
-                None
-            }
-        } {
-            info!(param = %key, "put back: nobody confirmed it in time");
+            info!(%object, "put back: nobody confirmed it in time");
         }
     }
 }

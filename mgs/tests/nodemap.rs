@@ -47,9 +47,17 @@ async fn a_nodemap_is_as_described_and_a_second_time_changes_nothing() {
     assert!(after.keys().max() > Some(&3), "numbers are not given twice");
 
     let query = WriteQuery::default();
-    let active = cluster.api.put_nodemaps_active(&caller(), &query, NodemapsActive { active: true }).await.unwrap();
+    let active = cluster
+        .api
+        .put_nodemaps_active(&caller(), &query, NodemapsActive { active: true, confirm_within_s: None })
+        .await
+        .unwrap();
     assert!(active.changed && active.object.active);
-    let again = cluster.api.put_nodemaps_active(&caller(), &query, NodemapsActive { active: true }).await.unwrap();
+    let again = cluster
+        .api
+        .put_nodemaps_active(&caller(), &query, NodemapsActive { active: true, confirm_within_s: None })
+        .await
+        .unwrap();
     assert!(!again.changed);
     let before = cluster.api.list_nodemaps();
     cluster.restart().await;
@@ -87,14 +95,37 @@ async fn a_nodemap_that_nobody_confirms_goes_back() {
     assert!(written.object.confirm_until.is_some());
     let later = Time::from_unix_ms(u64::MAX);
     let expire =
-        || cluster.api.engine.write_own(|state, req| decide::nodemap::expire(state, &Request { now: later, ..*req }));
-    assert_eq!(expire().await.unwrap().unwrap().as_str(), "a");
+        || cluster.api.engine.write_own(|state, req| decide::confirm::expire(state, &Request { now: later, ..*req }));
+    assert_eq!(expire().await.unwrap().as_deref(), Some("nodemap a"));
     let path = NodemapPath { name: "a".parse().unwrap() };
     assert!(!cluster.api.get_nodemap(&path).unwrap().spec.deny_mount);
     cluster.put_nodemap_spec(locked_out, Some(60)).await.unwrap();
     cluster.api.confirm_nodemap(&caller(), &path, &WriteQuery::default()).await.unwrap();
     assert!(expire().await.unwrap().is_none());
     assert!(cluster.api.get_nodemap(&path).unwrap().spec.deny_mount);
+}
+
+#[tokio::test]
+async fn nodemaps_put_in_force_go_back_unless_confirmed_also_after_a_restart() {
+    let mut cluster = Cluster::new().await;
+    let query = WriteQuery::default();
+    let wanted = NodemapsActive { active: true, confirm_within_s: Some(60) };
+    let refused = NodemapsActive { active: true, confirm_within_s: Some(5) };
+    let refused = cluster.api.put_nodemaps_active(&caller(), &query, refused).await.unwrap_err();
+    assert_eq!(refused.attribute.as_deref(), Some("confirm_within_s"));
+    cluster.api.put_nodemaps_active(&caller(), &query, wanted).await.unwrap();
+    cluster.restart().await;
+    let listed = cluster.api.list_nodemaps();
+    assert!(listed.active && listed.confirm_until.is_some());
+    let later = Time::from_unix_ms(u64::MAX);
+    let expire =
+        || cluster.api.engine.write_own(|state, req| decide::confirm::expire(state, &Request { now: later, ..*req }));
+    assert_eq!(expire().await.unwrap().as_deref(), Some("nodemaps"));
+    assert!(!cluster.api.list_nodemaps().active);
+    cluster.api.put_nodemaps_active(&caller(), &query, wanted).await.unwrap();
+    cluster.api.confirm_nodemaps_active(&caller(), &query).await.unwrap();
+    assert!(expire().await.unwrap().is_none());
+    assert!(cluster.api.list_nodemaps().active);
 }
 
 #[test]

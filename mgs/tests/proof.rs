@@ -239,10 +239,10 @@ async fn a_change_that_nobody_confirms_goes_back() {
     let later = lustre_api::Time::from_unix_ms(u64::MAX);
     let expire = || {
         cluster.api.engine.write_own(|state, req| {
-            lustre_mgs_core::decide::param::expire(state, &lustre_mgs_core::Request { now: later, ..*req })
+            lustre_mgs_core::decide::confirm::expire(state, &lustre_mgs_core::Request { now: later, ..*req })
         })
     };
-    assert_eq!(expire().await.unwrap().unwrap().to_string(), "scratch/filesystem/timeout");
+    assert_eq!(expire().await.unwrap().as_deref(), Some("param scratch/filesystem/timeout"));
     assert_eq!(cluster.api.get_param(&path("timeout")).unwrap().spec.value, "100");
     assert!(expire().await.unwrap().is_none(), "once is enough");
 

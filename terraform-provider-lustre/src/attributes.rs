@@ -1,7 +1,9 @@
 //! The attribute tables of `lustre-api`, as Terraform schemas and values.
 
 use lustre_api::attributes::{Attribute as Entry, AttributeType, ChangeEffect, Presence, Resource as Table};
-use lustre_types::{FsName, NidList, NodeName, ParamName, ParamScope, PoolName, TargetIndex, TargetKind};
+use lustre_types::{
+    FsName, NidList, NidRange, NodeName, NodemapName, ParamName, ParamScope, PoolName, TargetIndex, TargetKind,
+};
 use serde_json::{Map, Value as Json};
 use tfplugin_proto::{Attribute, Mode, Schema, Type, Value};
 
@@ -48,6 +50,7 @@ fn attribute(entry: &Entry, mode: Mode, note: &str) -> Attribute {
         AttributeType::List => Type::list(Type::String),
         AttributeType::Set => Type::set(Type::String),
         AttributeType::Map => Type::map(Type::String),
+        AttributeType::Ids => Type::map(Type::Number),
     };
     let mut description = entry.description.to_owned();
     if let Some(default) = entry.default_value().filter(|_| mode.is_configurable()) {
@@ -89,6 +92,10 @@ pub(crate) fn fault(entry: &Entry, value: &Value) -> Option<String> {
         }
         Value::List(elements) => elements.iter().find_map(|element| fault(entry, element)),
         Value::Set(elements) => elements.elements().iter().find_map(|element| fault(entry, element)),
+        Value::Map(elements) if entry.kind == AttributeType::Ids => elements.iter().find_map(|(key, value)| {
+            let is_id = key.parse::<u32>().is_ok_and(|id| id.to_string() == *key);
+            (!is_id).then(|| format!("{key:?} is no id")).or_else(|| fault(entry, value))
+        }),
         _ => None,
     }
 }
@@ -108,7 +115,9 @@ fn canonical(entry: &Entry, text: &str) -> Result<String, String> {
     match entry.parses_as {
         "FsName" => of::<FsName>(text),
         "NidList" => of::<NidList>(text),
+        "NidRange" => of::<NidRange>(text),
         "NodeName" => of::<NodeName>(text),
+        "NodemapName" => of::<NodemapName>(text),
         "ParamName" => of::<ParamName>(text),
         "ParamScope" => of::<ParamScope>(text),
         "PoolName" => of::<PoolName>(text),
@@ -131,6 +140,14 @@ pub(crate) fn means_the_same(entry: &Entry, a: &Value, b: &Value) -> bool {
         (a, b) if is_nothing(a) && is_nothing(b) => true,
         (Value::String(a), Value::String(b)) => {
             matches!((canonical(entry, a), canonical(entry, b)), (Ok(a), Ok(b)) if a == b)
+        }
+        // Sets of a kind that has several spellings.
+        (Value::Set(a), Value::Set(b)) if !entry.parses_as.is_empty() => {
+            let all = |elements: &[Value]| {
+                let texts = elements.iter().map(|element| canonical(entry, element.as_str().known()?).ok());
+                texts.collect::<Option<std::collections::BTreeSet<_>>>()
+            };
+            matches!((all(a.elements()), all(b.elements())), (Some(a), Some(b)) if a == b)
         }
         (Value::List(a), Value::List(b)) => {
             a.len() == b.len() && a.iter().zip(b).all(|(a, b)| means_the_same(entry, a, b))
@@ -192,6 +209,10 @@ pub(crate) fn from_json(entry: &Entry, json: &Json) -> Value {
         (AttributeType::Bool, json) => json.as_bool().into(),
         (AttributeType::List, json) => Value::List(texts(json)),
         (AttributeType::Set, json) => Value::set(texts(json)),
+        (AttributeType::Ids, json) => {
+            let pairs = json.as_object().into_iter().flatten();
+            Value::Map(pairs.filter_map(|(key, value)| Some((key.clone(), value.as_u64()?.into()))).collect())
+        }
         (AttributeType::Map, json) => {
             let pairs = json.as_object().into_iter().flatten();
             Value::Map(pairs.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.into()))).collect())

@@ -26,6 +26,21 @@ pub(crate) fn finding(table: &Table, finding: &Finding) -> Diagnostic {
     at(table, finding.attribute.as_deref(), diag)
 }
 
+/// Who notices a change, before a person says yes to it.
+pub(crate) fn who_notices(change: &Change) -> Diagnostic {
+    Diagnostic::warning("Who notices", sentence(&format!("{}: {}", change.object, change.blast_radius)))
+}
+
+/// A change that goes back by itself.
+pub(crate) fn waits(table: &Table, name: &str, until: &str, command: &str) -> Diagnostic {
+    let kind = table.name;
+    let detail = format!(
+        "{kind} {name} goes back to what it was before at {until}, unless somebody confirms it. Look whether everything still \
+         works, then: {command}"
+    );
+    Diagnostic::warning("Waits for confirmation", detail)
+}
+
 /// Something that terraform is to create is there already: it is taken up as it is, and a person should know.
 pub(crate) fn taken_up(change: &Change) -> Option<Diagnostic> {
     let object = &change.object;
@@ -66,9 +81,10 @@ pub(crate) fn problem(table: &Table, what: &str, problem: &Problem, diags: &mut 
 }
 
 /// terraform shows the line of the first step only, so the path ends there; the text names the rest. A request for a target
-/// holds its description as `target`.
+/// holds its description as `target`, others as `spec`.
 fn at(table: &Table, attribute: Option<&str>, diag: Diagnostic) -> Diagnostic {
-    let first = attribute.and_then(|path| path.trim_start_matches("target.").split(['.', '[']).next());
+    let first = attribute
+        .and_then(|path| path.trim_start_matches("target.").trim_start_matches("spec.").split(['.', '[']).next());
     match first.filter(|name| table.attribute(name).is_some()) {
         Some(name) => diag.at(name),
         None => diag,

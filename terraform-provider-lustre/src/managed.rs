@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lustre_api::attributes::{ChangeEffect, Resource as Table};
 use lustre_api::mgs::Snapshot;
-use lustre_api::plan::{Change, Desired, ObjectKey};
+use lustre_api::plan::{Change, Desired, Finding, ObjectKey};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use tfplugin_proto::{
@@ -16,6 +16,9 @@ use crate::mgs::{Failure, Mgs};
 use crate::session::Session;
 use crate::{attributes, timeouts};
 
+/// The attributes of a change that goes back by itself.
+const CONFIRM_WITHIN: &str = "confirm_within_s";
+const CONFIRM_UNTIL: &str = "confirm_until";
 /// The argument of a list that says of which file system.
 const FILTER: &str = "filesystem";
 
@@ -60,6 +63,9 @@ pub(crate) trait Kind: Send + Sync + 'static {
     /// Completes a plan with what only this kind knows; `live` if the MGS could be asked.
     fn complete(_spec: Option<&Self::Spec>, _plan: &mut Plan, _live: Option<Live<'_>>) {}
 
+    /// What a person should know of a plan, beyond what everybody is told.
+    fn warn(_spec: &Self::Spec, _plan: &Plan, _live: Live<'_>, _diags: &mut Diagnostics) {}
+
     /// Refuses or warns of a removal at plan time, and refuses it at apply time.
     fn check_removal(prior: &Value, diags: &mut Diagnostics);
 
@@ -82,6 +88,17 @@ pub(crate) trait Kind: Send + Sync + 'static {
 
     /// Every object of this kind that the MGS has, of one file system or of all, by its name.
     fn list(snapshot: &Snapshot, filesystem: Option<&str>) -> Vec<(String, Json)>;
+
+    /// The attribute that findings about parts of the object are shown at, where it has parts.
+    const PARTS_AT: Option<&'static str> = None;
+
+    /// Whether a plan says who notices the change.
+    const SAYS_WHO_NOTICES: bool = false;
+
+    /// The command that confirms a change of an object that would go back by itself.
+    fn confirm_command(_object: &Value) -> String {
+        String::new()
+    }
 
     /// True if both mean the same; beyond what the table knows.
     fn means_the_same(_attribute: &str, _object: &Value, _a: &Value, _b: &Value) -> bool {
@@ -205,6 +222,18 @@ impl<K: Kind> Managed<K> {
         }
     }
 
+    /// When a change that is to be confirmed goes back is known after the apply; what waited before a change does not wait
+    /// any longer.
+    fn settle_confirmation(plan: &mut Plan) {
+        if K::TABLE.attribute(CONFIRM_UNTIL).is_none() {
+            return;
+        }
+        let is_asked = !plan.planned.get(CONFIRM_WITHIN).is_null();
+        if is_asked || !plan.prior.get(CONFIRM_UNTIL).is_null() {
+            plan.planned.put(CONFIRM_UNTIL, Value::Unknown);
+        }
+    }
+
     /// Attributes that name the object and change: it is another object then.
     fn check_identity(plan: &mut Plan, diags: &mut Diagnostics) {
         let named = K::TABLE.attributes.iter().filter(|entry| entry.change == ChangeEffect::Identity);
@@ -247,12 +276,30 @@ impl<K: Kind> Managed<K> {
         if let Some(spec) = &spec {
             let found = lustre_plan::diff(&K::desired(spec, &plan.planned), &snapshot);
             let mine = found.findings.iter().filter(|finding| K::is_about(spec, &finding.object));
-            diags.extend(mine.map(|finding| findings::finding(K::TABLE, finding)));
+            diags.extend(mine.map(|finding| match (K::PARTS_AT, finding.attribute.as_deref()) {
+                (Some(parts), Some(of)) if K::TABLE.attribute(of).is_none() => {
+                    let finding = Finding { attribute: Some(parts.to_owned()), ..finding.clone() };
+                    findings::finding(K::TABLE, &finding)
+                }
+                _ => findings::finding(K::TABLE, finding),
+            }));
+            if K::SAYS_WHO_NOTICES && !found.has_errors() {
+                let mine = found.changes.iter().filter(|change| K::is_about(spec, &change.object));
+                // What they share is said once.
+                let mut said: Vec<&str> = Vec::new();
+                for change in mine {
+                    if !said.contains(&change.blast_radius.as_str()) {
+                        said.push(&change.blast_radius);
+                        diags.push(findings::who_notices(change));
+                    }
+                }
+            }
             if plan.kind() == PlanKind::Create {
                 let mine = found.changes.iter().filter(|change| K::is_about(spec, &change.object));
                 diags.extend(mine.filter_map(findings::taken_up));
             }
             change = found.changes.into_iter().find(|change| K::is_about(spec, &change.object));
+            K::warn(spec, plan, Live { snapshot: &snapshot, change: change.as_ref() }, diags);
         }
         K::complete(spec.as_ref(), plan, Some(Live { snapshot: &snapshot, change: change.as_ref() }));
         // By now the plan may know more of it than the configuration said.
@@ -324,7 +371,13 @@ impl<K: Kind> Managed<K> {
             Err(failure) => Err(failure),
         };
         match result {
-            Ok(view) => Some(Self::filled(&view, planned)),
+            Ok(view) => {
+                if let Some(until) = view[CONFIRM_UNTIL].as_str() {
+                    let name = K::name(planned).unwrap_or_default();
+                    diags.push(findings::waits(K::TABLE, &name, until, &K::confirm_command(planned)));
+                }
+                Some(Self::filled(&view, planned))
+            }
             Err(failure) => {
                 failure.report(K::TABLE, what, diags);
                 None
@@ -384,6 +437,7 @@ impl<K: Kind> Resource for Managed<K> {
                 if plan.planned == plan.prior {
                     return;
                 }
+                Self::settle_confirmation(plan);
                 Self::check_identity(plan, diags);
                 if diags.has_errors() || !plan.requires_replace.is_empty() {
                     return;

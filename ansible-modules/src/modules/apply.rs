@@ -1,13 +1,18 @@
 //! Carries a plan out: one call per change, in the plan's order.
 
+use std::collections::BTreeMap;
+
 use lustre_api::filesystem::{DeleteFilesystem, FilesystemPath, PutFilesystem};
 use lustre_api::job::JobId;
 use lustre_api::mgs::Snapshot;
-use lustre_api::param::{DeleteParam, ParamPath, PutParam};
+use lustre_api::nodemap::{DeleteNodemap, NodemapPath, NodemapsActive, PutNodemap, PutNodemapBody, PutNodemapsActive};
+use lustre_api::param::{DeleteParam, Param, ParamPath, PutParam};
+use lustre_api::param_set::{ParamSetSpec, PutParamSet, PutParams};
 use lustre_api::plan::{Action, Change, Desired, DesiredTarget, ObjectKey, Plan};
 use lustre_api::pool::{DeletePool, PoolPath, PutPool};
+use lustre_api::proof::{CarefulParam, PutParamCarefully};
 use lustre_api::target::{DeregisterTarget, EnsureTarget, PostTarget, TargetPath};
-use lustre_api::{Endpoint, Nothing, WriteQuery, Written};
+use lustre_api::{Endpoint, Nothing, Time, WriteQuery, Written};
 use lustre_types::{FsName, SvName, TargetKind};
 
 use super::Task;
@@ -25,6 +30,7 @@ pub(super) struct Applied {
 struct Work<'a> {
     session: &'a Session,
     query: WriteQuery,
+    confirm_within_s: Option<u32>,
     applied: Applied,
 }
 
@@ -38,7 +44,21 @@ pub(super) async fn apply(
 ) -> Result<Applied, Failure> {
     let why = Some(format!("Ansible, {}", task.module));
     let query = WriteQuery { if_revision: Some(plan.revision), why, ..WriteQuery::default() };
-    let mut work = Work { session, query, applied: Applied::default() };
+    let confirm_within_s = super::confirm::within(task)?;
+    let mut work = Work { session, query, confirm_within_s, applied: Applied::default() };
+    if let Some(body) = together(desired, plan, confirm_within_s) {
+        let written = session.mgs.call::<PutParams>(&Nothing {}, &work.query, &body).await;
+        let written = written.map_err(|error| session.explain(error).failure)?;
+        work.applied.warnings.extend(written.warnings);
+        if confirm_within_s.is_some() {
+            let of_plan = plan.changes.iter().filter(|change| change.action != Action::Delete);
+            for change in of_plan {
+                let of_it = |param: &&Param| matches!(&change.object, ObjectKey::Param { name, .. } if *name == param.spec.name);
+                work.waits(change, written.object.items.iter().find(of_it).and_then(|param| param.confirm_until));
+            }
+        }
+        return Ok(work.applied);
+    }
     for (n, change) in plan.changes.iter().enumerate() {
         if let Err(mut failure) = work.change(change, desired, snapshot).await {
             failure.values.insert("plan".to_owned(), json_of(&plan.changes));
@@ -50,6 +70,35 @@ pub(super) async fn apply(
         }
     }
     Ok(work.applied)
+}
+
+/// Several tunables of one file system and scope, and nothing else: they are changed together, all of them or none.
+fn together(desired: &Desired, plan: &Plan, confirm_within_s: Option<u32>) -> Option<PutParamSet> {
+    let of_first = desired.params.first()?;
+    let (mut params, mut unset) = (BTreeMap::new(), Vec::new());
+    for change in &plan.changes {
+        let ObjectKey::Param { filesystem, scope, name } = &change.object else { return None };
+        if *filesystem != of_first.filesystem || *scope != of_first.scope {
+            return None;
+        }
+        if change.action == Action::Delete {
+            unset.push(name.clone());
+            continue;
+        }
+        let spec = desired.params.iter().find(|spec| spec.name == *name)?;
+        if spec.allow_unknown != of_first.allow_unknown {
+            return None;
+        }
+        params.insert(name.clone(), spec.value.clone());
+    }
+    let spec = ParamSetSpec {
+        filesystem: of_first.filesystem.clone(),
+        scope: of_first.scope.clone(),
+        params,
+        exclusive: false,
+        allow_unknown: of_first.allow_unknown,
+    };
+    (plan.changes.len() > 1).then_some(PutParamSet { spec, unset, confirm_within_s })
 }
 
 impl Work<'_> {
@@ -75,6 +124,7 @@ impl Work<'_> {
                     expect_content: device.map(|device| device.content.clone()),
                     expect_size_bytes: device.map(|device| device.size_bytes),
                     allow_reformat: wanted.allow_reformat,
+                    confirm_within_s: self.confirm_within_s,
                 };
                 self.call::<PostTarget, _>(Nothing {}, ensure).await
             }
@@ -86,7 +136,37 @@ impl Work<'_> {
                 }
                 let mut specs = desired.params.iter();
                 let spec = specs.find(|s| s.filesystem == *filesystem && s.scope == *scope && s.name == *name);
-                self.call::<PutParam, _>(path, spec.ok_or_else(lost)?.clone()).await
+                let spec = spec.ok_or_else(lost)?.clone();
+                let confirm_within_s = self.confirm_within_s;
+                if confirm_within_s.is_none() {
+                    return self.call::<PutParam, _>(path, spec).await;
+                }
+                let body = CarefulParam { spec, canary: None, confirm_within_s };
+                let written = self.session.mgs.call::<PutParamCarefully>(&path, &self.query, &body).await;
+                let written = written.map_err(|error| self.session.explain(error).failure)?.written;
+                self.applied.warnings.extend(written.warnings);
+                self.waits(change, written.object.confirm_until);
+                Ok(())
+            }
+            ObjectKey::Nodemap { name } => {
+                let path = NodemapPath { name: name.clone() };
+                if is_delete {
+                    return self.call::<DeleteNodemap, _>(path, Nothing {}).await;
+                }
+                let spec = desired.nodemaps.iter().find(|spec| spec.name == *name).ok_or_else(lost)?.clone();
+                let body = PutNodemapBody { spec, confirm_within_s: self.confirm_within_s };
+                let written = self.session.mgs.call::<PutNodemap>(&path, &self.query, &body).await;
+                let written = written.map_err(|error| self.session.explain(error).failure)?;
+                self.waits(change, written.object.confirm_until);
+                Ok(())
+            }
+            ObjectKey::Nodemaps {} => {
+                let active = !is_delete && desired.nodemaps_active.is_some_and(|wanted| wanted.active);
+                let body = NodemapsActive { active, confirm_within_s: self.confirm_within_s };
+                let written = self.session.mgs.call::<PutNodemapsActive>(&Nothing {}, &self.query, &body).await;
+                let written = written.map_err(|error| self.session.explain(error).failure)?;
+                self.waits(change, written.object.confirm_until);
+                Ok(())
             }
             ObjectKey::Pool { filesystem, name } => {
                 let path = PoolPath { fsname: filesystem.clone(), pool: name.clone() };
@@ -97,6 +177,15 @@ impl Work<'_> {
                 let spec = specs.find(|spec| spec.filesystem == *filesystem && spec.name == *name);
                 self.call::<PutPool, _>(path, spec.ok_or_else(lost)?.clone()).await
             }
+        }
+    }
+
+    /// Says that a change goes back by itself.
+    fn waits(&mut self, change: &Change, until: Option<Time>) {
+        if let Some(until) = until {
+            let warning =
+                format!("{} goes back to what it was before at {until}, unless it is confirmed", change.object);
+            self.applied.warnings.push(warning);
         }
     }
 

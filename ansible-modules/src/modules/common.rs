@@ -39,6 +39,17 @@ pub(super) fn state(present: &str, absent: &str) -> Argument {
         .doc(&format!("V(absent): {absent}"))
 }
 
+/// `mode`, of `what`.
+pub(super) fn mode(what: &str) -> Argument {
+    Argument::new("mode", ArgumentType::Str)
+        .choices(["exact", "add", "remove"])
+        .default("exact")
+        .doc(&format!("What {what} mean."))
+        .doc("V(exact): these, and no other.")
+        .doc("V(add): these too; what is there already is no error.")
+        .doc("V(remove): none of these; what is not there is no error.")
+}
+
 /// `fingerprint`.
 pub(super) fn fingerprint() -> Argument {
     Argument::new("fingerprint", ArgumentType::Str)

@@ -6,11 +6,13 @@
 
 mod apply;
 mod common;
+mod confirm;
 mod facts;
 mod filesystem;
 mod format_policy;
 mod info;
 mod jobs;
+mod nodemap;
 mod param;
 mod param_info;
 mod plan;
@@ -100,6 +102,11 @@ impl<'a> Task<'a> {
         Ok(std::time::Duration::from_secs(seconds))
     }
 
+    /// For a write that is not part of a plan.
+    fn write_query(&self) -> lustre_api::WriteQuery {
+        lustre_api::WriteQuery { why: Some(format!("Ansible, {}", self.module)), ..lustre_api::WriteQuery::default() }
+    }
+
     fn is_absent(&self) -> bool {
         self.text("state") == Some("absent")
     }
@@ -112,6 +119,7 @@ pub fn all() -> Vec<Module> {
         facts::module(),
         filesystem::module(),
         info::module(),
+        nodemap::module(),
         param::module(),
         param_info::module(),
         pool::module(),

@@ -3,15 +3,15 @@
 use lustre_api::Nothing;
 use lustre_api::attributes::PARAM;
 use lustre_api::mgs::Snapshot;
-use lustre_api::param::{ParamPath, ParamSpec};
+use lustre_api::param::{Param, ParamPath, ParamSpec};
 use lustre_api::plan::{Desired, ObjectKey};
-use lustre_api::proof::{ExplainParam, Explanation, ProofState};
+use lustre_api::proof::{ConfirmParam, ExplainParam, Explanation, ProofState};
 use lustre_types::{FsName, ParamName, ParamScope};
 use serde_json::{Value, json};
 
 use super::plan::{Wanted, ensure, no_more, unreachable_in_check_mode};
 use super::session::{Session, json_of};
-use super::{Module, ReturnValue, Task, block_on, common, table};
+use super::{Module, ReturnValue, Task, block_on, common, confirm, table};
 use crate::argspec::{Argument, ArgumentSpec, ArgumentType, Relations, RequiredIf};
 use crate::contract::{Failure, Outcome};
 
@@ -26,7 +26,10 @@ pub(super) fn module() -> Module {
             .doc("Many tunables of the same O(filesystem) and O(scope) in one task: names with their values.")
             .doc("With O(state=absent) only the names count."),
     );
-    arguments.push(common::state(
+    arguments.push(Argument::new("exclusive", ArgumentType::Bool).default(Value::from(false)).doc(
+        "Unset every other tunable of the same O(filesystem) and O(scope). They are in the plan as what is deleted.",
+    ));
+    arguments.push(confirm::state(
         "they are set permanently to these values.",
         "they are not set; their defaults come back.",
     ));
@@ -36,6 +39,7 @@ pub(super) fn module() -> Module {
             .doc("Ask every node concerned afterwards whether it has the value; in RV(proof).")
             .doc("A node that has not is a warning, not a failure: it may be down, or the value may work for new mounts only."),
     );
+    arguments.push(confirm::argument("what was set before"));
     arguments.push(common::fingerprint());
     arguments.extend(common::connection());
     let relations = Relations {
@@ -54,7 +58,10 @@ pub(super) fn module() -> Module {
         name: "lustre_param",
         summary: "Set permanent Lustre tunables",
         description: vec![table::markup(PARAM.description)],
-        notes: vec!["Other tunables than those named are left alone."],
+        notes: vec![
+            "Other tunables than those named are left alone, but with O(exclusive).",
+            "Several that change are changed together: all of them, or none.",
+        ],
         see_also: &["lustre_filesystem", "lustre_info"],
         is_read_only: false,
         is_facts: false,
@@ -72,6 +79,14 @@ pub(super) fn module() -> Module {
     params:
       osc.*.max_pages_per_rpc: 4M
       llite.*.max_read_ahead_mb: 256
+
+- name: These, and no other, for the clients
+  chandelier.lustre.lustre_param:
+    filesystem: scratch
+    scope: clients
+    params:
+      llite.*.max_read_ahead_mb: 256
+    exclusive: true
 
 - name: The default is good enough
   chandelier.lustre.lustre_param:
@@ -126,7 +141,21 @@ async fn run(task: &Task<'_>) -> Result<Outcome, Failure> {
     };
     let is_it =
         |spec: &ParamSpec, name: &ParamName| spec.filesystem == filesystem && spec.scope == scope && spec.name == *name;
+    if confirm::is_wanted(task) {
+        let waits = snapshot.params.iter().filter(|known| named.iter().any(|(name, _)| is_it(&known.spec, name)));
+        return confirmed(task, &session, waits.collect()).await;
+    }
     let mut desired = Desired::default();
+    if task.is("exclusive") && !task.is_absent() {
+        let of_scope =
+            snapshot.params.iter().filter(|known| known.spec.filesystem == filesystem && known.spec.scope == scope);
+        let others = of_scope.filter(|known| named.iter().all(|(name, _)| *name != known.spec.name));
+        desired.absent.extend(others.map(|known| ObjectKey::Param {
+            filesystem: filesystem.clone(),
+            scope: scope.clone(),
+            name: known.spec.name.clone(),
+        }));
+    }
     for (name, value) in &named {
         if task.is_absent() {
             let key = ObjectKey::Param { filesystem: filesystem.clone(), scope: scope.clone(), name: name.clone() };
@@ -159,6 +188,18 @@ async fn run(task: &Task<'_>) -> Result<Outcome, Failure> {
     Ok(outcome)
 }
 
+/// Keeps what would go back.
+async fn confirmed(task: &Task<'_>, session: &Session, params: Vec<&Param>) -> Result<Outcome, Failure> {
+    for param in params.iter().filter(|param| param.confirm_until.is_some() && !task.internals.check_mode) {
+        let fsname = param.spec.filesystem.as_ref().map_or("*", FsName::as_str).to_owned();
+        let path = ParamPath { fsname, scope: param.spec.scope.clone(), name: param.spec.name.clone() };
+        let written = session.mgs.call::<ConfirmParam>(&path, &task.write_query(), &Nothing {}).await;
+        written.map_err(|error| session.explain(error))?;
+    }
+    let shown = params.iter().map(|param| json_of(&param.spec)).collect();
+    Ok(confirm::outcome(params.iter().map(|param| param.confirm_until), shown))
+}
+
 /// What the nodes have of the tunables, now.
 async fn prove(
     session: &Session,
@@ -189,7 +230,7 @@ fn named(task: &Task<'_>) -> Result<Vec<(ParamName, String)>, Failure> {
         Value::Number(number) => Ok(number.to_string()),
         // What YAML makes of `on` and `yes`.
         Value::Bool(truth) => Ok(if *truth { "1" } else { "0" }.to_owned()),
-        Value::Null if task.is_absent() => Ok(String::new()),
+        Value::Null if task.is_absent() || confirm::is_wanted(task) => Ok(String::new()),
         _ => Err(Failure::from(format!("params: the value of {name} must be a text or a number"))),
     };
     params.iter().map(|(name, value)| Ok((parse(name)?, value_of(name, value)?))).collect()

@@ -15,7 +15,7 @@ fn option(attribute: &Attribute) -> Argument {
         AttributeType::Int => Argument::new(attribute.name, ArgumentType::Int),
         AttributeType::Bool => Argument::new(attribute.name, ArgumentType::Bool),
         AttributeType::List | AttributeType::Set => Argument::list(attribute.name, ArgumentType::Str),
-        AttributeType::Map => Argument::new(attribute.name, ArgumentType::Dict),
+        AttributeType::Map | AttributeType::Ids => Argument::new(attribute.name, ArgumentType::Dict),
     };
     option = option.choices(attribute.choices.iter().copied()).doc(&markup(attribute.description));
     if attribute.presence == Presence::Required {
@@ -25,7 +25,10 @@ fn option(attribute: &Attribute) -> Argument {
         return option.doc("Left as it is when not given; V('') takes it away.");
     }
     // The table's default is the server's: an option that is not given leaves alone what is there.
-    match attribute.default_value().filter(|value| value.as_array().is_none_or(|items| !items.is_empty())) {
+    let is_empty = |value: &serde_json::Value| {
+        value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(serde_json::Map::is_empty)
+    };
+    match attribute.default_value().filter(|value| !is_empty(value)) {
         Some(default) => option.doc(&format!("A new one has V({}) when not given.", plain(&default))),
         None => option.doc("Left as it is when not given."),
     }

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::format_policy::{self, Consent};
 use super::plan::{Wanted, ensure, unreachable_in_check_mode};
 use super::session::{CallError, Session, json_of};
-use super::{Module, ReturnValue, Task, block_on, common, table};
+use super::{Module, ReturnValue, Task, block_on, common, confirm, table};
 use crate::argspec::{Argument, ArgumentSpec, ArgumentType};
 use crate::contract::{Failure, Outcome};
 
@@ -29,6 +29,7 @@ pub(super) fn module() -> Module {
             "the targets are formatted, registered and, where the node has Lustre, started.",
             "they are stopped and taken out of the configuration. Their devices stay as they are.",
         ),
+        confirm::argument("the changed O(targets[].failover_nodes) of registered targets"),
         common::fingerprint(),
     ];
     arguments.extend(common::waiting());

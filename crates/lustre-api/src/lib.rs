@@ -1,7 +1,7 @@
 //! Types that the programs exchange, and the list of endpoints of each server. No I/O.
 //!
 //! A type's doc comment *is* its description in the OpenAPI documents. What a person describes (a file system, a target, a
-//! tunable, a pool) is a `…Spec`; its attributes are written once, in [`attributes`], from which the JSON schema here, the
+//! tunable, a pool, a nodemap) is a `…Spec`; its attributes are written once, in [`attributes`], from which the JSON schema here, the
 //! Terraform schema, the Ansible argument specs and their documentation are made. What the servers answer is a view: the spec
 //! plus what is known about it.
 //!
@@ -24,6 +24,7 @@ pub mod node;
 pub mod node_param;
 pub mod nodemap;
 pub mod param;
+pub mod param_set;
 pub mod plan;
 pub mod pool;
 mod problem;

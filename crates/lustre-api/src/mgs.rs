@@ -3,6 +3,7 @@
 use crate::endpoint::endpoints;
 use crate::filesystem::Filesystem;
 use crate::node::LiveNode;
+use crate::nodemap::Nodemap;
 use crate::param::Param;
 use crate::pool::Pool;
 use crate::target::Target;
@@ -54,6 +55,15 @@ pub struct Snapshot {
     pub params: Vec<Param>,
     /// Pools, by file system and name.
     pub pools: Vec<Pool>,
+    /// Nodemaps, by name.
+    #[serde(default)]
+    pub nodemaps: Vec<Nodemap>,
+    /// Whether nodemaps are in force.
+    #[serde(default)]
+    pub nodemaps_active: bool,
+    /// When `nodemaps_active` goes back to what it was before, unless somebody confirms it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodemaps_confirm_until: Option<crate::Time>,
     /// Nodes, by name; with their devices where the query asked for them.
     pub nodes: Vec<LiveNode>,
 }

@@ -7,10 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a person describes: all of a nodemap. What is not given has its default.
+/// What a person describes: all of a nodemap. What is not given has its default. Attributes: [`crate::attributes::NODEMAP`].
 ///
-/// Not yet: filesets, roles, NID masks, offsets, lists of banned NIDs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Not yet: roles, NID masks, offsets, filesets beyond the first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodemapSpec {
     /// Its name; `default` is the one of all NIDs that no other has.
@@ -18,6 +18,9 @@ pub struct NodemapSpec {
     /// The NIDs that it is for. No NID can be in two nodemaps.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub ranges: BTreeSet<NidRange>,
+    /// The NIDs on its ban list.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub banned_ranges: BTreeSet<NidRange>,
     /// User ids: of the client, with that of the file system.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub uids: BTreeMap<u32, u32>,
@@ -48,6 +51,9 @@ pub struct NodemapSpec {
     /// They can't mount.
     #[serde(default)]
     pub deny_mount: bool,
+    /// They are told by their GSS identity and not by their NIDs.
+    #[serde(default)]
+    pub gss_identify: bool,
     /// User ids are mapped.
     #[serde(default = "yes")]
     pub map_uids: bool,
@@ -66,6 +72,9 @@ pub struct NodemapSpec {
     /// Project id of who is not mapped.
     #[serde(default = "nobody")]
     pub squash_projid: u32,
+    /// The directory that they see as the root of the file system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fileset: Option<String>,
 }
 
 fn yes() -> bool {
@@ -82,6 +91,7 @@ impl NodemapSpec {
         Self {
             name,
             ranges: BTreeSet::new(),
+            banned_ranges: BTreeSet::new(),
             uids: BTreeMap::new(),
             gids: BTreeMap::new(),
             projids: BTreeMap::new(),
@@ -92,12 +102,14 @@ impl NodemapSpec {
             forbid_encryption: false,
             readonly_mount: false,
             deny_mount: false,
+            gss_identify: false,
             map_uids: true,
             map_gids: true,
             map_projids: true,
             squash_uid: nobody(),
             squash_gid: nobody(),
             squash_projid: nobody(),
+            fileset: None,
         }
     }
 }
@@ -121,6 +133,9 @@ pub struct Nodemap {
 pub struct Nodemaps {
     /// Whether they are in force; if not, no ids are mapped.
     pub active: bool,
+    /// When `active` goes back to what it was before, unless somebody confirms it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm_until: Option<Time>,
     /// They, by name. The default one is among them once it was changed.
     pub items: Vec<Nodemap>,
     /// The store's revision at which they were read.
@@ -145,12 +160,23 @@ pub struct PutNodemapBody {
     pub confirm_within_s: Option<u32>,
 }
 
-/// Whether nodemaps are to be in force.
+/// Whether nodemaps are to be in force. Attributes: [`crate::attributes::NODEMAPS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodemapsSpec {
+    /// Whether they are.
+    pub active: bool,
+}
+
+/// Nodemaps to be in force, or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NodemapsActive {
     /// Whether they are.
     pub active: bool,
+    /// Put what was before back unless somebody confirms the change within so many seconds; 10 to 86400.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm_within_s: Option<u32>,
 }
 
 endpoints! {
@@ -166,4 +192,6 @@ endpoints! {
     ConfirmNodemap = "confirm_nodemap" Post "/v1/nodemaps/{name}/confirm" { path: NodemapPath, query: WriteQuery, reply: Written<Nodemap> }
     /// Puts all nodemaps in force, or out of it.
     PutNodemapsActive = "put_nodemaps_active" Put "/v1/nodemaps-active" { query: WriteQuery, body: NodemapsActive, reply: Written<Nodemaps> }
+    /// Keeps nodemaps in force, or out of it, that would go back.
+    ConfirmNodemapsActive = "confirm_nodemaps_active" Post "/v1/nodemaps-active/confirm" { query: WriteQuery, reply: Written<Nodemaps> }
 }

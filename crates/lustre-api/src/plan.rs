@@ -2,10 +2,11 @@
 
 use crate::endpoint::endpoints;
 use crate::filesystem::FilesystemSpec;
+use crate::nodemap::{NodemapSpec, NodemapsSpec};
 use crate::param::ParamSpec;
 use crate::pool::PoolSpec;
 use crate::target::TargetSpec;
-use lustre_types::{FsName, ParamName, ParamScope, PoolName, SvName};
+use lustre_types::{FsName, NodemapName, ParamName, ParamScope, PoolName, SvName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -26,6 +27,12 @@ pub struct Desired {
     /// Pools to be as described.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pools: Vec<PoolSpec>,
+    /// Nodemaps to be as described.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodemaps: Vec<NodemapSpec>,
+    /// Whether nodemaps are to be in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodemaps_active: Option<NodemapsSpec>,
     /// Objects to be absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub absent: Vec<ObjectKey>,
@@ -81,6 +88,13 @@ pub enum ObjectKey {
         /// Its name.
         name: PoolName,
     },
+    /// A nodemap.
+    Nodemap {
+        /// Its name.
+        name: NodemapName,
+    },
+    /// Whether nodemaps are in force.
+    Nodemaps {},
 }
 
 impl std::fmt::Display for ObjectKey {
@@ -94,6 +108,8 @@ impl std::fmt::Display for ObjectKey {
                 write!(f, "param {}/{scope}/{name}", filesystem.as_ref().map_or("*", FsName::as_str))
             }
             Self::Pool { filesystem, name } => write!(f, "pool {filesystem}.{name}"),
+            Self::Nodemap { name } => write!(f, "nodemap {name}"),
+            Self::Nodemaps {} => f.write_str("nodemaps"),
         }
     }
 }

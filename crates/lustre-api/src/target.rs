@@ -93,6 +93,9 @@ pub struct Target {
     /// When its reservation ends, while nothing but the index is reserved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reserved_until: Option<Time>,
+    /// When its `failover_nodes` go back to what they were before, unless somebody confirms them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm_until: Option<Time>,
     /// The store's revision of its last change.
     pub revision: u64,
 }
@@ -152,6 +155,10 @@ pub struct EnsureTarget {
     /// Format over data of others or over another target.
     #[serde(default)]
     pub allow_reformat: bool,
+    /// Put changed `failover_nodes` of a registered target back unless somebody confirms them within so many seconds; 10 to
+    /// 86400.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm_within_s: Option<u32>,
 }
 
 /// Reserves an index before a format that the caller does.
@@ -211,6 +218,8 @@ endpoints! {
     ReserveTarget = "reserve_target" Post "/v1/reservations" { query: WriteQuery, body: Reserve, reply: Written<Reservation> }
     /// Registers a target under its reservation. The same registration again changes nothing.
     RegisterTarget = "register_target" Post "/v1/targets/{svname}/register" { path: TargetPath, query: WriteQuery, body: Register, reply: Written<Target> }
+    /// Keeps the partner nodes of a target that would go back to those before.
+    ConfirmTarget = "confirm_target" Post "/v1/targets/{svname}/confirm" { path: TargetPath, query: WriteQuery, reply: Written<Target> }
     /// Starts a target by a job.
     StartTarget = "start_target" Post "/v1/targets/{svname}/start" { path: TargetPath, query: WriteQuery, reply: Written<Target>, status: 202 }
     /// Stops a target by a job.

@@ -16,7 +16,7 @@ pub mod naming;
 mod render;
 mod value;
 
-pub use diff::{LATER, diff};
+pub use diff::{FILESET_FRAGMENT, LATER, diff, nodemap_records};
 pub use lustre_api::plan::Plan;
-pub use members::{MemberError, pool_members};
+pub use members::{MemberError, Mode, pool_members};
 pub use render::render;

@@ -1,6 +1,6 @@
 //! Members of a pool, as people write them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lustre_types::{FsName, SvName, TargetIndex, TargetKind, expand_nodelist};
 
@@ -33,6 +33,50 @@ pub fn pool_members<'a>(
     Ok(all)
 }
 
+/// What a set that is given does to the set that is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// It is what is to be there.
+    #[default]
+    Exact,
+    /// It is added; what is there already stays, and is no error.
+    Add,
+    /// It is taken away; what is not there is no error.
+    Remove,
+}
+
+impl std::str::FromStr for Mode {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "exact" => Ok(Self::Exact),
+            "add" => Ok(Self::Add),
+            "remove" => Ok(Self::Remove),
+            _ => Err(format!("{text:?} is none of exact, add, remove")),
+        }
+    }
+}
+
+impl Mode {
+    /// The set as it is to be.
+    pub fn of_set<T: Ord + Clone>(self, there: &BTreeSet<T>, given: BTreeSet<T>) -> BTreeSet<T> {
+        match self {
+            Self::Exact => given,
+            Self::Add => there.iter().cloned().chain(given).collect(),
+            Self::Remove => there.difference(&given).cloned().collect(),
+        }
+    }
+
+    /// The map as it is to be. What is removed is named by its key; what is added replaces the value that is there.
+    pub fn of_map<K: Ord + Clone, V: Clone>(self, there: &BTreeMap<K, V>, given: BTreeMap<K, V>) -> BTreeMap<K, V> {
+        match self {
+            Self::Exact => given,
+            Self::Add => there.clone().into_iter().chain(given).collect(),
+            Self::Remove => there.clone().into_iter().filter(|(key, _)| !given.contains_key(key)).collect(),
+        }
+    }
+}
+
 fn member(fsname: &FsName, text: &str, all: &mut BTreeSet<SvName>) -> Result<(), MemberError> {
     let shape = || MemberError::Shape { text: text.chars().take(60).collect(), fsname: fsname.clone() };
     let short = text.strip_prefix(fsname.as_str()).and_then(|rest| rest.strip_prefix('-')).unwrap_or(text);
@@ -54,6 +98,18 @@ fn member(fsname: &FsName, text: &str, all: &mut BTreeSet<SvName>) -> Result<(),
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sets_are_replaced_added_to_or_taken_from() {
+        let set = |items: &[u32]| items.iter().copied().collect::<BTreeSet<_>>();
+        assert_eq!(Mode::Exact.of_set(&set(&[1, 2]), set(&[2, 3])), set(&[2, 3]));
+        assert_eq!(Mode::Add.of_set(&set(&[1, 2]), set(&[2, 3])), set(&[1, 2, 3]));
+        assert_eq!(Mode::Remove.of_set(&set(&[1, 2]), set(&[2, 3])), set(&[1]));
+        let map = |items: &[(u32, u32)]| items.iter().copied().collect::<BTreeMap<_, _>>();
+        assert_eq!(Mode::Add.of_map(&map(&[(1, 1), (2, 2)]), map(&[(2, 9)])), map(&[(1, 1), (2, 9)]));
+        assert_eq!(Mode::Remove.of_map(&map(&[(1, 1), (2, 2)]), map(&[(2, 9)])), map(&[(1, 1)]));
+        assert!("most".parse::<Mode>().unwrap_err().contains("exact, add, remove"));
+    }
 
     fn expanded(text: &str) -> Result<Vec<String>, MemberError> {
         let members = pool_members(&"scratch".parse().unwrap(), [&text.to_owned()])?;

@@ -96,6 +96,12 @@ impl NidRange {
         self.net == other.net && self.first <= other.last && other.first <= self.last
     }
 
+    /// Whether a NID is in it.
+    pub fn contains(&self, nid: &Nid) -> bool {
+        let Some(IpAddr::V4(address)) = nid.ip() else { return false };
+        *nid.net() == self.net && (self.first..=self.last).contains(&u32::from(address))
+    }
+
     fn nid(&self, address: u32) -> Nid {
         format!("{}@{}", Ipv4Addr::from(address), self.net).parse().expect("made of the parts of a NID")
     }
@@ -194,6 +200,10 @@ mod tests {
         assert!(range("10.0.0.[1-9]@tcp").overlaps(&range("10.0.0.9@tcp")));
         assert!(!range("10.0.0.[1-9]@tcp").overlaps(&range("10.0.0.10@tcp")));
         assert!(!range("10.0.0.1@tcp").overlaps(&range("10.0.0.1@tcp1")));
+        let nid = |text: &str| text.parse::<Nid>().unwrap();
+        assert!(range("10.0.0.[1-9]@tcp").contains(&nid("10.0.0.9@tcp")));
+        assert!(!range("10.0.0.[1-9]@tcp").contains(&nid("10.0.0.10@tcp")));
+        assert!(!range("10.0.0.[1-9]@tcp").contains(&nid("10.0.0.9@o2ib")));
     }
 
     #[test]

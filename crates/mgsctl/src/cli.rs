@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use lustre_api::job::JobId;
-use lustre_types::{FsName, Nid, NodeName, NodemapName, ParamName, ParamScope, PoolName, SvName};
+use lustre_types::{FsName, Nid, NidRange, NodeName, NodemapName, ParamName, ParamScope, PoolName, SvName};
 
 use crate::output::Output;
 
@@ -130,6 +130,12 @@ pub(crate) enum TargetCommand {
     Show { svname: SvName },
     /// Starts a target.
     Start {
+        svname: SvName,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
+    /// Keeps partner nodes of a target that would go back to those before.
+    Confirm {
         svname: SvName,
         #[command(flatten)]
         write: WriteArgs,
@@ -320,11 +326,23 @@ pub(crate) enum NodemapCommand {
         #[command(flatten)]
         write: WriteArgs,
     },
-    /// Keeps a nodemap that would go back by itself.
+    /// Keeps a nodemap that would go back by itself; without a name: nodemaps in force, or out of it.
     Confirm {
-        name: NodemapName,
+        name: Option<NodemapName>,
         #[command(flatten)]
         write: WriteArgs,
+    },
+    /// Gives a nodemap more NIDs and ids; makes it where there is none. What it has already is no error.
+    Add {
+        name: NodemapName,
+        #[command(flatten)]
+        parts: NodemapParts,
+    },
+    /// Takes NIDs and ids from a nodemap. What it does not have is no error.
+    Remove {
+        name: NodemapName,
+        #[command(flatten)]
+        parts: NodemapParts,
     },
     /// Removes a nodemap; its NIDs belong to the default one then.
     Delete {
@@ -334,14 +352,45 @@ pub(crate) enum NodemapCommand {
     },
     /// Puts all nodemaps in force.
     Activate {
+        /// Goes back by itself unless confirmed within so many seconds.
+        #[arg(long, value_name = "SECONDS")]
+        confirm_within: Option<u32>,
         #[command(flatten)]
         write: WriteArgs,
     },
     /// Puts all nodemaps out of force: no ids are mapped then.
     Deactivate {
+        /// Goes back by itself unless confirmed within so many seconds.
+        #[arg(long, value_name = "SECONDS")]
+        confirm_within: Option<u32>,
         #[command(flatten)]
         write: WriteArgs,
     },
+}
+
+/// What a nodemap is given, or loses.
+#[derive(Debug, Args)]
+pub(crate) struct NodemapParts {
+    /// NIDs, as in `10.0.0.[1-9]@tcp`.
+    #[arg(long, value_name = "RANGE")]
+    pub(crate) range: Vec<NidRange>,
+    /// NIDs on its ban list.
+    #[arg(long, value_name = "RANGE")]
+    pub(crate) banned: Vec<NidRange>,
+    /// A user id of the client with that of the file system, as in `500:600`; to take one away, also `500`.
+    #[arg(long, value_name = "ID:ID")]
+    pub(crate) uid: Vec<String>,
+    /// A group id, likewise.
+    #[arg(long, value_name = "ID:ID")]
+    pub(crate) gid: Vec<String>,
+    /// A project id, likewise.
+    #[arg(long, value_name = "ID:ID")]
+    pub(crate) projid: Vec<String>,
+    /// Goes back by itself unless confirmed within so many seconds.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) confirm_within: Option<u32>,
+    #[command(flatten)]
+    pub(crate) write: WriteArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -353,12 +402,15 @@ pub(crate) enum PoolCommand {
     },
     /// Shows a pool.
     Show { fsname: FsName, pool: PoolName },
-    /// Gives a pool exactly these members; makes it where there is none.
+    /// Gives a pool members; makes it where there is none.
     Set {
         fsname: FsName,
         pool: PoolName,
         /// OSTs, as in `scratch-OST0001`, `OST0001` or `OST[0-3]`.
         members: Vec<String>,
+        /// `exact`: it has these and no other; `add`: it has these too; `remove`: it has none of these.
+        #[arg(long, default_value = "exact")]
+        mode: String,
         #[command(flatten)]
         write: WriteArgs,
     },

@@ -88,6 +88,15 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     }
 }
 
+/// What was asked for, or nothing where there is none.
+fn found<T>(answer: Result<T, ClientError>) -> Result<Option<T>, Failure> {
+    match answer {
+        Ok(object) => Ok(Some(object)),
+        Err(ClientError::Problem(problem)) if problem.code == lustre_api::ProblemCode::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 fn fail(failure: &Failure) -> ExitCode {
     match failure {
         Failure::Shown => {}

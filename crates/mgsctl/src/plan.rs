@@ -5,6 +5,7 @@ use std::path::Path;
 
 use lustre_api::filesystem::{DeleteFilesystem, FilesystemPath, PutFilesystem};
 use lustre_api::job::{JobId, JobState};
+use lustre_api::nodemap::{DeleteNodemap, NodemapPath, NodemapsActive, PutNodemap, PutNodemapBody, PutNodemapsActive};
 use lustre_api::param::{DeleteParam, ParamPath, PutParam};
 use lustre_api::plan::{Action, Change, Desired, DesiredTarget, ObjectKey, Plan, PostPlan};
 use lustre_api::pool::{DeletePool, PoolPath, PutPool};
@@ -156,6 +157,22 @@ async fn one(
             }
             Ok(None)
         }
+        ObjectKey::Nodemap { name } => {
+            let path = NodemapPath { name: name.clone() };
+            if is_delete {
+                client.call::<DeleteNodemap>(&path, query, &Nothing {}).await?;
+            } else {
+                let spec = desired.nodemaps.iter().find(|spec| spec.name == *name).ok_or_else(vanished)?.clone();
+                client.call::<PutNodemap>(&path, query, &PutNodemapBody { spec, confirm_within_s: None }).await?;
+            }
+            Ok(None)
+        }
+        ObjectKey::Nodemaps {} => {
+            let active = !is_delete && desired.nodemaps_active.is_some_and(|wanted| wanted.active);
+            let body = NodemapsActive { active, confirm_within_s: None };
+            client.call::<PutNodemapsActive>(&Nothing {}, query, &body).await?;
+            Ok(None)
+        }
     }
 }
 
@@ -174,6 +191,7 @@ async fn ensure(
         expect_content: seen.and_then(|field| field.after.as_str()).map(str::to_owned),
         expect_size_bytes: None,
         allow_reformat: wanted.allow_reformat,
+        confirm_within_s: None,
     };
     let written = context.client.call::<PostTarget>(&Nothing {}, query, &body).await?;
     for warning in &written.warnings {

@@ -1,6 +1,8 @@
 //! `mgsctl target`
 
-use lustre_api::target::{DeregisterTarget, GetTarget, ListTargets, StartTarget, StopTarget, Target, TargetPath};
+use lustre_api::target::{
+    ConfirmTarget, DeregisterTarget, GetTarget, ListTargets, StartTarget, StopTarget, Target, TargetPath,
+};
 use lustre_api::{Nothing, PageQuery, Written};
 use lustre_types::Nid;
 
@@ -23,6 +25,10 @@ pub(crate) async fn run(context: &Context, command: TargetCommand) -> Result<(),
         TargetCommand::Start { svname, write } => {
             let written = client.call::<StartTarget>(&TargetPath { svname }, &write.query(), &Nothing {}).await?;
             show(context, &written, &write, "is started");
+        }
+        TargetCommand::Confirm { svname, write } => {
+            let written = client.call::<ConfirmTarget>(&TargetPath { svname }, &write.query(), &Nothing {}).await?;
+            show(context, &written, &write, "is confirmed");
         }
         TargetCommand::Stop { svname, write } => {
             let written = client.call::<StopTarget>(&TargetPath { svname }, &write.query(), &Nothing {}).await?;
@@ -70,6 +76,7 @@ fn details(target: &Target) -> String {
         ("formatted over", or_dash(target.formatted_over.as_ref())),
         ("nids", if nids.is_empty() { "-".into() } else { nids }),
         ("last job", or_dash(target.job.as_ref())),
+        ("goes back at, unless confirmed", or_dash(target.confirm_until.as_ref())),
         ("reserved until", or_dash(target.reserved_until.as_ref())),
         ("revision", target.revision.to_string()),
     ])

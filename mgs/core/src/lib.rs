@@ -18,7 +18,7 @@ pub mod view;
 pub use decide::{Compare, Decision, Env, Request};
 pub use key::{Key, KeyError, ParamKey};
 pub use record::{
-    Change, JobRecord, MgsRecord, NidRow, NidTableRecord, NodeRecord, NodemapRecord, OwnAct, OwnerRecord, ParamRecord,
-    PendingConfirm, PendingNodemap, PoolRecord, Record, RecordError, TargetRecord, TemporaryPlace, TemporaryRecord,
+    ActiveRecord, Change, JobRecord, MgsRecord, NidRow, NidTableRecord, NodeRecord, NodemapRecord, OwnAct, OwnerRecord,
+    ParamRecord, Pending, PoolRecord, Record, RecordError, TargetRecord, TemporaryPlace, TemporaryRecord,
 };
 pub use state::{NidTable, Object, State};

@@ -8,7 +8,7 @@ use lustre_api::filesystem::FilesystemSpec;
 use lustre_api::job::{Job, JobId, JobObject};
 use lustre_api::nodemap::NodemapSpec;
 use lustre_api::target::{TargetSpec, TargetState};
-use lustre_types::{Nid, NidRange, NodeName, SvName};
+use lustre_types::{Nid, NidList, NidRange, NodeName, SvName};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -44,7 +44,7 @@ pub enum Record {
     /// Of [`Key::Nodemap`].
     Nodemap(Box<NodemapRecord>),
     /// Of [`Key::NodemapsActive`].
-    NodemapsActive(bool),
+    NodemapsActive(ActiveRecord),
     /// Of [`Key::Pool`].
     Pool(PoolRecord),
     /// Of [`Key::Node`].
@@ -119,6 +119,9 @@ pub struct TargetRecord {
     /// When its reservation ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reserved_until: Option<Time>,
+    /// The partner nodes that come back unless somebody confirms those that it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<Pending<Vec<NidList>>>,
     /// SHA-256 of the reservation's token, in hex. The token itself is never stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_sha256: Option<String>,
@@ -134,17 +137,21 @@ pub struct ParamRecord {
     pub allow_unknown: bool,
     /// What comes back unless somebody confirms the value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub confirm: Option<PendingConfirm>,
+    pub confirm: Option<Pending<Box<ParamRecord>>>,
 }
 
 /// A confirmation that is waited for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PendingConfirm {
+pub struct Pending<T> {
     /// Until when.
     pub until: Time,
-    /// What comes back; unset when missing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub before: Option<Box<ParamRecord>>,
+    /// What comes back; there was nothing when missing.
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    pub before: Option<T>,
+}
+
+fn none<T>() -> Option<T> {
+    None
 }
 
 /// A nodemap.
@@ -157,19 +164,44 @@ pub struct NodemapRecord {
     /// Its ranges by their numbers in what targets are sent.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub ranges: BTreeMap<u32, NidRange>,
+    /// The ranges of its ban list by their numbers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub banned: BTreeMap<u32, NidRange>,
     /// What comes back unless somebody confirms it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub confirm: Option<PendingNodemap>,
+    pub confirm: Option<Pending<Box<NodemapRecord>>>,
 }
 
-/// A confirmation of a nodemap that is waited for.
+/// Whether nodemaps are in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PendingNodemap {
-    /// Until when.
-    pub until: Time,
-    /// What comes back; none when missing.
+#[serde(from = "ActiveForm")]
+pub struct ActiveRecord {
+    /// Whether they are.
+    pub active: bool,
+    /// What comes back unless somebody confirms it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub before: Option<Box<NodemapRecord>>,
+    pub confirm: Option<Pending<bool>>,
+}
+
+/// The forms of [`ActiveRecord`] in a store: it was nothing but true or false before it could wait for a confirmation.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ActiveForm {
+    Plain(bool),
+    Full {
+        active: bool,
+        #[serde(default)]
+        confirm: Option<Pending<bool>>,
+    },
+}
+
+impl From<ActiveForm> for ActiveRecord {
+    fn from(form: ActiveForm) -> Self {
+        match form {
+            ActiveForm::Plain(active) => Self { active, confirm: None },
+            ActiveForm::Full { active, confirm } => Self { active, confirm },
+        }
+    }
 }
 
 /// A value that is set on nodes for the time being.

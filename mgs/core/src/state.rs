@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::configlog::{ConfigLog, FsLogs, names};
 use crate::key::ParamKey;
 use crate::record::{
-    JobRecord, MgsRecord, NidRow, NidTableRecord, NodeRecord, NodemapRecord, OwnerRecord, ParamRecord, PoolRecord,
+    ActiveRecord, JobRecord, MgsRecord, NidRow, NidTableRecord, NodeRecord, NodemapRecord, OwnerRecord, ParamRecord, PoolRecord,
     TargetRecord, TemporaryRecord,
 };
 
@@ -48,7 +48,7 @@ pub struct State {
     /// Nodemaps.
     pub nodemaps: BTreeMap<NodemapName, Object<NodemapRecord>>,
     /// Whether they are in force; they are not before anybody said so.
-    pub nodemaps_active: Option<Object<bool>>,
+    pub nodemaps_active: Option<Object<ActiveRecord>>,
     /// Pools.
     pub pools: BTreeMap<(FsName, PoolName), Object<PoolRecord>>,
     /// Nodes.
@@ -88,7 +88,7 @@ impl State {
 
     /// Whether nodemaps are in force.
     pub fn nodemaps_active(&self) -> bool {
-        self.nodemaps_active.as_ref().is_some_and(|active| active.value)
+        self.nodemaps_active.as_ref().is_some_and(|active| active.value.active)
     }
 
     /// The targets of a file system, of all kinds or of one.

@@ -47,6 +47,7 @@ pub fn snapshot(state: &State, env: &Env, fsname: Option<&FsName>) -> Snapshot {
     let targets = state.targets.iter().filter(|(svname, _)| wanted(svname.fsname()));
     let params = state.params.iter().filter(|(key, _)| wanted(key.filesystem.as_ref()));
     let pools = state.pools.iter().filter(|((fsname, _), _)| wanted(Some(fsname)));
+    let nodemaps = crate::decide::nodemap::list(state);
     Snapshot {
         revision: state.revision,
         mgs: mgs(state, env),
@@ -54,6 +55,9 @@ pub fn snapshot(state: &State, env: &Env, fsname: Option<&FsName>) -> Snapshot {
         targets: targets.map(|(svname, t)| target(state, svname, &t.value, t.revision)).collect(),
         params: params.map(|(key, p)| param(key, &p.value, p.revision)).collect(),
         pools: pools.map(|((fsname, name), p)| pool(fsname, name, &p.value, p.revision)).collect(),
+        nodemaps: nodemaps.items,
+        nodemaps_active: nodemaps.active,
+        nodemaps_confirm_until: nodemaps.confirm_until,
         nodes: Vec::new(),
     }
 }
@@ -118,6 +122,7 @@ pub fn target(state: &State, svname: &SvName, record: &TargetRecord, revision: u
         nids: record.nids.clone(),
         job: record.job.clone(),
         reserved_until: record.reserved_until,
+        confirm_until: record.confirm.as_ref().map(|waits| waits.until),
         revision,
     }
 }
@@ -245,6 +250,15 @@ impl Stamp for lustre_api::target::Reservation {
 
 impl Stamp for lustre_api::proof::ParamsDiff {
     fn stamp(&mut self, revision: u64) {
+        self.revision = revision;
+    }
+}
+
+impl Stamp for lustre_api::param_set::ParamSet {
+    fn stamp(&mut self, revision: u64) {
+        for param in self.items.iter_mut().filter(|param| param.revision == 0) {
+            param.stamp(revision);
+        }
         self.revision = revision;
     }
 }

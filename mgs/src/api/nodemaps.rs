@@ -61,7 +61,16 @@ impl Api {
         query: &WriteQuery,
         body: NodemapsActive,
     ) -> Result<Written<Nodemaps>, Problem> {
-        let set = |state: &State, req: &Request<'_>| decide::nodemap::set_active(state, req, body.active);
+        let set = |state: &State, req: &Request<'_>| decide::nodemap::set_active(state, req, body);
         self.engine.write(caller, query, set).await
+    }
+
+    /// `confirm_nodemaps_active`
+    pub async fn confirm_nodemaps_active(
+        &self,
+        caller: &Caller,
+        query: &WriteQuery,
+    ) -> Result<Written<Nodemaps>, Problem> {
+        self.engine.write(caller, query, decide::nodemap::confirm_active).await
     }
 }

@@ -1,6 +1,7 @@
 //! Tunables.
 
 use lustre_api::param::{Catalogue, CatalogueQuery, Param, ParamPath, ParamSpec};
+use lustre_api::param_set::{ParamSet, PutParamSet};
 use lustre_api::{Page, PageQuery, Problem, WriteQuery, Written};
 use lustre_mgs_core::{ParamKey, Request, State, decide, view};
 
@@ -51,6 +52,30 @@ impl Api {
         match self.engine.write(caller, query, put).await {
             Ok(written) => Ok(written),
             Err(problem) => Err(self.name_author(&key, problem).await),
+        }
+    }
+
+    /// `put_params`
+    pub async fn put_params(
+        &self,
+        caller: &Caller,
+        query: &WriteQuery,
+        body: PutParamSet,
+    ) -> Result<Written<ParamSet>, Problem> {
+        let put = |state: &State, req: &Request<'_>| decide::param_set::put_set(state, req, &body);
+        let problem = match self.engine.write(caller, query, put).await {
+            Ok(written) => return Ok(written),
+            Err(problem) => problem,
+        };
+        let of_scope = |key: &ParamKey| key.filesystem == body.spec.filesystem && key.scope == body.spec.scope;
+        let newest = {
+            let state = self.engine.state();
+            let newest = state.params.iter().filter(|(key, _)| of_scope(key)).max_by_key(|(_, param)| param.revision);
+            newest.map(|(key, _)| key.clone())
+        };
+        match newest {
+            Some(key) => Err(self.name_author(&key, problem).await),
+            None => Err(problem),
         }
     }
 

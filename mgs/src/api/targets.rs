@@ -132,6 +132,17 @@ impl Api {
         self.engine.write(caller, query, decide).await
     }
 
+    /// `confirm_target`
+    pub async fn confirm_target(
+        &self,
+        caller: &Caller,
+        path: &TargetPath,
+        query: &WriteQuery,
+    ) -> Result<Written<Target>, Problem> {
+        let decide = |state: &State, req: &Request<'_>| decide::target::confirm(state, req, &path.svname);
+        self.engine.write(caller, query, decide).await
+    }
+
     /// `start_target`
     pub async fn start_target(
         &self,

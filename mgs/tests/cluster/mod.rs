@@ -443,7 +443,13 @@ pub fn ost(device: &str) -> TargetSpec {
 }
 
 pub fn ensure(device: &str) -> EnsureTarget {
-    EnsureTarget { target: ost(device), expect_content: None, expect_size_bytes: None, allow_reformat: false }
+    EnsureTarget {
+        target: ost(device),
+        expect_content: None,
+        expect_size_bytes: None,
+        allow_reformat: false,
+        confirm_within_s: None,
+    }
 }
 
 pub fn info(node: &str) -> NodeInfo {

@@ -7,7 +7,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use lustre_api::attributes::{FILESYSTEM, PARAM, POOL, Presence, RESOURCES, Resource as Table, TARGET};
+use lustre_api::attributes::{
+    FILESYSTEM, NODEMAP, NODEMAPS, PARAM, POOL, Presence, RESOURCES, Resource as Table, TARGET,
+};
 use lustre_api::mgs::{GetSnapshot, Snapshot};
 use lustre_api::plan::{Action, Desired, ObjectKey};
 use lustre_plan::{LATER, diff};
@@ -89,6 +91,13 @@ fn described(desired: &Desired, observed: &Snapshot) -> Vec<Described> {
     for spec in &desired.pools {
         let key = ObjectKey::Pool { filesystem: spec.filesystem.clone(), name: spec.name.clone() };
         push(&POOL, key, json!(spec), &[("filesystem", json!(spec.filesystem)), ("name", json!(spec.name))]);
+    }
+    for spec in &desired.nodemaps {
+        let key = ObjectKey::Nodemap { name: spec.name.clone() };
+        push(&NODEMAP, key, json!(spec), &[("name", json!(spec.name))]);
+    }
+    if let Some(spec) = &desired.nodemaps_active {
+        push(&NODEMAPS, ObjectKey::Nodemaps {}, json!(spec), &[("id", json!("nodemaps"))]);
     }
     all
 }
@@ -235,7 +244,8 @@ async fn terraform_shows_every_plan_of_the_corpus() {
     assert_eq!(wrong, Vec::<String>::new());
     assert_eq!(twice, 2, "a device and an index that are given twice are refused");
     assert!(changed > 5 && refused > 5, "{changed} changed, {refused} refused");
-    assert_eq!(RESOURCES.len(), 4, "a new kind belongs into `described`");
+    // Of these `params` is what `param` is, several times.
+    assert_eq!(RESOURCES.len(), 7, "a new kind belongs into `described`");
 }
 
 #[tokio::test]

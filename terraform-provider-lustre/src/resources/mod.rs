@@ -3,7 +3,10 @@
 #[cfg(test)]
 mod corpus;
 mod filesystem;
+mod nodemap;
+mod nodemaps;
 mod param;
+mod params;
 mod pool;
 #[cfg(test)]
 mod properties;
@@ -23,7 +26,10 @@ use crate::session::Session;
 pub(crate) fn all(session: &Arc<Session>) -> Vec<(String, Arc<dyn Resource>)> {
     vec![
         ("lustre_filesystem".into(), Managed::<filesystem::Filesystem>::resource(session)),
+        ("lustre_nodemap".into(), Managed::<nodemap::Nodemap>::resource(session)),
+        ("lustre_nodemaps".into(), Managed::<nodemaps::Nodemaps>::resource(session)),
         ("lustre_param".into(), Managed::<param::Param>::resource(session)),
+        ("lustre_params".into(), Managed::<params::Params>::resource(session)),
         ("lustre_pool".into(), Managed::<pool::Pool>::resource(session)),
         ("lustre_target".into(), Managed::<target::Target>::resource(session)),
     ]
@@ -70,4 +76,10 @@ fn check_policy(table: &Table, name: &str, prior: &Value, diags: &mut Diagnostic
 /// A known text of an object, or nothing.
 fn text<'a>(object: &'a Value, attribute: &str) -> &'a str {
     object.get(attribute).as_str().known().unwrap_or_default()
+}
+
+/// Within how many seconds a change has to be confirmed; none where it need not be.
+fn confirm_within(planned: &Value) -> Option<u32> {
+    let seconds = planned.get("confirm_within_s").as_number().known()?;
+    seconds.as_u64().and_then(|seconds| u32::try_from(seconds).ok())
 }

@@ -4,11 +4,12 @@ use lustre_api::attributes::{PARAM, Resource as Table};
 use lustre_api::mgs::Snapshot;
 use lustre_api::param::{DeleteParam, ParamPath, ParamSpec, PutParam};
 use lustre_api::plan::{Desired, ObjectKey};
+use lustre_api::proof::{CarefulParam, PutParamCarefully};
 use lustre_types::{FsName, ParamName, ParamScope};
 use serde_json::Value as Json;
 use tfplugin_proto::{Diagnostics, Value, async_trait};
 
-use super::text;
+use super::{confirm_within, text};
 use crate::managed::{Kind, Put};
 use crate::mgs::{Failure, Mgs, view};
 
@@ -82,8 +83,23 @@ impl Kind for Param {
 
     async fn put(mgs: &Mgs, spec: ParamSpec, put: Put<'_>) -> Result<Json, Failure> {
         let path = path(spec.filesystem.as_ref(), &spec.scope, &spec.name);
-        let written = mgs.write::<PutParam>(path, spec, put.if_revision(mgs).await?).await?;
+        let if_revision = put.if_revision(mgs).await?;
+        let written = match confirm_within(put.planned) {
+            None => mgs.write::<PutParam>(path, spec, if_revision).await?,
+            confirm_within_s => {
+                let body = CarefulParam { spec, canary: None, confirm_within_s };
+                mgs.write::<PutParamCarefully>(path, body, if_revision).await?.written
+            }
+        };
         Ok(view(&written.object))
+    }
+
+    const SAYS_WHO_NOTICES: bool = true;
+
+    fn confirm_command(object: &Value) -> String {
+        let Some((filesystem, scope, name)) = key(object) else { return String::new() };
+        let fsname = filesystem.map_or_else(|| "'*'".to_owned(), |fsname| fsname.to_string());
+        format!("mgsctl param confirm {fsname} '{name}' --scope {scope}")
     }
 
     async fn remove(mgs: &Mgs, prior: &Value) -> Result<(), Failure> {

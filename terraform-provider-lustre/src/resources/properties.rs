@@ -24,6 +24,7 @@ fn values(entry: &'static Entry) -> BoxedStrategy<Value> {
     let example = attributes::from_json(entry, &entry.example_value());
     let texts: &[&str] = match entry.parses_as {
         "NidList" => &["10.0.0.6@tcp", "10.0.0.6", "10.0.0.7@tcp,10.1.0.7@o2ib"],
+        "NidRange" => &["10.0.0.1@tcp", "10.0.0.1@tcp0", "10.0.0.[2-9]@tcp"],
         "ParamName" => &["osc.*.max_dirty_mb", "osc/*/max_dirty_mb", "timeout"],
         _ => &["a", "b"],
     };
@@ -35,6 +36,9 @@ fn values(entry: &'static Entry) -> BoxedStrategy<Value> {
         AttributeType::Bool => any::<bool>().prop_map(Value::from).boxed(),
         AttributeType::List => prop::collection::vec(text, 0..3).prop_map(Value::List).boxed(),
         AttributeType::Set => prop::collection::vec(text, 0..3).prop_map(Value::set).boxed(),
+        AttributeType::Ids => {
+            prop::collection::btree_map("[12]", (0_i64..3).prop_map(Value::from), 0..2).prop_map(Value::Map).boxed()
+        }
         AttributeType::Map => prop::collection::btree_map("[ab]", text, 0..2).prop_map(Value::Map).boxed(),
     };
     prop_oneof![Just(example), other].boxed()

@@ -8,7 +8,7 @@ use lustre_types::{FsName, SvName};
 use serde_json::Value as Json;
 use tfplugin_proto::{Diagnostics, Plan, PlanKind, Value, async_trait};
 
-use super::{DeletionPolicy, check_policy, text};
+use super::{DeletionPolicy, check_policy, confirm_within, text};
 use crate::managed::{Kind, Live, Put};
 use crate::mgs::{Failure, Mgs, view};
 use crate::timeouts;
@@ -177,6 +177,7 @@ impl Kind for Target {
             expect_content: expect_content.map(str::to_owned),
             expect_size_bytes: None,
             allow_reformat: put.planned.get("allow_reformat").as_bool().known().unwrap_or_default(),
+            confirm_within_s: confirm_within(put.planned),
             target: spec,
         };
         let written = mgs.write::<PostTarget>(lustre_api::Nothing {}, body, put.if_revision(mgs).await?).await?;
@@ -184,6 +185,10 @@ impl Kind for Target {
         let Some(job) = written.job else { return Ok(view(&written.object)) };
         mgs.wait_for(&job, limit).await?;
         Ok(view(&mgs.target(svname).await?))
+    }
+
+    fn confirm_command(object: &Value) -> String {
+        format!("mgsctl target confirm {}", text(object, "svname"))
     }
 
     async fn remove(mgs: &Mgs, prior: &Value) -> Result<(), Failure> {
@@ -232,6 +237,7 @@ fn planned(spec: &TargetSpec, svname: SvName) -> target::Target {
         nids: Vec::new(),
         job: None,
         reserved_until: None,
+        confirm_until: None,
         revision: 0,
     }
 }

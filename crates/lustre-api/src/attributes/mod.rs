@@ -6,7 +6,7 @@
 
 mod tables;
 
-pub use tables::{FILESYSTEM, PARAM, POOL, RESOURCES, TARGET};
+pub use tables::{FILESYSTEM, NODEMAP, NODEMAPS, PARAM, PARAMS, POOL, RESOURCES, TARGET};
 
 use schemars::Schema;
 use serde_json::{Map, Value, json};
@@ -62,6 +62,8 @@ pub enum AttributeType {
     Set,
     /// Texts by name.
     Map,
+    /// Ids by ids: whole numbers from 0 to 4294967295.
+    Ids,
 }
 
 /// Who gives an attribute's value.
@@ -141,6 +143,9 @@ impl Attribute {
             AttributeType::List => json!({ "type": "array", "items": { "type": "string" } }),
             AttributeType::Set => json!({ "type": "array", "items": { "type": "string" }, "uniqueItems": true }),
             AttributeType::Map => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
+            AttributeType::Ids => json!({
+                "type": "object", "additionalProperties": { "type": "integer", "minimum": 0, "maximum": u32::MAX },
+            }),
         };
         let object = schema.as_object_mut().expect("made as an object above");
         object.insert("description".into(), self.description.into());
@@ -173,6 +178,9 @@ spec_schema_from_table! {
     crate::target::TargetSpec, "TargetSpec", TARGET;
     crate::param::ParamSpec, "ParamSpec", PARAM;
     crate::pool::PoolSpec, "PoolSpec", POOL;
+    crate::nodemap::NodemapSpec, "NodemapSpec", NODEMAP;
+    crate::nodemap::NodemapsSpec, "NodemapsSpec", NODEMAPS;
+    crate::param_set::ParamSetSpec, "ParamSetSpec", PARAMS;
 }
 
 #[cfg(test)]
@@ -227,6 +235,9 @@ mod tests {
         table_is_the_type::<crate::target::TargetSpec>(&TARGET);
         table_is_the_type::<crate::param::ParamSpec>(&PARAM);
         table_is_the_type::<crate::pool::PoolSpec>(&POOL);
+        table_is_the_type::<crate::nodemap::NodemapSpec>(&NODEMAP);
+        table_is_the_type::<crate::nodemap::NodemapsSpec>(&NODEMAPS);
+        table_is_the_type::<crate::param_set::ParamSetSpec>(&PARAMS);
     }
 
     #[test]

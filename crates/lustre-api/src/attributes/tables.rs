@@ -9,7 +9,7 @@ use super::{
 };
 
 /// All tables.
-pub const RESOURCES: &[&Resource] = &[&FILESYSTEM, &TARGET, &PARAM, &POOL];
+pub const RESOURCES: &[&Resource] = &[&FILESYSTEM, &TARGET, &PARAM, &PARAMS, &POOL, &NODEMAP, &NODEMAPS];
 
 const fn attribute(
     name: &'static str,
@@ -54,6 +54,23 @@ const DELETION_POLICY: Attribute = attribute(
 )
 .choices(&["PREVENT", "ABANDON", "DEREGISTER"])
 .default_json(r#""PREVENT""#);
+
+const CONFIRM_WITHIN: Attribute = attribute(
+    "confirm_within_s",
+    Int,
+    Request,
+    ChangeEffect::InPlace,
+    "600",
+    "Put what was before back unless somebody confirms the change within so many seconds, 10 to 86400: for what can cut off \
+     those who set it.",
+);
+
+const CONFIRM_UNTIL: Attribute = computed(
+    "confirm_until",
+    Text,
+    r#""2026-11-23T16:00:00Z""#,
+    "When it goes back to what it was before, unless somebody confirms it. Null where nothing waits.",
+);
 
 /// A file system.
 pub static FILESYSTEM: Resource = Resource {
@@ -126,6 +143,9 @@ pub static TARGET: Resource = Resource {
         attribute("allow_reformat", Bool, Request, ChangeEffect::InPlace, "false",
             "Format the device even if it holds other data or another target. What it holds is lost. A device that is mounted or \
              otherwise in use is refused all the same.").default_json("false"),
+        attribute("confirm_within_s", Int, Request, ChangeEffect::InPlace, "600",
+            "Put `failover_nodes` back to what they were before unless somebody confirms the change within so many seconds, 10 to 86400. \
+             Only for targets that are registered."),
         DELETION_POLICY,
         computed("svname", Text, r#""scratch-OST0001""#, "Its name."),
         computed("id", Text, r#""0b7e…/scratch/scratch-OST0001""#, "`<mgs uuid>/<fsname>/<svname>`."),
@@ -135,6 +155,8 @@ pub static TARGET: Resource = Resource {
             "`reserved`, `formatting`, `formatted`, `registered`, `started`, `stopped` or `failed`."),
         computed("state_reason", Text, r#""in the configuration; oss1 has no Lustre to start it""#, "Why it is in that state."),
         computed("size_bytes", Int, "1099511627776", "Size of its device in bytes."),
+        computed("confirm_until", Text, r#""2026-11-23T16:00:00Z""#,
+            "When `failover_nodes` go back to what they were before, unless somebody confirms them. Null where nothing waits."),
         computed("formatted_over", Text, r#""blank""#, "What was on the device before: `blank`, what the format overwrote, or the target itself where it was taken up as it was."),
     ],
 };
@@ -191,6 +213,7 @@ pub static PARAM: Resource = Resource {
             "Set it although the catalogue does not know the name.",
         )
         .default_json("false"),
+        CONFIRM_WITHIN,
         computed("id", Text, r#""scratch/filesystem/osc.*.max_dirty_mb""#, "`<fsname or *>/<scope>/<name>`."),
         computed(
             "canonical_name",
@@ -204,6 +227,72 @@ pub static PARAM: Resource = Resource {
             r#""scratch-OST0001.osc.max_dirty_mb""#,
             "What `lctl conf_param` calls it; none where that takes a command for each target, or has no name for it.",
         ),
+        CONFIRM_UNTIL,
+    ],
+};
+
+/// Several tunables.
+pub static PARAMS: Resource = Resource {
+    name: "params",
+    summary: "Permanent Lustre tunables, several of one scope",
+    description: "Tunables of one file system and scope, set permanently through the MGS: all of them in one change, or none. \
+        Values are checked against the catalogue before anything is changed, and compared by meaning. With `exclusive` no other \
+        tunable of that file system and scope may be set: others are shown as drift, and unset. Removing it puts the defaults back.",
+    attributes: &[
+        attribute(
+            "filesystem",
+            Text,
+            Optional,
+            ChangeEffect::Identity,
+            r#""scratch""#,
+            "The file system; every one of this MGS when it is not given.",
+        )
+        .parses_as("FsName"),
+        attribute(
+            "scope",
+            Text,
+            Optional,
+            ChangeEffect::Identity,
+            r#""osts""#,
+            "Whom they concern: `filesystem`, `mdts`, `osts`, `clients`, or one target by name.",
+        )
+        .default_json(r#""filesystem""#)
+        .parses_as("ParamScope"),
+        attribute(
+            "params",
+            Map,
+            Required,
+            ChangeEffect::InPlace,
+            r#"{"osc.*.max_dirty_mb":"512","timeout":"100"}"#,
+            "Their values by their names as `lctl set_param` has them, with `*` for the device.",
+        ),
+        attribute(
+            "exclusive",
+            Bool,
+            Optional,
+            ChangeEffect::InPlace,
+            "true",
+            "Unset every other tunable of the same file system and scope.",
+        )
+        .default_json("false"),
+        attribute(
+            "allow_unknown",
+            Bool,
+            Optional,
+            ChangeEffect::InPlace,
+            "true",
+            "Set them although the catalogue does not know a name.",
+        )
+        .default_json("false"),
+        CONFIRM_WITHIN,
+        computed("id", Text, r#""scratch/filesystem""#, "`<fsname or *>/<scope>`."),
+        computed(
+            "canonical_names",
+            Map,
+            r#"{"osc.*.max_dirty_mb":"osc.scratch-OST*-osc-*.max_dirty_mb"}"#,
+            "What `lctl get_param` and `lctl set_param` on a node call each.",
+        ),
+        CONFIRM_UNTIL,
     ],
 };
 
@@ -235,5 +324,74 @@ pub static POOL: Resource = Resource {
         )
         .default_json("[]"),
         computed("id", Text, r#""scratch.flash""#, "`<fsname>.<pool>`."),
+    ],
+};
+
+const fn flag(name: &'static str, default: &'static str, description: &'static str) -> Attribute {
+    attribute(name, Bool, Optional, ChangeEffect::InPlace, "true", description).default_json(default)
+}
+
+const fn ids(name: &'static str, description: &'static str) -> Attribute {
+    attribute(name, Ids, Optional, ChangeEffect::InPlace, r#"{"500":600}"#, description).default_json("{}")
+}
+
+const fn squash(name: &'static str, description: &'static str) -> Attribute {
+    attribute(name, Int, Optional, ChangeEffect::InPlace, "65534", description).default_json("65534")
+}
+
+/// A nodemap.
+pub static NODEMAP: Resource = Resource {
+    name: "nodemap",
+    summary: "A nodemap: which ids clients with certain NIDs have",
+    description: "A nodemap of this MGS: its NIDs, id maps and properties are exactly those given. It works once nodemaps are in \
+        force. Targets read it anew after each change. Removing it leaves its NIDs to the nodemap `default`; removing that one puts its \
+        defaults back.",
+    attributes: &[
+        attribute("name", Text, Required, ChangeEffect::Identity, r#""computes""#,
+            "Its name: 1 to 16 letters, digits or `_`. `default` is the one of all NIDs that no other has.").parses_as("NodemapName"),
+        attribute("ranges", Set, Optional, ChangeEffect::InPlace, r#"["10.0.0.[1-9]@tcp","10.0.1.0-10.0.1.255@o2ib"]"#,
+            "The NIDs that it is for: `10.0.0.1@tcp`, `10.0.0.[1-9]@tcp`, `10.0.1.*@o2ib` or `10.0.0.1-10.0.0.9@tcp`. No NID can be in \
+             two nodemaps.").default_json("[]").parses_as("NidRange"),
+        attribute("banned_ranges", Set, Optional, ChangeEffect::InPlace, r#"["10.0.0.7@tcp"]"#,
+            "The NIDs on its ban list, written as `ranges` are. For targets of Lustre 2.17.").default_json("[]").parses_as("NidRange"),
+        ids("uids", "User ids: of the client, with that of the file system."),
+        ids("gids", "Group ids: of the client, with that of the file system."),
+        ids("projids", "Project ids: of the client, with that of the file system."),
+        flag("admin", "false", "Root of these clients is root of the file system."),
+        flag("trusted", "false", "Ids of these clients are taken as they are."),
+        flag("deny_unknown", "false", "Who is not mapped gets no access, instead of that of the squash ids."),
+        flag("audit", "true", "What they do is in the changelog with their NID."),
+        flag("forbid_encryption", "false", "They can't read encrypted files, or make some."),
+        flag("readonly_mount", "false", "They can only mount read-only."),
+        flag("deny_mount", "false", "They can't mount."),
+        flag("gss_identify", "false", "They are told by their GSS identity and not by their NIDs. For targets of Lustre 2.17."),
+        flag("map_uids", "true", "User ids are mapped."),
+        flag("map_gids", "true", "Group ids are mapped."),
+        flag("map_projids", "true", "Project ids are mapped."),
+        squash("squash_uid", "User id of who is not mapped."),
+        squash("squash_gid", "Group id of who is not mapped."),
+        squash("squash_projid", "Project id of who is not mapped."),
+        attribute("fileset", Text, Optional, ChangeEffect::InPlace, r#""/projects/a""#,
+            "The directory that these clients see as the root of the file system: an absolute path of at most 4095 bytes. For targets of \
+             Lustre 2.16 and newer."),
+        CONFIRM_WITHIN,
+        computed("id", Text, r#""computes""#, "Its name."),
+        computed("number", Int, "1", "Its number in what targets are sent; 0 is the default one."),
+        CONFIRM_UNTIL,
+    ],
+};
+
+/// Whether nodemaps are in force.
+pub static NODEMAPS: Resource = Resource {
+    name: "nodemaps",
+    summary: "Whether the nodemaps of an MGS are in force",
+    description: "Puts all nodemaps of this MGS in force, or out of it. While they are in force each client and server has the ids that \
+        its nodemap gives it: servers need one that is `admin` and `trusted`. There is one of it on an MGS. Removing it puts nodemaps out \
+        of force.",
+    attributes: &[
+        attribute("active", Bool, Required, ChangeEffect::InPlace, "true", "Whether they are in force."),
+        CONFIRM_WITHIN,
+        computed("id", Text, r#""nodemaps""#, "`nodemaps`."),
+        CONFIRM_UNTIL,
     ],
 };

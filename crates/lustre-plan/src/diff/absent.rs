@@ -9,10 +9,12 @@ impl Work<'_> {
     pub(super) fn absent(&mut self) {
         // What others need goes last.
         let rank = |key: &&ObjectKey| match key {
-            ObjectKey::Pool { .. } => 0,
-            ObjectKey::Param { .. } => 1,
-            ObjectKey::Target { .. } | ObjectKey::NewTarget { .. } => 2,
-            ObjectKey::Filesystem { .. } => 3,
+            // Before the nodemaps themselves go, nobody depends on them any more.
+            ObjectKey::Nodemaps {} => 0,
+            ObjectKey::Pool { .. } | ObjectKey::Nodemap { .. } => 1,
+            ObjectKey::Param { .. } => 2,
+            ObjectKey::Target { .. } | ObjectKey::NewTarget { .. } => 3,
+            ObjectKey::Filesystem { .. } => 4,
         };
         let mut keys: Vec<_> = self.desired.absent.iter().collect();
         keys.sort_by_key(rank);
@@ -29,6 +31,8 @@ impl Work<'_> {
                         self.change(key, Action::Delete, Vec::new(), "it is to be absent", blast_radius);
                     }
                 }
+                ObjectKey::Nodemap { name } => self.absent_nodemap(key, name),
+                ObjectKey::Nodemaps {} => self.absent_nodemaps(key),
                 // What never got an index is in no configuration.
                 ObjectKey::NewTarget { .. } => {}
                 ObjectKey::Param { filesystem, scope, name } => {

@@ -3,10 +3,12 @@
 mod absent;
 mod device;
 mod filesystem;
+mod nodemap;
 mod param;
 mod pool;
 mod target;
 
+pub use nodemap::{FILESET_FRAGMENT, nodemap_records};
 pub use target::LATER;
 
 use lustre_api::attributes::{ChangeEffect, Resource as Table};
@@ -23,6 +25,7 @@ pub fn diff(desired: &Desired, snapshot: &Snapshot) -> Plan {
     work.targets();
     work.params();
     work.pools();
+    work.nodemaps();
     work.absent();
     Plan { revision: snapshot.revision, changes: work.changes, findings: work.findings }
 }

@@ -61,6 +61,8 @@ fn complete(observed: &Value) -> Snapshot {
         "targets": filled("targets", target),
         "params": filled("params", |_| json!({ "id": "", "canonical_name": "", "revision": 1 })),
         "pools": filled("pools", |_| json!({ "id": "", "revision": 1 })),
+        "nodemaps": list("nodemaps").into_iter().map(|spec| json!({ "spec": spec, "id": 1, "revision": 1 })).collect::<Vec<_>>(),
+        "nodemaps_active": observed["nodemaps_active"].as_bool().unwrap_or_default(),
         "nodes": list("nodes").iter().map(node).collect::<Vec<_>>(),
     });
     serde_json::from_value(snapshot).expect("a scenario's observed state")
@@ -76,7 +78,8 @@ fn target(target: &Value) -> Value {
 
 fn node(node: &Value) -> Value {
     let info = json!({
-        "node": node["name"], "agent_version": "0", "boot_id": "b", "kernel": "6.1", "start_driver": "none", "nids": [],
+        "node": node["name"], "agent_version": "0", "boot_id": "b", "kernel": "6.1", "start_driver": "none",
+        "nids": node.get("nids").cloned().unwrap_or_else(|| json!([])),
     });
     let mut live = json!({
         "name": node["name"], "api_url": "http://x", "info": info, "enrolled": "2026-01-01T00:00:00Z", "is_alive": true, "revision": 1,

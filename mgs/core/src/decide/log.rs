@@ -1,6 +1,6 @@
 //! Config logs as part of a decision.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lustre_api::Problem;
 use lustre_types::{FsName, NidList, PoolName, SvName};
@@ -29,45 +29,57 @@ pub(super) fn commit(draft: Draft, compare: &mut Vec<Compare>, changes: &mut Vec
     changes.extend(drafted);
 }
 
-/// Writes a tunable into the log that says it to the nodes; `None` unsets it. Gives a warning where no node will read it
-/// yet. Errors: a value or a name that a log can't have.
-pub(super) fn tunable(
-    state: &State,
-    req: &Request<'_>,
-    key: &ParamKey,
-    value: Option<&str>,
-    compare: &mut Vec<Compare>,
-    changes: &mut Vec<Change>,
-) -> Result<Option<String>, Problem> {
-    let (mut draft, outcome) = match place(state, key) {
-        Tunable::Conf { device, key: name } => {
-            let mut draft = draft(state, req, key.filesystem.as_ref());
-            let outcome = draft.conf_param(&device, &name, value.unwrap_or(""));
-            (draft, outcome)
-        }
-        Tunable::Path { target, path } => {
-            let mut draft = draft(state, req, None);
-            let outcome = draft.set_param(&target, &path, value.unwrap_or(""));
-            (draft, outcome)
-        }
-    };
-    let warning = match outcome {
-        Ok(Outcome::Written | Outcome::Unchanged) => None,
-        Ok(Outcome::Ignored) => Some(format!("no node reads {} in this scope from a config log", key.name)),
-        Err(ParamError::NotSet(_)) => None,
-        Err(err @ (ParamError::NoFilesystem(..) | ParamError::NoTarget(..))) if value.is_some() => {
-            Some(format!("{err}; it is written when the target registers"))
-        }
-        Err(ParamError::NoFilesystem(..) | ParamError::NoTarget(..)) => None,
-        Err(ParamError::Draft(err)) => return Err(err.into()),
-        Err(err) => return Err(Problem::invalid(err.to_string()).attribute("value")),
-    };
-    // Markers of a tunable that could not be set after all stay as they were.
-    if warning.is_some() {
-        draft = self::draft(state, req, key.filesystem.as_ref());
+/// The logs that tunables are written to, in the making: several of one change may share a log.
+pub(super) struct Drafts<'a> {
+    state: &'a State,
+    req: &'a Request<'a>,
+    drafts: BTreeMap<Option<FsName>, Draft>,
+}
+
+impl<'a> Drafts<'a> {
+    pub(super) fn new(state: &'a State, req: &'a Request<'a>) -> Self {
+        Self { state, req, drafts: BTreeMap::new() }
     }
-    commit(draft, compare, changes);
-    Ok(warning)
+
+    /// Writes a tunable into the log that says it to the nodes; `None` unsets it. Gives a warning where no node will read
+    /// it yet. Errors: a value or a name that a log can't have.
+    pub(super) fn tunable(&mut self, key: &ParamKey, value: Option<&str>) -> Result<Option<String>, Problem> {
+        let (state, req) = (self.state, self.req);
+        let place = place(state, key);
+        let owner = match &place {
+            Tunable::Conf { .. } => key.filesystem.clone(),
+            Tunable::Path { .. } => None,
+        };
+        let draft = self.drafts.entry(owner).or_insert_with_key(|owner| self::draft(state, req, owner.as_ref()));
+        let before = draft.clone();
+        let outcome = match &place {
+            Tunable::Conf { device, key: name } => draft.conf_param(device, name, value.unwrap_or("")),
+            Tunable::Path { target, path } => draft.set_param(target, path, value.unwrap_or("")),
+        };
+        let warning = match outcome {
+            Ok(Outcome::Written | Outcome::Unchanged) => None,
+            Ok(Outcome::Ignored) => Some(format!("no node reads {} in this scope from a config log", key.name)),
+            Err(ParamError::NotSet(_)) => None,
+            Err(err @ (ParamError::NoFilesystem(..) | ParamError::NoTarget(..))) if value.is_some() => {
+                Some(format!("{err}; it is written when the target registers"))
+            }
+            Err(ParamError::NoFilesystem(..) | ParamError::NoTarget(..)) => None,
+            Err(ParamError::Draft(err)) => return Err(err.into()),
+            Err(err) => return Err(Problem::invalid(err.to_string()).attribute("value")),
+        };
+        // Markers of a tunable that could not be set after all stay as they were.
+        if warning.is_some() {
+            *draft = before;
+        }
+        Ok(warning)
+    }
+
+    /// Adds what was drafted to a decision, and that nobody else changed these logs meanwhile.
+    pub(super) fn commit(self, compare: &mut Vec<Compare>, changes: &mut Vec<Change>) {
+        for draft in self.drafts.into_values() {
+            commit(draft, compare, changes);
+        }
+    }
 }
 
 fn place(state: &State, key: &ParamKey) -> Tunable {

@@ -3,6 +3,7 @@
 //! One file per subject. A decision never looks at anything but its arguments; what it read and relies on is in its
 //! [`Decision::compare`], so a commit that came in between makes the driver decide again instead of being overwritten.
 
+pub mod confirm;
 pub mod filesystem;
 pub mod job;
 pub mod lifecycle;
@@ -12,6 +13,7 @@ pub mod nidtbl;
 pub mod node;
 pub mod nodemap;
 pub mod param;
+pub mod param_set;
 pub mod pool;
 pub mod register;
 pub mod reserve;

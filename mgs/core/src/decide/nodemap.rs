@@ -1,20 +1,16 @@
 //! Nodemaps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use lustre_api::nodemap::{Nodemap, NodemapSpec, Nodemaps};
-use lustre_api::{Problem, Time, Written};
+use lustre_api::nodemap::{Nodemap, NodemapSpec, Nodemaps, NodemapsActive};
+use lustre_api::{Problem, Written};
 use lustre_types::{NidRange, NodemapName};
 
-use crate::decide::{Compare, Decision, Request, put, remove};
+use crate::decide::{Compare, Decision, Request, confirm, put, remove, rules};
 use crate::key::Key;
-use crate::record::{NodemapRecord, PendingNodemap, Record};
+use crate::record::{ActiveRecord, NodemapRecord, Record};
 use crate::state::{Object, State};
 
-/// How long a change may wait for its confirmation, seconds.
-const CONFIRM_S: std::ops::RangeInclusive<u32> = 10..=86400;
-/// The most records of all nodemaps together: what fits into the megabyte that a target reads at once.
-const MAX_RECORDS: usize = 25_000;
 /// Numbers of nodemaps and ranges have 28 bits.
 const MAX_ID: u32 = (1 << 28) - 1;
 
@@ -31,11 +27,8 @@ pub fn put_nodemap(
         let message = format!("the path names nodemap {name}, the body {}", spec.name);
         return Err(Problem::invalid(message).attribute("spec.name"));
     }
-    if let Some(seconds) = confirm_within_s.filter(|seconds| !CONFIRM_S.contains(seconds)) {
-        let message = format!("confirm_within_s is {seconds}; 10 to 86400 are possible");
-        return Err(Problem::invalid(message).attribute("confirm_within_s"));
-    }
-    legal(state, spec)?;
+    confirm::check(confirm_within_s)?;
+    rules::nodemap(state, req, spec)?;
     let before = state.nodemaps.get(name);
     let key = Key::Nodemap(name.clone());
     if let Some(before) = before {
@@ -50,12 +43,15 @@ pub fn put_nodemap(
             None if name.is_default() => 0,
             None => free(state.nodemaps.values().map(|nodemap| nodemap.value.id))?,
         },
-        ranges: numbered(state, before, spec)?,
+        ranges: numbered(state, before.map(|before| &before.value.ranges), &spec.ranges)?,
+        banned: numbered(state, before.map(|before| &before.value.banned), &spec.banned_ranges)?,
         spec: spec.clone(),
-        confirm: confirm_within_s.map(|seconds| PendingNodemap {
-            until: Time::from_unix_ms(req.now.unix_ms() + u64::from(seconds) * 1000),
-            before: before.and_then(settled).map(Box::new),
-        }),
+        confirm: confirm::pending(
+            req,
+            confirm_within_s,
+            before.map(|before| Box::new(before.value.clone())),
+            before.and_then(|before| before.value.confirm.as_ref()),
+        ),
     };
     let object = view(&Object { value: record.clone(), created: 0, revision: 0 });
     let changes = vec![put(key.clone(), Record::Nodemap(Box::new(record)))];
@@ -67,52 +63,25 @@ fn compare(state: &State) -> Vec<Compare> {
     vec![Compare::Prefix(Key::NODEMAPS.to_owned(), state.revision)]
 }
 
-fn legal(state: &State, spec: &NodemapSpec) -> Result<(), Problem> {
-    if spec.name.is_default() && !spec.ranges.is_empty() {
-        let message = "the default nodemap has all NIDs that no other has; it can't be given some";
-        return Err(Problem::invalid(message).attribute("spec.ranges"));
-    }
-    let own: Vec<&NidRange> = spec.ranges.iter().collect();
-    for (n, range) in own.iter().enumerate() {
-        if let Some(other) = own[n + 1..].iter().find(|other| range.overlaps(other)) {
-            let message = format!("ranges {range} and {other} of nodemap {} have NIDs in common", spec.name);
-            return Err(Problem::invalid(message).attribute("spec.ranges"));
-        }
-        for (name, nodemap) in state.nodemaps.iter().filter(|(name, _)| **name != spec.name) {
-            if let Some(taken) = nodemap.value.spec.ranges.iter().find(|taken| taken.overlaps(range)) {
-                let message = format!("nodemap {name} has NIDs of {range}: its range {taken}");
-                let remedy = format!("take them from nodemap {name} first");
-                return Err(Problem::conflict(message).attribute("spec.ranges").remedy(remedy));
-            }
-        }
-    }
-    let records = |spec: &NodemapSpec| 1 + spec.ranges.len() + spec.uids.len() + spec.gids.len() + spec.projids.len();
-    let others = state.nodemaps.iter().filter(|(name, _)| **name != spec.name);
-    let all = records(spec) + others.map(|(_, nodemap)| records(&nodemap.value.spec)).sum::<usize>();
-    if all > MAX_RECORDS {
-        let message = format!("all nodemaps together would have {all} records; targets can be told {MAX_RECORDS}");
-        return Err(Problem::invalid(message).attribute("spec"));
-    }
-    Ok(())
-}
-
 /// The ranges with their numbers: those that stay keep theirs.
 fn numbered(
     state: &State,
-    before: Option<&Object<NodemapRecord>>,
-    spec: &NodemapSpec,
+    before: Option<&BTreeMap<u32, NidRange>>,
+    ranges: &BTreeSet<NidRange>,
 ) -> Result<BTreeMap<u32, NidRange>, Problem> {
-    let old = before.map(|before| &before.value.ranges);
-    let mut kept: BTreeMap<u32, NidRange> = old.cloned().unwrap_or_default();
-    kept.retain(|_, range| spec.ranges.contains(range));
-    let mut taken: Vec<u32> =
-        state.nodemaps.values().flat_map(|nodemap| nodemap.value.ranges.keys().copied()).collect();
-    for range in
-        spec.ranges.iter().filter(|range| !kept.values().any(|there| there == *range)).cloned().collect::<Vec<_>>()
-    {
-        let id = free(taken.iter().copied())?;
-        taken.push(id);
-        kept.insert(id, range);
+    let mut kept: BTreeMap<u32, NidRange> = before.cloned().unwrap_or_default();
+    kept.retain(|_, range| ranges.contains(range));
+    let of_all = |of: fn(&NodemapRecord) -> &BTreeMap<u32, NidRange>| {
+        state.nodemaps.values().filter_map(move |nodemap| of(&nodemap.value).keys().copied().max()).max()
+    };
+    // Regular and banned ones are told apart by a flag of their keys, but nothing says that their numbers may be the same.
+    let mut last = of_all(|record| &record.ranges).max(of_all(|record| &record.banned));
+    for range in ranges {
+        if !kept.values().any(|there| there == range) {
+            let id = free(last.into_iter().chain(kept.keys().copied()))?;
+            kept.insert(id, range.clone());
+            last = Some(id);
+        }
     }
     Ok(kept)
 }
@@ -121,14 +90,6 @@ fn numbered(
 fn free(taken: impl Iterator<Item = u32>) -> Result<u32, Problem> {
     let next = taken.max().unwrap_or(0) + 1;
     if next > MAX_ID { Err(Problem::invalid("there are no numbers left for nodemaps")) } else { Ok(next) }
-}
-
-/// What a nodemap goes back to if nobody confirms its last changes.
-fn settled(before: &Object<NodemapRecord>) -> Option<NodemapRecord> {
-    match &before.value.confirm {
-        Some(pending) => pending.before.as_deref().cloned(),
-        None => Some(before.value.clone()),
-    }
 }
 
 /// Removes a nodemap. Errors: there is none of this name.
@@ -157,39 +118,74 @@ pub fn confirm(state: &State, req: &Request<'_>, name: &NodemapName) -> Result<D
     Ok(Decision::changed(req, format!("confirm {}", key.object()), object, compare(state), changes))
 }
 
-/// Puts one nodemap back that nobody confirmed in time; the answer names it. None waits: nothing changes.
-pub fn expire(state: &State, req: &Request<'_>) -> Result<Decision<Option<NodemapName>>, Problem> {
-    let is_over = |record: &NodemapRecord| record.confirm.as_ref().is_some_and(|pending| pending.until <= req.now);
-    let Some((name, before)) = state.nodemaps.iter().find(|(_, nodemap)| is_over(&nodemap.value)) else {
-        return Ok(Decision { compare: vec![], changes: vec![], what: String::new(), reply: None });
-    };
+/// Puts a nodemap back that nobody confirmed.
+pub(super) fn go_back(
+    state: &State,
+    req: &Request<'_>,
+    name: &NodemapName,
+    before: &Object<NodemapRecord>,
+) -> Decision<()> {
     let key = Key::Nodemap(name.clone());
-    let what = format!("{} goes back: nobody confirmed it in time", key.object());
-    let change = match settled(before) {
+    let settled = before.value.confirm.as_ref().and_then(|waits| waits.before.as_deref());
+    let change = match settled {
         // Another one may have taken its NIDs meanwhile; then it stays away instead of breaking that one.
-        Some(record) if legal(state, &record.spec).is_ok() => {
-            put(key, Record::Nodemap(Box::new(NodemapRecord { confirm: None, ..record })))
+        Some(record) if rules::nodemap(state, req, &record.spec).is_ok() => {
+            put(key, Record::Nodemap(Box::new(NodemapRecord { confirm: None, ..record.clone() })))
         }
         _ => remove(key),
     };
-    Ok(Decision { compare: compare(state), changes: vec![change], what, reply: Some(name.clone()) })
+    Decision { compare: compare(state), changes: vec![change], what: String::new(), reply: () }
 }
 
-/// Puts nodemaps in force, or out of it.
-pub fn set_active(state: &State, req: &Request<'_>, active: bool) -> Result<Decision<Written<Nodemaps>>, Problem> {
+/// Puts nodemaps in force, or out of it; with `confirm_within_s` until somebody confirms it.
+pub fn set_active(
+    state: &State,
+    req: &Request<'_>,
+    wanted: NodemapsActive,
+) -> Result<Decision<Written<Nodemaps>>, Problem> {
+    confirm::check(wanted.confirm_within_s)?;
+    let active = wanted.active;
     if state.nodemaps_active() == active {
         return Ok(Decision::unchanged(list(state), state.revision));
     }
-    let object = Nodemaps { active, ..list(state) };
+    let before = state.nodemaps_active.as_ref();
+    req.check_revision(&Key::NodemapsActive.object(), before.map_or(0, |before| before.revision))?;
+    let waits = before.and_then(|before| before.value.confirm.as_ref());
+    let confirm = confirm::pending(req, wanted.confirm_within_s, Some(!active), waits);
+    let object = Nodemaps { active, confirm_until: confirm.as_ref().map(|waits| waits.until), ..list(state) };
     let what = if active { "put nodemaps in force" } else { "put nodemaps out of force" };
-    let changes = vec![put(Key::NodemapsActive, Record::NodemapsActive(active))];
+    let changes = vec![put(Key::NodemapsActive, Record::NodemapsActive(ActiveRecord { active, confirm }))];
     Ok(Decision::changed(req, what.to_owned(), object, compare(state), changes))
+}
+
+/// Keeps nodemaps in force, or out of it, where that waits for its confirmation.
+pub fn confirm_active(state: &State, req: &Request<'_>) -> Result<Decision<Written<Nodemaps>>, Problem> {
+    let waits = state.nodemaps_active.as_ref().filter(|before| before.value.confirm.is_some());
+    let Some(before) = waits else { return Ok(Decision::unchanged(list(state), state.revision)) };
+    let record = ActiveRecord { active: before.value.active, confirm: None };
+    let object = Nodemaps { confirm_until: None, ..list(state) };
+    let changes = vec![put(Key::NodemapsActive, Record::NodemapsActive(record))];
+    Ok(Decision::changed(req, "confirm nodemaps".to_owned(), object, compare(state), changes))
+}
+
+/// Puts nodemaps back in force, or out of it, where nobody confirmed a change.
+pub(super) fn active_goes_back(state: &State, before: &ActiveRecord) -> Decision<()> {
+    let active = before.confirm.as_ref().and_then(|waits| waits.before).unwrap_or_default();
+    let record = Record::NodemapsActive(ActiveRecord { active, confirm: None });
+    Decision {
+        compare: compare(state),
+        changes: vec![put(Key::NodemapsActive, record)],
+        what: String::new(),
+        reply: (),
+    }
 }
 
 /// All nodemaps.
 pub fn list(state: &State) -> Nodemaps {
     let items = state.nodemaps.values().map(view).collect();
-    Nodemaps { active: state.nodemaps_active(), items, revision: state.revision }
+    let waits = state.nodemaps_active.as_ref().and_then(|active| active.value.confirm.as_ref());
+    let confirm_until = waits.map(|waits| waits.until);
+    Nodemaps { active: state.nodemaps_active(), confirm_until, items, revision: state.revision }
 }
 
 /// The nodemap. Errors: there is none of this name.

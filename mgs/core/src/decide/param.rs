@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 
 use lustre_api::param::{Param, ParamSpec};
 use lustre_api::proof::{ParamDifference, ParamsDiff};
-use lustre_api::{Problem, Time, Written};
+use lustre_api::{Problem, Written};
 
-use crate::decide::{Compare, Decision, Request, absent, as_read, filesystem, log, put, remove, rules};
+use crate::decide::log::Drafts;
+use crate::decide::{Compare, Decision, Request, absent, as_read, confirm, filesystem, put, remove, rules};
 use crate::key::{Key, ParamKey};
-use crate::record::{Change, ParamRecord, PendingConfirm, Record};
+use crate::record::{Change, ParamRecord, Record};
 use crate::state::{Object, State};
 use crate::view;
 
-/// How long a change may wait for its confirmation, seconds.
-const CONFIRM_S: std::ops::RangeInclusive<u32> = 10..=86400;
+/// The most tunables of one change: a commit of the store has room for so many.
+pub(super) const MAX_AT_ONCE: usize = 100;
 
 /// Sets a tunable. Errors: a path and a body that name two, an unknown file system, a value that the catalogue refuses,
 /// a name that it does not know (unless that is allowed).
@@ -38,10 +39,7 @@ pub fn put_confirmed(
     if named != *key {
         return Err(Problem::invalid(format!("the path names tunable {key}, the body {named}")).attribute("name"));
     }
-    if let Some(seconds) = confirm_within_s.filter(|seconds| !CONFIRM_S.contains(seconds)) {
-        let problem = format!("confirm_within_s is {seconds}; 10 to 86400 are possible");
-        return Err(Problem::invalid(problem).attribute("confirm_within_s"));
-    }
+    confirm::check(confirm_within_s)?;
     rules::param(state, req, spec)?;
     let before = state.params.get(key);
     if let Some(before) = before {
@@ -52,11 +50,7 @@ pub fn put_confirmed(
         }
         req.check_revision(&Key::Param(key.clone()).object(), before.revision)?;
     }
-    let confirm = confirm_within_s.map(|seconds| PendingConfirm {
-        until: Time::from_unix_ms(req.now.unix_ms() + u64::from(seconds) * 1000),
-        before: settled(before).map(|record| Box::new(record.clone())),
-    });
-    let record = ParamRecord { value: spec.value.clone(), allow_unknown: spec.allow_unknown, confirm };
+    let record = new_record(req, before, spec, confirm_within_s);
     let object = view::param(key, &record, 0);
     let mut decision =
         Decision::changed(req, format!("set {}", Key::Param(key.clone()).object()), object, vec![], vec![]);
@@ -64,33 +58,53 @@ pub fn put_confirmed(
         let fs = filesystem::find(state, fsname)?;
         decision.compare.push(as_read(Key::Filesystem(fsname.clone()), fs.revision));
     }
-    let warning = change(state, req, key, Some(record), &mut decision.compare, &mut decision.changes)?;
+    let mut drafts = Drafts::new(state, req);
+    let warning = change(state, key, Some(record), &mut drafts, &mut decision.compare, &mut decision.changes)?;
+    drafts.commit(&mut decision.compare, &mut decision.changes);
     decision.reply.warnings.extend(warning);
     Ok(decision)
 }
 
-/// What a tunable goes back to if nobody confirms: what was there before the first change that is not confirmed.
-fn settled(before: Option<&Object<ParamRecord>>) -> Option<&ParamRecord> {
-    let record = &before?.value;
-    match &record.confirm {
-        Some(pending) => pending.before.as_deref(),
-        None => Some(record),
-    }
+/// A tunable as it is to be stored.
+pub(super) fn new_record(
+    req: &Request<'_>,
+    before: Option<&Object<ParamRecord>>,
+    spec: &ParamSpec,
+    confirm_within_s: Option<u32>,
+) -> ParamRecord {
+    let waits = before.and_then(|before| before.value.confirm.as_ref());
+    let settled = before.map(|before| Box::new(before.value.clone()));
+    let confirm = confirm::pending(req, confirm_within_s, settled, waits);
+    ParamRecord { value: spec.value.clone(), allow_unknown: spec.allow_unknown, confirm }
 }
 
-/// Changes a tunable, or unsets it, with all that hangs on it. Gives a warning for the caller.
-fn change(
+/// Puts a tunable back that nobody confirmed.
+pub(super) fn go_back(
     state: &State,
     req: &Request<'_>,
     key: &ParamKey,
+    before: &Object<ParamRecord>,
+) -> Result<Decision<()>, Problem> {
+    let (mut compare, mut changes, mut drafts) = (Vec::new(), Vec::new(), Drafts::new(state, req));
+    let record = before.value.confirm.as_ref().and_then(|waits| waits.before.as_deref().cloned());
+    change(state, key, record, &mut drafts, &mut compare, &mut changes)?;
+    drafts.commit(&mut compare, &mut changes);
+    Ok(Decision { compare, changes, what: String::new(), reply: () })
+}
+
+/// Changes a tunable, or unsets it, with all that hangs on it. Gives a warning for the caller.
+pub(super) fn change(
+    state: &State,
+    key: &ParamKey,
     record: Option<ParamRecord>,
+    drafts: &mut Drafts<'_>,
     compare: &mut Vec<Compare>,
     changes: &mut Vec<Change>,
 ) -> Result<Option<String>, Problem> {
     let object_key = Key::Param(key.clone());
     let before = state.params.get(key);
     compare.push(before.map_or_else(|| absent(object_key.clone()), |b| as_read(object_key.clone(), b.revision)));
-    let warning = log::tunable(state, req, key, record.as_ref().map(|record| record.value.as_str()), compare, changes)?;
+    let warning = drafts.tunable(key, record.as_ref().map(|record| record.value.as_str()))?;
     changes.push(match record {
         Some(record) => put(object_key, Record::Param(record)),
         None => remove(object_key),
@@ -105,7 +119,9 @@ pub fn delete_param(state: &State, req: &Request<'_>, key: &ParamKey) -> Result<
     req.check_revision(&object, before.revision)?;
     let shown = view::param(key, &before.value, before.revision);
     let mut decision = Decision::changed(req, format!("unset {object}"), shown, vec![], vec![]);
-    change(state, req, key, None, &mut decision.compare, &mut decision.changes)?;
+    let mut drafts = Drafts::new(state, req);
+    change(state, key, None, &mut drafts, &mut decision.compare, &mut decision.changes)?;
+    drafts.commit(&mut decision.compare, &mut decision.changes);
     Ok(decision)
 }
 
@@ -122,18 +138,6 @@ pub fn confirm(state: &State, req: &Request<'_>, key: &ParamKey) -> Result<Decis
     let what = format!("confirm {}", object_key.object());
     let compare = vec![as_read(object_key.clone(), before.revision)];
     Ok(Decision::changed(req, what, shown, compare, vec![put(object_key, Record::Param(record))]))
-}
-
-/// Puts one tunable back that nobody confirmed in time; the answer names it. None waits: nothing changes.
-pub fn expire(state: &State, req: &Request<'_>) -> Result<Decision<Option<ParamKey>>, Problem> {
-    let is_over = |record: &ParamRecord| record.confirm.as_ref().is_some_and(|pending| pending.until <= req.now);
-    let Some((key, before)) = state.params.iter().find(|(_, before)| is_over(&before.value)) else {
-        return Ok(Decision { compare: vec![], changes: vec![], what: String::new(), reply: None });
-    };
-    let (mut compare, mut changes) = (Vec::new(), Vec::new());
-    change(state, req, key, settled(Some(before)).cloned(), &mut compare, &mut changes)?;
-    let what = format!("{} goes back: nobody confirmed it in time", Key::Param(key.clone()).object());
-    Ok(Decision { compare, changes, what, reply: Some(key.clone()) })
 }
 
 /// Tunables as they were at a revision.
@@ -160,39 +164,38 @@ pub fn revert(
     then: &Then,
     is_meant: impl Fn(&ParamKey) -> bool,
 ) -> Result<Decision<Written<ParamsDiff>>, Problem> {
-    let keys = |diff: &ParamsDiff| -> Vec<ParamKey> {
-        let all = state.params.keys().chain(then.keys());
-        let mut keys: Vec<ParamKey> =
-            all.filter(|key| diff.differences.iter().any(|one| one.id == key.to_string())).cloned().collect();
-        keys.sort();
-        keys.dedup();
-        keys
-    };
     let diff = diff(state, revision, then, is_meant);
     if diff.differences.is_empty() {
         return Ok(Decision::unchanged(diff, state.revision));
     }
+    if diff.differences.len() > MAX_AT_ONCE {
+        return Err(too_many(diff.differences.len()).remedy("name a file system, or tunables by their ids"));
+    }
     let what = format!("put {} tunables back to revision {revision}", diff.differences.len());
     let mut decision = Decision::changed(req, what, diff, vec![], vec![]);
-    // Each is decided on what those before it leave behind: they may share a log.
-    let mut scratch = state.clone();
-    for key in keys(&decision.reply.object) {
-        if let Some(before) = state.params.get(&key) {
+    let mut drafts = Drafts::new(state, req);
+    let keys: std::collections::BTreeSet<&ParamKey> = state.params.keys().chain(then.keys()).collect();
+    for key in keys {
+        if !decision.reply.object.differences.iter().any(|one| one.id == key.to_string()) {
+            continue;
+        }
+        if let Some(before) = state.params.get(key) {
             req.check_revision(&Key::Param(key.clone()).object(), before.revision)?;
         }
-        if let (Some(fsname), Some(_)) = (&key.filesystem, then.get(&key)) {
+        if let (Some(fsname), Some(_)) = (&key.filesystem, then.get(key)) {
             filesystem::find(state, fsname)?;
         }
-        let record = then.get(&key).map(|record| ParamRecord { confirm: None, ..record.clone() });
-        let mut changes = Vec::new();
-        let warning = change(&scratch, req, &key, record, &mut decision.compare, &mut changes)?;
+        let record = then.get(key).map(|record| ParamRecord { confirm: None, ..record.clone() });
+        let warning = change(state, key, record, &mut drafts, &mut decision.compare, &mut decision.changes)?;
         decision.reply.warnings.extend(warning);
-        for change in &changes {
-            scratch.apply(state.revision + 1, change.clone());
-        }
-        decision.changes.extend(changes);
     }
+    drafts.commit(&mut decision.compare, &mut decision.changes);
     Ok(decision)
+}
+
+/// More tunables than one commit has room for.
+pub(super) fn too_many(count: usize) -> Problem {
+    Problem::invalid(format!("{count} tunables would change at once; {MAX_AT_ONCE} are possible"))
 }
 
 /// The tunable. Errors: it is not set.

@@ -77,6 +77,7 @@ pub fn reserve(
         registrant: None,
         job: None,
         reserved_until: Some(until),
+        confirm: None,
         token_sha256: Some(hash(&token)),
     };
     let mgs_nids = req.env.mgs_nids.clone().filter(|_| svname.kind() != TargetKind::Mgt);

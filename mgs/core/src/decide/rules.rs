@@ -6,6 +6,7 @@ use lustre_api::device::Device;
 use lustre_api::filesystem::{Filesystem, FilesystemSpec, FilesystemState};
 use lustre_api::mgs::Snapshot;
 use lustre_api::node::LiveNode;
+use lustre_api::nodemap::NodemapSpec;
 use lustre_api::param::ParamSpec;
 use lustre_api::plan::{Desired, DesiredTarget, Finding, Severity};
 use lustre_api::target::{EnsureTarget, TargetSpec};
@@ -29,6 +30,20 @@ pub(super) fn filesystem(state: &State, req: &Request<'_>, spec: &FilesystemSpec
 pub(super) fn param(state: &State, req: &Request<'_>, spec: &ParamSpec) -> Result<(), Problem> {
     let desired = Desired { params: vec![spec.clone()], ..Desired::default() };
     refuse(errors(&desired, &around(state, req, spec.filesystem.as_ref())), "")
+}
+
+/// Errors: one of several tunables that can't be; the file system of all of them is the same.
+pub(super) fn params(state: &State, req: &Request<'_>, specs: Vec<ParamSpec>) -> Result<(), Problem> {
+    let Some(first) = specs.first() else { return Ok(()) };
+    let snapshot = around(state, req, first.filesystem.as_ref());
+    refuse(errors(&Desired { params: specs, ..Desired::default() }, &snapshot), "")
+}
+
+/// Errors: a nodemap that can't be, or that has NIDs of another one.
+pub(super) fn nodemap(state: &State, req: &Request<'_>, spec: &NodemapSpec) -> Result<(), Problem> {
+    let desired = Desired { nodemaps: vec![spec.clone()], ..Desired::default() };
+    let nodemaps = state.nodemaps.values().map(super::nodemap::view).collect();
+    refuse(errors(&desired, &Snapshot { nodemaps, ..around(state, req, None) }), "spec.")
 }
 
 /// Errors: a target that can't be, an index or a device of another one, a device that may not be formatted (saying what is
@@ -106,7 +121,9 @@ fn problem_code(code: &str) -> ProblemCode {
     match code {
         "unknown_filesystem" | "unknown_node" | "no_such_device" => ProblemCode::NotFound,
         "mgs_without_nid" => ProblemCode::Unavailable,
-        "device_taken" | "index_taken" | "duplicate_device" | "duplicate_index" => ProblemCode::Conflict,
+        "device_taken" | "index_taken" | "duplicate_device" | "duplicate_index" | "range_taken" => {
+            ProblemCode::Conflict
+        }
         "needs_format" | "filesystem_in_use" => ProblemCode::Refused,
         device if device.starts_with("device_") => ProblemCode::Refused,
         _ => ProblemCode::Invalid,
@@ -138,6 +155,9 @@ fn around(state: &State, req: &Request<'_>, fsname: Option<&FsName>) -> Snapshot
         targets: Vec::new(),
         params: Vec::new(),
         pools: Vec::new(),
+        nodemaps: Vec::new(),
+        nodemaps_active: false,
+        nodemaps_confirm_until: None,
         nodes: Vec::new(),
     }
 }

@@ -10,7 +10,7 @@ use lustre_api::{Problem, Written};
 use lustre_types::{FsName, SvName, TargetKind};
 
 use crate::decide::job::{self, NewJob, NewStep};
-use crate::decide::{Compare, Decision, Request, absent, as_read, log, put, remove, rules};
+use crate::decide::{Compare, Decision, Request, absent, as_read, confirm, log, put, remove, rules};
 use crate::key::Key;
 use crate::record::{Change, OwnAct, Record, TargetRecord};
 use crate::state::{Object, State};
@@ -64,6 +64,7 @@ pub fn ensure(
     busy: &BTreeSet<SvName>,
 ) -> Result<Decision<Written<Target>>, Problem> {
     let device = seen.map(|seen| &seen.device);
+    confirm::check(body.confirm_within_s)?;
     device.map_or(Ok(()), |device| rules::as_planned(&body, device))?;
     rules::target(state, req, &body, device)?;
     let mut decision = match find(state, &body.target, device)? {
@@ -156,6 +157,7 @@ fn create(
         registrant: None,
         job: None,
         reserved_until: None,
+        confirm: None,
         token_sha256: None,
     };
     let claim = Key::Device(record.spec.node.clone(), record.device_key.clone());
@@ -220,6 +222,10 @@ fn again(
         let (mut compare, mut changes) = (vec![as_read(key.clone(), target.revision)], Vec::new());
         let mut draft = log::draft(state, req, svname.fsname());
         let (old, new) = (&before.spec.failover_nodes, &after.spec.failover_nodes);
+        if old != new {
+            after.confirm = confirm::pending(req, body.confirm_within_s, Some(old.clone()), before.confirm.as_ref());
+        }
+        let object = view::target(state, svname, &after, target.revision);
         let warning = log::failover(&mut draft, svname, old, new)?;
         log::commit(draft, &mut compare, &mut changes);
         changes.push(put(key, Record::Target(Box::new(after))));
@@ -267,6 +273,36 @@ fn moved(
     let mut decision = Decision::changed(req, format!("move {svname}"), object, compare, changes);
     decision.reply.warnings.extend(warning);
     Ok(decision)
+}
+
+/// Keeps the partner nodes of a target that would go back to those before. Errors: there is no such target.
+pub fn confirm(state: &State, req: &Request<'_>, svname: &SvName) -> Result<Decision<Written<Target>>, Problem> {
+    let before = get(state, svname)?;
+    if before.value.confirm.is_none() {
+        let object = view::target(state, svname, &before.value, before.revision);
+        return Ok(Decision::unchanged(object, state.revision));
+    }
+    let key = Key::Target(svname.clone());
+    let after = TargetRecord { confirm: None, ..before.value.clone() };
+    let object = view::target(state, svname, &after, 0);
+    let compare = vec![as_read(key.clone(), before.revision)];
+    let changes = vec![put(key, Record::Target(Box::new(after)))];
+    Ok(Decision::changed(req, format!("confirm {svname}"), object, compare, changes))
+}
+
+/// Puts the partner nodes of a target back that nobody confirmed.
+pub(super) fn go_back(state: &State, req: &Request<'_>, svname: &SvName) -> Result<Decision<()>, Problem> {
+    let before = get(state, svname)?;
+    let key = Key::Target(svname.clone());
+    let (mut compare, mut changes) = (vec![as_read(key.clone(), before.revision)], Vec::new());
+    let mut after = TargetRecord { confirm: None, ..before.value.clone() };
+    let settled = before.value.confirm.as_ref().and_then(|waits| waits.before.clone());
+    after.spec.failover_nodes = settled.unwrap_or_default();
+    let mut draft = log::draft(state, req, svname.fsname());
+    log::failover(&mut draft, svname, &before.value.spec.failover_nodes, &after.spec.failover_nodes)?;
+    log::commit(draft, &mut compare, &mut changes);
+    changes.push(put(key, Record::Target(Box::new(after))));
+    Ok(Decision { compare, changes, what: String::new(), reply: () })
 }
 
 /// The decision that makes or renews a target and the job that brings it into being; without a change where that job was

@@ -253,6 +253,7 @@ fn record_target(
         nids: asked.nids.clone(),
         registrant: Some(asked.client.clone()),
         reserved_until: None,
+        confirm: None,
         ..before
     };
     let after = match record {
@@ -312,6 +313,7 @@ fn new_record(state: &State, asked: &RegistrationRequest) -> TargetRecord {
         registrant: None,
         job: None,
         reserved_until: None,
+        confirm: None,
         token_sha256: None,
     }
 }

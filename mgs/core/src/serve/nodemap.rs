@@ -2,6 +2,7 @@
 //! specification, section 9.
 
 use lustre_api::nodemap::NodemapSpec;
+use lustre_plan::FILESET_FRAGMENT;
 use lustre_types::NodemapName;
 use lustre_wire::bytes::Writer;
 use lustre_wire::lnet::WireNid;
@@ -27,6 +28,11 @@ mod kind {
     pub(super) const GLOBAL: u32 = 15;
 }
 
+/// In the highest four bits of a range's number: it is on the ban list.
+const BANNED: u32 = 1;
+/// The number of a cluster's first fragment of its first fileset.
+const FIRST_FILESET: u32 = 512;
+
 /// Flags of a cluster.
 mod flag {
     pub(super) const ADMIN: u8 = 1;
@@ -45,6 +51,7 @@ mod flag2 {
     pub(super) const DENY_MOUNT: u8 = 2;
     /// Set on every cluster by 2.17.57.
     pub(super) const FILESET_IN_INDEX: u8 = 4;
+    pub(super) const GSS_IDENTIFY: u8 = 8;
 }
 
 /// A key and its record.
@@ -81,13 +88,16 @@ fn entries(state: &State) -> Vec<Entry> {
         if !name.is_default() {
             clusters.push((key(kind::CLUSTER, id, 0), cluster(spec)));
         }
-        for (number, range) in &nodemap.value.ranges {
+        let regular = nodemap.value.ranges.iter().map(|(number, range)| (*number, range));
+        let banned = nodemap.value.banned.iter().map(|(number, range)| (BANNED << 28 | *number, range));
+        for (number, range) in regular.chain(banned) {
             let classic = |nid: lustre_types::Nid| WireNid::from(&nid).classic().unwrap_or_default();
             let mut record = [0; 32];
             record[..8].copy_from_slice(&classic(range.first()).to_le_bytes());
             record[8..16].copy_from_slice(&classic(range.last()).to_le_bytes());
-            rest.push((key(kind::RANGE, id, *number), record));
+            rest.push((key(kind::RANGE, id, number), record));
         }
+        rest.extend(fileset(spec).into_iter().map(|(sub, record)| (key(kind::CLUSTER, id, sub), record)));
         for (kind, ids) in [(kind::UID, &spec.uids), (kind::GID, &spec.gids), (kind::PROJID, &spec.projids)] {
             for (client, fs) in ids {
                 let mut record = [0; 32];
@@ -103,6 +113,20 @@ fn entries(state: &State) -> Vec<Entry> {
     rest.sort_unstable();
     clusters.extend(rest);
     clusters
+}
+
+/// The path of a fileset in fragments, with the number of each. Source: config-log specification, sections 9.1 and 9.2; that
+/// fragments count from 0 is an assumption.
+fn fileset(spec: &NodemapSpec) -> Vec<(u32, [u8; 32])> {
+    let path = spec.fileset.as_deref().unwrap_or_default().as_bytes();
+    let fragments = path.chunks(FILESET_FRAGMENT).enumerate().map(|(n, fragment)| {
+        let n = u16::try_from(n).expect("a path of at most 4095 bytes has 147 fragments");
+        let mut record = [0; 32];
+        record[..fragment.len()].copy_from_slice(fragment);
+        record[28..30].copy_from_slice(&n.to_le_bytes());
+        (FIRST_FILESET + u32::from(n), record)
+    });
+    fragments.collect()
 }
 
 fn key(kind: u32, id: u32, sub: u32) -> [u8; 8] {
@@ -127,6 +151,7 @@ fn cluster(spec: &NodemapSpec) -> [u8; 32] {
     let flags2 = bits(&[
         (spec.readonly_mount, flag2::READONLY_MOUNT),
         (spec.deny_mount, flag2::DENY_MOUNT),
+        (spec.gss_identify, flag2::GSS_IDENTIFY),
         (true, flag2::FILESET_IN_INDEX),
     ]);
     let mut record = Vec::with_capacity(32);
@@ -144,7 +169,7 @@ fn cluster(spec: &NodemapSpec) -> [u8; 32] {
 mod tests {
     use super::*;
     use crate::key::Key;
-    use crate::record::{Change, NodemapRecord, Record};
+    use crate::record::{ActiveRecord, Change, NodemapRecord, Record};
 
     fn hex(bytes: &[u8]) -> String {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -176,10 +201,17 @@ mod tests {
         spec.trusted = true;
         spec.ranges.insert(range.clone());
         spec.uids.insert(500, 600);
-        let record = NodemapRecord { id: 1, ranges: [(1, range)].into(), spec, confirm: None };
+        let record =
+            NodemapRecord { id: 1, ranges: [(1, range)].into(), banned: Default::default(), spec, confirm: None };
         let mut state = State::default();
         state.apply(1, Change { key: Key::Nodemap(name), record: Some(Record::Nodemap(Box::new(record))) });
-        state.apply(2, Change { key: Key::NodemapsActive, record: Some(Record::NodemapsActive(true)) });
+        state.apply(
+            2,
+            Change {
+                key: Key::NodemapsActive,
+                record: Some(Record::NodemapsActive(ActiveRecord { active: true, confirm: None })),
+            },
+        );
         let pages = pages(&state);
         assert_eq!(hex(&pages[4..8]), "00000500", "five records");
         assert!(entry(&pages, 0).starts_with("0000001000000000"), "the default cluster");
@@ -192,11 +224,31 @@ mod tests {
     }
 
     #[test]
+    fn a_fileset_goes_in_fragments_and_banned_ranges_are_flagged() {
+        let name: NodemapName = "jail".parse().unwrap();
+        let mut spec = NodemapSpec::new(name.clone());
+        spec.fileset = Some(format!("/{}", "p".repeat(30)));
+        spec.gss_identify = true;
+        let banned: lustre_types::NidRange = "10.9.0.7@tcp".parse().unwrap();
+        let record =
+            NodemapRecord { id: 2, ranges: Default::default(), banned: [(5, banned)].into(), spec, confirm: None };
+        let mut state = State::default();
+        state.apply(1, Change { key: Key::Nodemap(name), record: Some(Record::Nodemap(Box::new(record))) });
+        let pages = pages(&state);
+        assert_eq!(hex(&pages[4..8]), "00000600", "two clusters, global, two fragments, a range");
+        assert!(entry(&pages, 1).contains("b80c00feff"), "GSS identity beside fileset in the index");
+        assert_eq!(entry(&pages, 3), "0200001000020000".to_owned() + "2f" + &"70".repeat(27) + "00000000");
+        assert_eq!(entry(&pages, 4), "0200001001020000".to_owned() + "707070" + &"00".repeat(25) + "01000000");
+        assert!(entry(&pages, 5).starts_with("0200002005000010"), "the ban list's flag: {}", entry(&pages, 5));
+    }
+
+    #[test]
     fn many_records_go_into_several_pages() {
         let name: NodemapName = "many".parse().unwrap();
         let mut spec = NodemapSpec::new(name.clone());
         spec.uids = (0..500).map(|id| (id, id + 1000)).collect();
-        let record = NodemapRecord { id: 1, ranges: Default::default(), spec, confirm: None };
+        let record =
+            NodemapRecord { id: 1, ranges: Default::default(), banned: Default::default(), spec, confirm: None };
         let mut state = State::default();
         state.apply(1, Change { key: Key::Nodemap(name), record: Some(Record::Nodemap(Box::new(record))) });
         // 503 records, 102 to a page.

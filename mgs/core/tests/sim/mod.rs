@@ -305,7 +305,13 @@ pub fn with_index(spec: TargetSpec, index: u32) -> TargetSpec {
 }
 
 pub fn ensure(target: TargetSpec) -> EnsureTarget {
-    EnsureTarget { target, expect_content: None, expect_size_bytes: None, allow_reformat: false }
+    EnsureTarget {
+        target,
+        expect_content: None,
+        expect_size_bytes: None,
+        allow_reformat: false,
+        confirm_within_s: None,
+    }
 }
 
 pub fn blank(path: &str) -> Device {
