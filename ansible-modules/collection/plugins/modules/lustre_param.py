@@ -46,15 +46,24 @@ options:
       - "Many tunables of the same O(filesystem) and O(scope) in one task: names with their values."
       - "With O(state=absent) only the names count."
     type: "dict"
+  exclusive:
+    description:
+      - "Unset every other tunable of the same O(filesystem) and O(scope). They are in the plan as what is
+        deleted."
+    type: "bool"
+    default: false
   state:
     description:
       - "V(present): they are set permanently to these values."
       - "V(absent): they are not set; their defaults come back."
+      - "V(confirmed): what O(confirm_within) would put back stays. Nothing else is changed, and other options
+        do not matter."
     type: "str"
     default: "present"
     choices:
       - "present"
       - "absent"
+      - "confirmed"
   prove:
     description:
       - "Ask every node concerned afterwards whether it has the value; in RV(proof)."
@@ -62,6 +71,11 @@ options:
         only."
     type: "bool"
     default: false
+  confirm_within:
+    description:
+      - "Put what was set before back unless somebody confirms the change within so many seconds, 10 to 86400."
+      - "For what can cut off those who set it."
+    type: "int"
   fingerprint:
     description:
       - "RV(fingerprint) of an earlier run in check mode. The task fails, and changes nothing, if its plan is
@@ -99,7 +113,8 @@ attributes:
     platforms: "linux"
     description: "Target OS that can be operated against."
 notes:
-  - "Other tunables than those named are left alone."
+  - "Other tunables than those named are left alone, but with O(exclusive)."
+  - "Several that change are changed together: all of them, or none."
   - "The module is a program that the collection brings along: hosts need no Python. It runs on Linux x86_64."
 seealso:
   - module: "chandelier.lustre.lustre_filesystem"
@@ -120,6 +135,14 @@ EXAMPLES = r'''
     params:
       osc.*.max_pages_per_rpc: 4M
       llite.*.max_read_ahead_mb: 256
+
+- name: These, and no other, for the clients
+  chandelier.lustre.lustre_param:
+    filesystem: scratch
+    scope: clients
+    params:
+      llite.*.max_read_ahead_mb: 256
+    exclusive: true
 
 - name: The default is good enough
   chandelier.lustre.lustre_param:
@@ -223,8 +246,10 @@ def main():
             "value": {"type": "str"},
             "allow_unknown": {"type": "bool"},
             "params": {"type": "dict"},
-            "state": {"type": "str", "default": "present", "choices": ["present", "absent"]},
+            "exclusive": {"type": "bool", "default": False},
+            "state": {"type": "str", "default": "present", "choices": ["present", "absent", "confirmed"]},
             "prove": {"type": "bool", "default": False},
+            "confirm_within": {"type": "int"},
             "fingerprint": {"type": "str"},
             "api_url": {"type": "str"},
             "api_token": {"type": "str", "no_log": True, "fallback": (env_fallback, ["LUSTRE_API_TOKEN"])},

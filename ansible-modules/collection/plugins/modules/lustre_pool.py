@@ -33,9 +33,21 @@ options:
       - "Left as it is when not given."
     type: "list"
     elements: "str"
+  mode:
+    description:
+      - "What O(members) mean."
+      - "V(exact): these, and no other."
+      - "V(add): these too; what is there already is no error."
+      - "V(remove): none of these; what is not there is no error."
+    type: "str"
+    default: "exact"
+    choices:
+      - "exact"
+      - "add"
+      - "remove"
   state:
     description:
-      - "V(present): the pool exists with exactly its O(members)."
+      - "V(present): the pool exists with its O(members)."
       - "V(absent): there is no such pool. Its OSTs and the files on them stay."
     type: "str"
     default: "present"
@@ -92,6 +104,13 @@ EXAMPLES = r'''
     filesystem: scratch
     name: flash
     members: ["OST[0-3]"]
+
+- name: One more, whatever else it has
+  chandelier.lustre.lustre_pool:
+    filesystem: scratch
+    name: flash
+    members: [OST0007]
+    mode: add
 
 - name: There is no pool old
   chandelier.lustre.lustre_pool:
@@ -177,6 +196,7 @@ def main():
             "filesystem": {"type": "str", "required": True},
             "name": {"type": "str", "required": True},
             "members": {"type": "list", "elements": "str"},
+            "mode": {"type": "str", "default": "exact", "choices": ["exact", "add", "remove"]},
             "state": {"type": "str", "default": "present", "choices": ["present", "absent"]},
             "fingerprint": {"type": "str"},
             "api_url": {"type": "str"},

@@ -121,6 +121,12 @@ options:
     choices:
       - "present"
       - "absent"
+  confirm_within:
+    description:
+      - "Put the changed O(targets[].failover_nodes) of registered targets back unless somebody confirms the
+        change within so many seconds, 10 to 86400."
+      - "For what can cut off those who set it."
+    type: "int"
   fingerprint:
     description:
       - "RV(fingerprint) of an earlier run in check mode. The task fails, and changes nothing, if its plan is
@@ -326,6 +332,7 @@ def main():
             },
             "format": {"type": "str", "default": "blank", "choices": ["blank", "same_identity", "confirmed"]},
             "state": {"type": "str", "default": "present", "choices": ["present", "absent"]},
+            "confirm_within": {"type": "int"},
             "fingerprint": {"type": "str"},
             "wait": {"type": "bool", "default": True},
             "wait_timeout": {"type": "int", "default": 3600},
