@@ -1,0 +1,4 @@
+import {
+  to = lustre_nodemap.computes
+  id = "computes"
+}

@@ -1,0 +1,1 @@
+terraform import lustre_nodemaps.this nodemaps

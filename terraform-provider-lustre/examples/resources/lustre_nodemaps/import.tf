@@ -1,0 +1,4 @@
+import {
+  to = lustre_nodemaps.this
+  id = "nodemaps"
+}

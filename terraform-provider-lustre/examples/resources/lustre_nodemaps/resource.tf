@@ -1,0 +1,4 @@
+resource "lustre_nodemaps" "this" {
+  active           = true
+  confirm_within_s = 600
+}

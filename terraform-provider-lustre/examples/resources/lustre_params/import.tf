@@ -1,0 +1,4 @@
+import {
+  to = lustre_params.clients
+  id = "scratch/clients"
+}
