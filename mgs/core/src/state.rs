@@ -11,8 +11,8 @@ use std::sync::Arc;
 use crate::configlog::{ConfigLog, FsLogs, names};
 use crate::key::ParamKey;
 use crate::record::{
-    ActiveRecord, JobRecord, MgsRecord, NidRow, NidTableRecord, NodeRecord, NodemapRecord, OwnerRecord, ParamRecord, PoolRecord,
-    TargetRecord, TemporaryRecord,
+    ActiveRecord, JobRecord, MgsRecord, NidRow, NidTableRecord, NodeRecord, NodemapRecord, OwnerRecord, ParamRecord,
+    PoolRecord, TargetRecord, TemporaryRecord,
 };
 
 /// A stored object with the revisions that made and last changed it.

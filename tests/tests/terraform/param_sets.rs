@@ -61,7 +61,7 @@ fn one_bad_value_of_a_set_refuses_all_of_it_in_the_plan() -> anyhow::Result<()> 
         ("osc.*.max_rpcs_in_flight", "9999", "1 to 256"),
         ("osc.*.checksums", "perhaps", "0 or 1"),
         ("mdt.*.evict_client", "x", "can't be set permanently"),
-        ("obdfilter.*.brw_size", "4M", "obdfilter devices are of OSTs"),
+        ("osc.*.checksum_type", "md5", "crc32"),
     ] {
         site.ws.write("main.tf", &set(&[("osc.*.max_dirty_mb", "64M"), (name, value)], ""));
         let lines = format!("params = {{\n    \"osc.*.max_dirty_mb\" = \"64M\"\n    {name:?} = {value:?}\n  }}");
