@@ -37,7 +37,7 @@ async fn announce(mgs: Arc<Mgs>, call: Call<AnnounceNode>) -> Result<Written<Mgs
         is_alive: true,
         revision: 1,
     };
-    Ok(Written { object, changed: true, revision: 1, job: None, warnings: Vec::new() })
+    Ok(Written { object, changed: true, revision: 1, job: None, plan: None, warnings: Vec::new() })
 }
 
 async fn info(_: Arc<Mgs>, _: Call<GetMgs>) -> Result<MgsInfo, Problem> {

@@ -209,7 +209,12 @@ impl Engine {
         caller: &Caller,
         decide: impl Fn(&State, &Request<'_>) -> Result<Decision<R>, Problem>,
     ) -> Result<R, Problem> {
-        let request = Request {
+        Ok(self.settle(self.request(caller), caller.guard.as_ref(), false, decide).await?.0)
+    }
+
+    /// A request of somebody who says nothing more.
+    pub fn request<'a>(&'a self, caller: &'a Caller) -> Request<'a> {
+        Request {
             now: clock::now(),
             seed: clock::seed(),
             who: &caller.who,
@@ -218,8 +223,7 @@ impl Engine {
             job: None,
             plan: None,
             env: &self.env,
-        };
-        Ok(self.settle(request, caller.guard.as_ref(), false, decide).await?.0)
+        }
     }
 
     /// The decision's reply, and the revision that it was committed as where it changed something.

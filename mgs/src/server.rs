@@ -7,7 +7,7 @@ use lustre_api::backup::{BackupLine, TakeBackup};
 use lustre_api::event::{GetHistory, StreamEvents};
 use lustre_api::export::{GetLnet, ListExports};
 use lustre_api::filesystem::{DeleteFilesystem, GetFilesystem, ListFilesystems, PutFilesystem};
-use lustre_api::job::{CancelJob, GetJob, ListJobs};
+use lustre_api::job::{CancelJob, ExplainJob, GetJob, ListJobs, RetryJob, WatchJobs};
 use lustre_api::log::{GetLog, GetLogRaw, ListLogs};
 use lustre_api::mgs::{GetMgs, GetReady, GetSnapshot};
 use lustre_api::node::{AnnounceNode, DeleteNode, GetNode, GetNodeInventory, Heartbeat, ListNodes};
@@ -140,6 +140,9 @@ pub fn server(api: Arc<Api>) -> Server<Api> {
         )
         .route::<ListJobs, _, _>(|api, call| async move { api.list_jobs(&call.query) })
         .route::<GetJob, _, _>(|api, call| async move { api.get_job(&call.path, &call.query).await })
+        .stream::<WatchJobs, _, _>(jobs)
+        .route::<RetryJob, _, _>(|api, call| async move { api.retry_job(&caller(&call), &call.path).await })
+        .route::<ExplainJob, _, _>(|api, call| async move { api.explain_job(&caller(&call), &call.path) })
         .route::<CancelJob, _, _>(|api, call| async move { api.cancel_job(&caller(&call), &call.path).await })
         .route::<GetLnet, _, _>(|api, _| async move { Ok(api.get_lnet()) })
         .route::<ListExports, _, _>(|api, call| async move { api.list_exports(&call.query) })
@@ -153,6 +156,10 @@ pub fn server(api: Arc<Api>) -> Server<Api> {
 async fn events(api: Arc<Api>, call: Call<StreamEvents>) -> Result<rest::Events<lustre_api::event::Event>, Problem> {
     let events = api.stream_events(&call.query).await?;
     Ok(events.map(|event| event.map(|event| (event.revision.to_string(), event))).boxed())
+}
+
+async fn jobs(api: Arc<Api>, call: Call<WatchJobs>) -> Result<rest::Events<lustre_api::job::Job>, Problem> {
+    Ok(api.watch_jobs(call.query).map(|news| news.map(|(revision, job)| (revision.to_string(), job))).boxed())
 }
 
 async fn backup(api: Arc<Api>, _: Call<TakeBackup>) -> Result<rest::Events<BackupLine>, Problem> {

@@ -6,7 +6,8 @@
 mod cluster;
 
 use cluster::{Cluster, caller, soon};
-use lustre_api::job::{JobPath, JobState, WaitQuery};
+use futures::StreamExt;
+use lustre_api::job::{JobPath, JobQuery, JobState, WaitQuery, WatchQuery};
 use lustre_api::target::TargetState;
 use lustre_api::{Problem, WriteQuery};
 
@@ -163,4 +164,50 @@ async fn of_64_racing_callers_each_gets_an_index_of_its_own() {
     }
     assert_eq!(given, cluster::names(&cluster.api));
     assert_eq!(given.last().unwrap().to_string(), "scratch-OST003f", "without a gap");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watcher_is_told_of_progress_and_end_and_goes_on_where_it_was() {
+    let cluster = Cluster::new().await;
+    SLOW(&cluster);
+    let mut news = cluster.api.clone().watch_jobs(WatchQuery::default());
+    let id = cluster.ensure("/dev/sdb").await.unwrap().job.unwrap();
+    cluster.nodes.has_job().await;
+    cluster.nodes.progress(40);
+    let mut seen = 0;
+    loop {
+        let (revision, job) = soon(news.next()).await.unwrap().unwrap();
+        assert_eq!(job.id, id);
+        seen = revision.max(seen);
+        if job.steps[0].progress.as_ref().is_some_and(|progress| progress.done == 40) {
+            break;
+        }
+    }
+    drop(news);
+    cluster.nodes.finish();
+    cluster.end_of(&id).await;
+    let mut again = cluster.api.clone().watch_jobs(WatchQuery { after: Some(seen), ..WatchQuery::default() });
+    let (revision, job) = soon(again.next()).await.unwrap().unwrap();
+    assert_eq!((job.id, job.state), (id, JobState::Done), "the end is told although it came in between");
+    assert!(revision > seen);
+    let mut late = cluster.api.clone().watch_jobs(WatchQuery::default());
+    let nothing = tokio::time::timeout(std::time::Duration::from_millis(300), late.next()).await;
+    assert!(nothing.is_err(), "what is over does not concern who comes now");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_are_filtered_by_state_and_object() {
+    let cluster = Cluster::new().await;
+    let done = cluster.ensure("/dev/sdb").await.unwrap().job.unwrap();
+    cluster.end_of(&done).await;
+    SLOW(&cluster);
+    let running = cluster.ensure("/dev/sdc").await.unwrap().job.unwrap();
+    let ids = |query: JobQuery| -> Vec<_> {
+        cluster.api.list_jobs(&query).unwrap().items.into_iter().map(|job| job.id).collect()
+    };
+    assert_eq!(ids(JobQuery { state: Some(JobState::Done), ..JobQuery::default() }), [done.clone()]);
+    let object = Some("scratch-OST0001".to_owned());
+    assert_eq!(ids(JobQuery { object, ..JobQuery::default() }), [running.clone()]);
+    assert_eq!(ids(JobQuery { parent: Some(done.clone()), ..JobQuery::default() }), []);
+    assert_eq!(ids(JobQuery::default()), [done, running]);
 }

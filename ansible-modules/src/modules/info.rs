@@ -1,6 +1,6 @@
 //! `lustre_info`.
 
-use lustre_api::job::ListJobs;
+use lustre_api::job::{JobQuery, ListJobs};
 use lustre_api::mgs::{GetSnapshot, SnapshotQuery};
 use lustre_api::{Nothing, PageQuery};
 use lustre_types::FsName;
@@ -138,7 +138,7 @@ async fn jobs(session: &Session, fsname: Option<FsName>) -> Result<Value, Failur
     let mut jobs = Vec::new();
     let mut after = None;
     loop {
-        let query = PageQuery { limit: Some(1000), after, fsname: fsname.clone() };
+        let query = JobQuery { limit: Some(1000), after, fsname: fsname.clone(), ..JobQuery::default() };
         let page = session.mgs.call::<ListJobs>(&Nothing {}, &query, &Nothing {}).await;
         let page = page.map_err(|error| session.explain(error))?;
         jobs.extend(page.items);

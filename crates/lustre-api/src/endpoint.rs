@@ -122,6 +122,9 @@ pub struct Written<T> {
     /// The job that carries it out on the nodes, where there is something to carry out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<crate::job::JobId>,
+    /// That job with its steps, and what else it moves (with `dry_run`: as it would be started).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Box<crate::job::JobPlan>>,
     /// What the caller should know although it was done.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use lustre_api::job::JobId;
+use lustre_api::job::{JobId, JobState};
 use lustre_types::{FsName, Nid, NidRange, NodeName, NodemapName, ParamName, ParamScope, PoolName, SvName};
 
 use crate::output::Output;
@@ -490,19 +490,60 @@ pub(crate) enum LogCommand {
 pub(crate) enum JobCommand {
     /// Lists jobs, newest last.
     List {
-        /// Only those on targets of this file system.
+        /// Only those on this file system and its targets.
         fsname: Option<FsName>,
         /// Also those that are over.
         #[arg(long)]
         all: bool,
+        /// Only those on this target, file system or node.
+        #[arg(long, value_name = "NAME")]
+        object: Option<String>,
+        /// Only the parts of this job.
+        #[arg(long, value_name = "JOB")]
+        parent: Option<JobId>,
+        /// Only those in this state, as in `failed`.
+        #[arg(long, value_parser = job_state, value_name = "STATE")]
+        state: Option<JobState>,
+    },
+    /// Shows the steps that a job would have, and what else changes its state with it. Starts nothing.
+    Plan {
+        /// What would be done.
+        what: JobVerb,
+        /// The target.
+        svname: SvName,
     },
     /// Shows a job and its steps.
     Show { id: JobId },
     /// Follows a job to its end; ends with an error when the job does not reach its goal.
     #[command(alias = "wait")]
-    Watch { id: JobId },
+    Watch {
+        /// The job; all jobs, until interrupted, when missing.
+        id: Option<JobId>,
+    },
+    /// Has a job that failed or was cancelled try its unfinished steps again, where that is safe.
+    Retry { id: JobId },
+    /// Says why a job is where it is, and what a person must do.
+    Explain { id: JobId },
+    /// Shows what each step's program was, printed and exited with, for every attempt.
+    Log { id: JobId },
     /// Asks a job to stop. What has been done is not undone.
     Cancel { id: JobId },
+}
+
+/// What a job does to a target.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum JobVerb {
+    /// Start it.
+    Start,
+    /// Stop it.
+    Stop,
+    /// Take it out of the configuration.
+    Delete,
+}
+
+fn job_state(text: &str) -> Result<JobState, String> {
+    serde_json::from_value(text.into())
+        .map_err(|_| "a job is queued, running, cancelling, cancelled, failed or done".to_owned())
 }
 
 #[derive(Debug, Args)]

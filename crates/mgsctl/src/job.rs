@@ -1,32 +1,45 @@
 //! `mgsctl job`
 
+use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
-use lustre_api::job::{CancelJob, GetJob, Job, JobId, JobPath, JobState, ListJobs, Progress, Step, WaitQuery};
-use lustre_api::{Nothing, PageQuery};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use lustre_api::job::{
+    CancelJob, ExplainJob, Explanation, GetJob, Job, JobId, JobPath, JobPlan, JobQuery, JobState, ListJobs, Progress,
+    RetryJob, Step, WaitQuery, WatchJobs, WatchQuery,
+};
+use lustre_api::{Nothing, Time};
 
-use crate::cli::JobCommand;
+use crate::cli::{JobCommand, JobVerb, TargetCommand, WriteArgs};
 use crate::output::{Output, Table, fields, json, or_dash, print};
-use crate::status::all;
-use crate::{Context, Failure};
+use crate::{Context, Failure, target};
 
 /// How long one request waits for news.
 const WAIT_S: u32 = 30;
 
 pub(crate) async fn run(context: &Context, command: JobCommand) -> Result<(), Failure> {
     match command {
-        JobCommand::List { fsname, all: with_ended } => {
-            let mut list = all::<ListJobs, _>(context, PageQuery { fsname, ..PageQuery::default() }).await?;
-            list.retain(|job| with_ended || !job.state.is_final());
+        JobCommand::List { fsname, all: with_ended, object, parent, state } => {
+            let mut list = all(context, JobQuery { fsname, object, parent, state, ..JobQuery::default() }).await?;
+            list.retain(|job| with_ended || state.is_some() || !job.state.is_final());
             context.output.show(&list, |list| table(list));
+        }
+        JobCommand::Plan { what, svname } => {
+            let write = WriteArgs { dry_run: true, ..WriteArgs::default() };
+            let command = match what {
+                JobVerb::Start => TargetCommand::Start { svname, write },
+                JobVerb::Stop => TargetCommand::Stop { svname, write },
+                JobVerb::Delete => TargetCommand::Delete { svname, write },
+            };
+            target::run(context, command).await?;
         }
         JobCommand::Show { id } => {
             let job = read(context, &id, WaitQuery::default()).await?;
             context.output.show(&job, details);
         }
-        JobCommand::Watch { id } => {
+        JobCommand::Watch { id: None } => watch_all(context).await?,
+        JobCommand::Watch { id: Some(id) } => {
             let job = watch(context, &id).await?;
             if context.output == Output::Json {
                 print(&json(&job));
@@ -39,8 +52,61 @@ pub(crate) async fn run(context: &Context, command: JobCommand) -> Result<(), Fa
             let job = context.client.call::<CancelJob>(&JobPath { id }, &Nothing {}, &Nothing {}).await?;
             context.output.show(&job, |job| format!("job {} is {}\n", job.id, job.state.as_str()));
         }
+        JobCommand::Retry { id } => {
+            let job = context.client.call::<RetryJob>(&JobPath { id }, &Nothing {}, &Nothing {}).await?;
+            context
+                .output
+                .show(&job, |job| format!("job {0} is {1}; mgsctl job watch {0}\n", job.id, job.state.as_str()));
+        }
+        JobCommand::Explain { id } => {
+            let why = context.client.call::<ExplainJob>(&JobPath { id }, &Nothing {}, &Nothing {}).await?;
+            context.output.show(&why, explanation);
+        }
+        JobCommand::Log { id } => {
+            let job = read(context, &id, WaitQuery::default()).await?;
+            context.output.show(&job, log);
+        }
     }
     Ok(())
+}
+
+/// All pages of the list of jobs.
+pub(crate) async fn all(context: &Context, mut query: JobQuery) -> Result<Vec<Job>, Failure> {
+    query.limit = Some(1000);
+    let mut items = Vec::new();
+    loop {
+        let page = context.client.call::<ListJobs>(&Nothing {}, &query, &Nothing {}).await?;
+        items.extend(page.items);
+        match page.next {
+            None => return Ok(items),
+            next => query.after = next,
+        }
+    }
+}
+
+/// Shows every job whenever it has news, until interrupted: a bar for each on a terminal, lines elsewhere.
+async fn watch_all(context: &Context) -> Result<(), Failure> {
+    let bars = MultiProgress::new();
+    let mut shown: HashMap<JobId, Watcher> = HashMap::new();
+    let mut after = None;
+    loop {
+        let query = WatchQuery { after, ..WatchQuery::default() };
+        let mut news = context.client.stream::<WatchJobs>(&Nothing {}, &query).await?;
+        while let Some((id, job)) = news.next().await? {
+            after = id.parse().ok().or(after);
+            if context.output == Output::Json {
+                // One line per event: for programs that read while it grows.
+                print(&format!("{}\n", serde_json::to_string(&job).unwrap_or_default()));
+                continue;
+            }
+            shown.entry(job.id.clone()).or_insert_with(|| Watcher::new(context.output, Some(&bars))).show(&job);
+            if job.state.is_final() {
+                shown.remove(&job.id);
+            }
+        }
+        // The MGS restarts: begin again where it ended, once it is back.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
 }
 
 async fn read(context: &Context, id: &JobId, query: WaitQuery) -> Result<Job, Failure> {
@@ -49,7 +115,7 @@ async fn read(context: &Context, id: &JobId, query: WaitQuery) -> Result<Job, Fa
 
 /// Follows a job to its end: a progress bar on a terminal, a line per change elsewhere, nothing with `-o json`.
 pub(crate) async fn watch(context: &Context, id: &JobId) -> Result<Job, Failure> {
-    let mut shown = Watcher::new(context.output);
+    let mut shown = Watcher::new(context.output, None);
     let mut job = read(context, id, WaitQuery::default()).await?;
     loop {
         shown.show(&job);
@@ -67,7 +133,7 @@ enum Watcher {
 }
 
 impl Watcher {
-    fn new(output: Output) -> Self {
+    fn new(output: Output, among: Option<&MultiProgress>) -> Self {
         if output == Output::Json {
             return Self::Silent;
         }
@@ -75,6 +141,10 @@ impl Watcher {
             return Self::Lines { last: String::new() };
         }
         let bar = ProgressBar::new(100);
+        let bar = match among {
+            Some(bars) => bars.add(bar),
+            None => bar,
+        };
         let style = ProgressStyle::with_template("{spinner} {prefix} [{bar:30}] {msg}");
         bar.set_style(style.expect("the template is correct").progress_chars("=> "));
         bar.enable_steady_tick(Duration::from_millis(200));
@@ -103,13 +173,13 @@ impl Watcher {
     }
 }
 
-/// Steps that are done, and the part of the one at work.
+/// Steps that are done, and the parts of those at work.
 fn percent(job: &Job) -> u8 {
     let steps = job.steps.len().max(1);
     let done = job.steps.iter().filter(|step| step.state == JobState::Done).count();
-    let current = job.steps.iter().find(|step| step.state == JobState::Running);
-    let part = current.and_then(|step| step.progress.as_ref()?.percent()).unwrap_or(0);
-    u8::try_from((done * 100 + usize::from(part)) / steps).unwrap_or(100)
+    let at_work = job.steps.iter().filter(|step| step.state == JobState::Running);
+    let parts: usize = at_work.filter_map(|step| step.progress.as_ref()?.percent()).map(usize::from).sum();
+    u8::try_from((done * 100 + parts) / steps).unwrap_or(100)
 }
 
 /// Where a job is, in a line.
@@ -128,7 +198,100 @@ fn line(job: &Job) -> String {
 fn how_far(progress: &Progress) -> String {
     let total = progress.total.map(|total| format!("/{total}")).unwrap_or_default();
     let percent = progress.percent().map(|percent| format!(" {percent} %")).unwrap_or_default();
-    format!("{} {}{total} {}{percent}", progress.phase, progress.done, progress.unit)
+    let left = progress.eta_s.map(|seconds| format!(", {} left", duration(seconds))).unwrap_or_default();
+    format!("{} {}{total} {}{percent}{left}", progress.phase, progress.done, progress.unit)
+}
+
+fn duration(seconds: u64) -> String {
+    match seconds {
+        0..=99 => format!("{seconds} s"),
+        100..=5999 => format!("{} min", seconds / 60),
+        6000..=172_799 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// A job as it would be started, and what else moves.
+pub(crate) fn plan(plan: &JobPlan, warnings: &[String]) -> String {
+    let job = &plan.job;
+    let mut text = format!("{} of {} would be this job; nothing was started\n\n", job.kind.verb(), job.object);
+    let mut table = Table::new(&["STEP", "DOES", "TARGET", "NODE", "AFTER"]);
+    for (at, step) in job.steps.iter().enumerate() {
+        let after: Vec<String> = job.predecessors(at).into_iter().map(|before| (before + 1).to_string()).collect();
+        table.row([
+            (at + 1).to_string(),
+            step.kind.as_str().into(),
+            or_dash(job.svname_of(at)),
+            or_dash(step.node.as_ref()),
+            if after.is_empty() { "-".into() } else { after.join(",") },
+        ]);
+    }
+    text.push_str(&table.text("no steps"));
+    if !plan.moves.is_empty() {
+        text.push_str("\nwhat moves with it:\n");
+    }
+    for moved in &plan.moves {
+        let passing = if moved.is_passing { " for a while" } else { "" };
+        text.push_str(&format!("  {}: {} -> {}{passing}: {}\n", moved.object, moved.now, moved.becomes, moved.why));
+        if let Some(fix) = &moved.fix {
+            text.push_str(&format!("    to bring it back to {}: {fix}\n", moved.preferred));
+        }
+    }
+    for warning in warnings {
+        text.push_str(&format!("warning: {warning}\n"));
+    }
+    text.push_str(&format!("\ndigest {}\n", job.digest));
+    text
+}
+
+fn explanation(why: &Explanation) -> String {
+    let mut text = format!("job {} is {}\n", why.id, why.state.as_str());
+    let lists = [("waits for", &why.waits_for), ("next", &why.next), ("done", &why.done), ("not done", &why.not_done)];
+    for (title, lines) in lists.into_iter().filter(|(_, lines)| !lines.is_empty()) {
+        text.push_str(&format!("{title}:\n  {}\n", lines.join("\n  ")));
+    }
+    if let Some(person) = &why.person {
+        text.push_str(&format!("to do: {person}\n"));
+    }
+    text
+}
+
+/// Every attempt of every step that began.
+fn log(job: &Job) -> String {
+    let mut text = String::new();
+    for (at, step) in job.steps.iter().enumerate().filter(|(_, step)| step.attempts > 0) {
+        for earlier in &step.earlier {
+            let title = format!("step {} {}, attempt {}", at + 1, step.kind.as_str(), earlier.attempt);
+            let ended = (earlier.state, earlier.message.as_ref(), earlier.exit_status);
+            text.push_str(&attempt(&title, ended, (earlier.started, earlier.ended), &[], &earlier.output));
+        }
+        let title = format!("step {} {}, attempt {}", at + 1, step.kind.as_str(), step.attempts);
+        let ended = (step.state, step.message.as_ref(), step.exit_status);
+        text.push_str(&attempt(&title, ended, (step.started, step.ended), &step.command, &step.output));
+    }
+    if text.is_empty() { "no step has begun\n".into() } else { text }
+}
+
+fn attempt(
+    title: &str,
+    (state, message, exit_status): (JobState, Option<&String>, Option<i32>),
+    (started, ended): (Option<Time>, Option<Time>),
+    command: &[String],
+    output: &[String],
+) -> String {
+    let exit = exit_status.map(|status| format!(", exit status {status}")).unwrap_or_default();
+    let mut text =
+        format!("{title}: {}{exit} ({} to {})\n", state.as_str(), or_dash(started.as_ref()), or_dash(ended.as_ref()));
+    if let Some(message) = message {
+        text.push_str(&format!("  {message}\n"));
+    }
+    if !command.is_empty() {
+        text.push_str(&format!("  $ {}\n", command.join(" ")));
+    }
+    for line in output {
+        text.push_str(&format!("  | {line}\n"));
+    }
+    text
 }
 
 fn table(list: &[Job]) -> String {
@@ -180,7 +343,6 @@ fn details(job: &Job) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lustre_api::Time;
     use lustre_api::job::StepKind;
 
     fn job(steps: Vec<(JobState, Option<(u64, u64)>)>) -> Job {

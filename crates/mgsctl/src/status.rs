@@ -1,7 +1,7 @@
 //! `mgsctl status`, and what all commands share.
 
 use lustre_api::filesystem::FilesystemState;
-use lustre_api::job::ListJobs;
+use lustre_api::job::JobQuery;
 use lustre_api::mgs::{GetSnapshot, Snapshot, SnapshotQuery};
 use lustre_api::target::TargetState;
 use lustre_api::{Endpoint, Nothing, Page, PageQuery, WriteQuery, Written};
@@ -16,7 +16,7 @@ use crate::{Context, Failure};
 pub(crate) async fn show(context: &Context) -> Result<(), Failure> {
     let query = SnapshotQuery::default();
     let snapshot = context.client.call::<GetSnapshot>(&Nothing {}, &query, &Nothing {}).await?;
-    let jobs = all::<ListJobs, _>(context, PageQuery::default()).await?;
+    let jobs = crate::job::all(context, JobQuery::default()).await?;
     let at_work = jobs.iter().filter(|job| !job.state.is_final()).count();
     context.output.show(&snapshot, |snapshot| text(snapshot, at_work));
     Ok(())
@@ -91,6 +91,9 @@ impl Context {
     ) {
         self.output.show(written, |written| {
             let name = name(&written.object);
+            if let (Some(plan), true) = (&written.plan, write.dry_run) {
+                return crate::job::plan(plan, &written.warnings);
+            }
             let mut text = match (&written.job, written.changed, write.dry_run) {
                 (_, false, _) => format!("{name}: nothing to change\n"),
                 (_, true, true) => format!("{name} would be changed; nothing was\n"),

@@ -33,7 +33,7 @@ fn filesystem(spec: FilesystemSpec) -> Filesystem {
 async fn put(_: Arc<()>, call: Call<PutFilesystem>) -> Result<Written<Filesystem>, Problem> {
     let object = filesystem(call.body);
     let who = call.caller.to_string();
-    Ok(Written { object, changed: !call.query.dry_run, revision: 7, job: None, warnings: vec![who] })
+    Ok(Written { object, changed: !call.query.dry_run, revision: 7, job: None, plan: None, warnings: vec![who] })
 }
 
 async fn get(_: Arc<()>, call: Call<GetFilesystem>) -> Result<Filesystem, Problem> {

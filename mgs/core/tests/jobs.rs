@@ -189,6 +189,84 @@ fn a_job_that_runs_another_waits_for_it_and_cancels_it_too() {
     }
 }
 
+fn retry(sim: &mut Sim, id: &JobId) -> Result<Job, Problem> {
+    let req = sim.env_request();
+    let decision = job::retry(&sim.state, &req, id)?;
+    Ok(sim.commit(decision).unwrap())
+}
+
+#[test]
+fn a_failed_job_tries_its_unfinished_steps_again_under_new_names() {
+    let mut sim = Sim::new();
+    let id = start(&mut sim, new_job(node("oss1"), vec![step(), step()]), Some("j"), None).unwrap().id;
+    sim.begin(&id);
+    sim.end(&id, 0, JobState::Done, None);
+    sim.begin(&id);
+    sim.end(&id, 1, JobState::Failed, None);
+    assert_eq!(retry(&mut sim, &id).unwrap().state, JobState::Queued);
+    assert!(sim.state.holds.contains_key(&node("oss1")), "others are kept away again");
+    assert_eq!(sim.run(&id), ["oss1 j-2-2"], "what was done is not done again");
+    let ended = job(&sim, &id);
+    assert_eq!((ended.state, ended.error), (JobState::Done, None));
+    let [earlier] = &ended.steps[1].earlier[..] else { panic!("{:?}", ended.steps[1]) };
+    assert_eq!((earlier.attempt, earlier.state, ended.steps[1].attempts), (1, JobState::Failed, 2));
+    assert_eq!(retry(&mut sim, &id).unwrap_err().code, ProblemCode::Refused);
+}
+
+#[test]
+fn what_is_not_safe_to_try_again_is_refused_with_what_to_do_instead() {
+    let mut sim = Sim::new();
+    let id = sim.ensure(ensure(ost("oss1", "/dev/sdb")), blank("/dev/sdb")).unwrap().job.unwrap();
+    sim.begin(&id);
+    sim.end(&id, 0, JobState::Failed, None);
+    let problem = retry(&mut sim, &id).unwrap_err();
+    assert!(
+        problem.message.contains("format had begun")
+            && problem.remedy.unwrap().contains("ensure scratch-OST0000 again")
+    );
+    // Another job has taken the object meanwhile.
+    let id = start(&mut sim, new_job(node("oss1"), vec![step()]), None, None).unwrap().id;
+    sim.begin(&id);
+    sim.end(&id, 0, JobState::Failed, None);
+    let other = start(&mut sim, new_job(node("oss1"), vec![step()]), None, None).unwrap().id;
+    assert!(retry(&mut sim, &id).unwrap_err().message.contains(other.as_str()));
+}
+
+#[test]
+fn a_job_is_explained_at_every_stage() {
+    let mut sim = Sim::new();
+    let id = start(&mut sim, new_job(node("oss1"), vec![step(), step()]), Some("j"), None).unwrap().id;
+    let explain = |sim: &mut Sim| {
+        let req = sim.env_request();
+        let record = &sim.state.jobs[&id].value;
+        job::explain(&sim.state, &req, record, &record.job)
+    };
+    let queued = explain(&mut sim);
+    assert_eq!(queued.next, ["step 1 (stop on oss1)"]);
+    assert_eq!(queued.waits_for, ["step 2 (stop on oss1) waits for step 1"]);
+    sim.begin(&id);
+    assert_eq!(explain(&mut sim).waits_for[0], "step 1 (stop on oss1) is at work");
+    sim.end(&id, 0, JobState::Failed, None);
+    let failed = explain(&mut sim);
+    assert!(failed.not_done[0].starts_with("step 1 (stop on oss1) failed: "), "{failed:?}");
+    assert_eq!(failed.not_done[1], "step 2 (stop on oss1) was not begun");
+    assert!(failed.person.unwrap().contains("mgsctl job retry j"));
+}
+
+#[test]
+fn stopping_mdt0000_says_that_the_file_system_goes_with_it() {
+    let mut sim = Sim::new();
+    let spec = lustre_api::target::TargetSpec { kind: lustre_types::TargetKind::Mdt, ..ost("mds1", "/dev/sda") };
+    let made = sim.ensure(ensure(spec), blank("/dev/sda")).unwrap().job.unwrap();
+    sim.run(&made);
+    let req = sim.env_request();
+    let stop = lustre_mgs_core::decide::lifecycle::stop(&sim.state, &req, &"scratch-MDT0000".parse().unwrap()).unwrap();
+    let plan = stop.reply.plan.unwrap();
+    let moved: Vec<_> = plan.moves.iter().map(|moved| (moved.object.as_str(), moved.becomes.as_str())).collect();
+    assert_eq!(moved, [("target scratch-MDT0000", "stopped"), ("filesystem scratch", "unavailable")]);
+    assert!(plan.moves.iter().all(|moved| moved.fix.as_deref() == Some("mgsctl target start scratch-MDT0000")));
+}
+
 /// What happens to a job: what is due is decided now and committed now or later, or forgotten as by a crash.
 #[derive(Clone, Debug)]
 enum Act {

@@ -1,8 +1,12 @@
 //! Jobs.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use lustre_api::job::{Job, JobPath, WaitQuery};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use lustre_api::job::{Explanation, Job, JobId, JobPath, JobQuery, WaitQuery, WatchQuery};
 use lustre_api::{Page, PageQuery, Problem, WriteQuery};
 use lustre_mgs_core::decide;
 use lustre_mgs_core::{Request, State};
@@ -15,20 +19,26 @@ const MAX_WAIT_S: u32 = 60;
 
 impl Api {
     /// `list_jobs`: newest last.
-    pub fn list_jobs(&self, query: &PageQuery) -> Result<Page<Job>, Problem> {
+    pub fn list_jobs(&self, query: &JobQuery) -> Result<Page<Job>, Problem> {
         let state = self.engine.state();
-        let begin = match after::<lustre_api::job::JobId>(query)? {
+        let paged = PageQuery { limit: query.limit, after: query.after.clone(), fsname: None };
+        let begin = match after::<JobId>(&paged)? {
             None => None,
             Some(id) => Some((decide::job::get(&state, &id)?.created, id)),
         };
         let mut jobs: Vec<_> = state.jobs.iter().map(|(id, job)| ((job.created, id.clone()), job)).collect();
         jobs.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let of_fs = |job: &Job| query.fsname.is_none() || job.object.fsname() == query.fsname.as_ref();
+        let is_it = |job: &Job| {
+            (query.fsname.is_none() || job.object.fsname() == query.fsname.as_ref())
+                && query.state.is_none_or(|state| job.state == state)
+                && query.object.as_ref().is_none_or(|object| job.object.to_string() == *object)
+                && (query.parent.is_none() || job.parent == query.parent)
+        };
         let wanted = jobs
             .into_iter()
-            .filter(|(place, job)| begin.as_ref().is_none_or(|begin| place > begin) && of_fs(&job.value.job));
+            .filter(|(place, job)| begin.as_ref().is_none_or(|begin| place > begin) && is_it(&job.value.job));
         let shown = wanted.map(|((_, id), job)| (id.to_string(), self.board.show(&job.value, job.revision)));
-        page(query, state.revision, shown)
+        page(&paged, state.revision, shown)
     }
 
     /// `get_job`: at once, or when there is news.
@@ -67,6 +77,68 @@ impl Api {
         let decide = |state: &State, req: &Request<'_>| decide::job::cancel(state, req, &path.id);
         self.engine.write(caller, &WriteQuery::default(), decide).await?;
         self.show_job(path)
+    }
+
+    /// `retry_job`
+    pub async fn retry_job(&self, caller: &Caller, path: &JobPath) -> Result<Job, Problem> {
+        let decide = |state: &State, req: &Request<'_>| decide::job::retry(state, req, &path.id);
+        self.engine.write(caller, &WriteQuery::default(), decide).await?;
+        self.show_job(path)
+    }
+
+    /// `explain_job`
+    pub fn explain_job(&self, caller: &Caller, path: &JobPath) -> Result<Explanation, Problem> {
+        let shown = self.show_job(path)?;
+        let state = self.engine.state();
+        let record = &decide::job::get(&state, &path.id)?.value;
+        Ok(decide::job::explain(&state, &self.engine.request(caller), record, &shown))
+    }
+
+    /// `watch_jobs`: those at work, and then each whenever it has news, with the revision up to which that is so.
+    pub fn watch_jobs(self: Arc<Self>, query: WatchQuery) -> BoxStream<'static, Result<(u64, Job), Problem>> {
+        // Nobody reads faster, and everything that happens in between is told at once.
+        const PACE: Duration = Duration::from_millis(100);
+        let begin = (Vec::new(), query.after.unwrap_or(u64::MAX), HashMap::<JobId, u64>::new());
+        let (applied, news) = (self.engine.applied(), self.board.changed());
+        let batches = futures::stream::unfold((self, query, applied, news, begin), async |mut place| {
+            let (api, query, applied, news, (told, after, seen)) = &mut place;
+            loop {
+                applied.mark_unchanged();
+                news.mark_unchanged();
+                {
+                    let state = api.engine.state();
+                    // Without a place to begin, jobs that are over by now are of no interest.
+                    let from = (*after).min(state.revision);
+                    for job in state.jobs.values() {
+                        let is_wanted =
+                            query.fsname.is_none() || job.value.job.object.fsname() == query.fsname.as_ref();
+                        if !is_wanted || (job.value.job.state.is_final() && job.revision <= from) {
+                            continue;
+                        }
+                        let shown = api.board.show(&job.value, job.revision);
+                        if seen.insert(shown.id.clone(), shown.version) != Some(shown.version) {
+                            told.push(Ok((state.revision, shown)));
+                        }
+                    }
+                    seen.retain(|id, _| state.open_jobs.contains(id));
+                    *after = state.revision;
+                }
+                if !told.is_empty() {
+                    let batch = futures::stream::iter(std::mem::take(told));
+                    tokio::time::sleep(PACE).await;
+                    return Some((batch, place));
+                }
+                let is_over = tokio::select! {
+                    changed = applied.changed() => changed.is_err(),
+                    changed = news.changed() => changed.is_err(),
+                    () = api.engine.stopped() => true,
+                };
+                if is_over {
+                    return None;
+                }
+            }
+        });
+        batches.flatten().boxed()
     }
 
     fn show_job(&self, path: &JobPath) -> Result<Job, Problem> {

@@ -10,7 +10,6 @@ use tracing::info;
 
 use super::{Api, after, is_behind, page};
 use crate::agents::AgentError;
-use crate::clock;
 use crate::engine::Caller;
 
 /// How long an agent may take to look at one device before the request is refused.
@@ -66,16 +65,7 @@ impl Api {
             if !decide::target::needs_check(&state, &body.target) {
                 return Ok(None);
             }
-            let request = Request {
-                now: clock::now(),
-                seed: [0; 16],
-                who: &caller.who,
-                why: None,
-                if_revision: None,
-                job: None,
-                plan: None,
-                env: self.engine.env(),
-            };
+            let request = self.engine.request(caller);
             let op = decide::target::draft(&state, &request, body, &std::collections::BTreeSet::new())?;
             (op, decide::node::find(&state, &body.target.node)?.value.api_url.clone())
         };

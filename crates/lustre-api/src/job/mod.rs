@@ -5,11 +5,13 @@
 //! itself, or another job. A job is named by who starts it ([`crate::WriteQuery::job`]): asking twice starts it once.
 
 mod id;
+mod plan;
 mod progress;
 mod state;
 mod step;
 
 pub use id::{JobId, JobIdError};
+pub use plan::{Explanation, JobPlan, Move};
 pub use progress::Progress;
 pub use state::JobState;
 pub use step::{Attempt, Step, StepKind};
@@ -176,9 +178,51 @@ pub struct WaitQuery {
     pub seen: Option<u64>,
 }
 
+/// Query of the list of jobs: which ones.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JobQuery {
+    /// At most so many items; 1 to 1000, 100 when missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// `next` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// Only those on this file system and its targets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fsname: Option<FsName>,
+    /// Only those on this object, as jobs print it: a target, a file system or a node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
+    /// Only those in this state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<JobState>,
+    /// Only the parts of this job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<JobId>,
+}
+
+/// Query of the stream of jobs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WatchQuery {
+    /// The event id that was seen last, a revision: goes on from there, and tells again of jobs at work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
+    /// Only jobs on this file system and its targets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fsname: Option<FsName>,
+}
+
 endpoints! {
     /// Lists jobs, newest last.
-    ListJobs = "list_jobs" Get "/v1/jobs" { query: crate::PageQuery, reply: crate::Page<Job> }
+    ListJobs = "list_jobs" Get "/v1/jobs" { query: JobQuery, reply: crate::Page<Job> }
+    /// Streams jobs as server-sent events: those at work now, and every job whenever it or its progress changes. The event id is the revision.
+    WatchJobs = "watch_jobs" Get "/v1/watch/jobs" { query: WatchQuery, reply: Job, stream: true }
+    /// Has a job that failed or was cancelled try its unfinished steps again, where that is safe; says why where it is not.
+    RetryJob = "retry_job" Post "/v1/jobs/{id}/retry" { path: JobPath, reply: Job, status: 202 }
+    /// Says why a job is where it is: what it waits for, what comes next, what was done and what not, and what a person must do.
+    ExplainJob = "explain_job" Get "/v1/jobs/{id}/explain" { path: JobPath, reply: Explanation }
     /// Reads a job; with `wait_s` waits for news of it.
     GetJob = "get_job" Get "/v1/jobs/{id}" { path: JobPath, query: WaitQuery, reply: Job }
     /// Asks a job to stop. What has been done is not undone; the steps say how far it came.

@@ -179,7 +179,7 @@ fn job_on(
 ) -> Result<Decision<Written<Target>>, Problem> {
     let new = NewJob { name: None, kind, object: JobObject::Target(svname.clone()), parent: None, steps };
     let started = job::start(state, req, new)?;
-    let id = started.job.id;
+    let id = started.plan.job.id.clone();
     let record = TargetRecord { job: Some(id.clone()), ..object.value.clone() };
     let key = Key::Target(svname.clone());
     let view = view::target(state, svname, &record, object.revision);
@@ -188,5 +188,6 @@ fn job_on(
     changes.push(put(key, Record::Target(Box::new(record))));
     let mut decision = Decision::changed(req, format!("job {id}"), view, compare, changes);
     decision.reply.job = Some(id);
+    decision.reply.plan = Some(started.plan);
     Ok(decision)
 }

@@ -97,13 +97,13 @@ impl<R> Decision<R> {
 impl<T> Decision<Written<T>> {
     /// A decision that changes nothing.
     fn unchanged(object: T, revision: u64) -> Self {
-        let reply = Written { object, changed: false, revision, job: None, warnings: Vec::new() };
+        let reply = Written { object, changed: false, revision, job: None, plan: None, warnings: Vec::new() };
         Self { compare: Vec::new(), changes: Vec::new(), what: String::new(), reply }
     }
 
     /// A decision that makes `changes` if `compare` holds.
     fn changed(req: &Request<'_>, what: String, object: T, compare: Vec<Compare>, changes: Vec<Change>) -> Self {
-        let reply = Written { object, changed: true, revision: 0, job: None, warnings: Vec::new() };
+        let reply = Written { object, changed: true, revision: 0, job: None, plan: None, warnings: Vec::new() };
         Self { compare, changes, what: req.describe(what), reply }
     }
 }

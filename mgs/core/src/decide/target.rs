@@ -336,7 +336,7 @@ fn start_job(
     steps.push(NewStep::own(StepKind::Register, OwnAct::Register));
     let started =
         job::start(state, req, NewJob { name: None, kind: JobKind::EnsureTarget, object, parent: None, steps })?;
-    let id = started.job.id;
+    let id = started.plan.job.id.clone();
     record.job = Some(id.clone());
     let object = view::target(state, svname, &record, 0);
     compare.extend(started.compare);
@@ -344,6 +344,7 @@ fn start_job(
     changes.extend(started.changes);
     let mut decision = Decision::changed(req, format!("ensure {svname}"), object, compare, changes);
     decision.reply.job = Some(id);
+    decision.reply.plan = Some(started.plan);
     Ok(decision)
 }
 

@@ -7,11 +7,16 @@
 //! A new operation: a [`JobKind`](lustre_api::job::JobKind), a function in `decide/` that gives a [`NewJob`] to [`request`],
 //! and, where the MGS does a part of it, an [`OwnAct`](crate::OwnAct) with its function in `own.rs`.
 
+mod explain;
+mod moves;
 mod own;
+mod retry;
 mod start;
 mod transition;
 mod work;
 
+pub use explain::explain;
+pub use retry::retry;
 pub use start::{MAX_STEPS, NewJob, NewStep, Started, busy_with, idle, named, request, start};
 pub use work::{Hand, Work, ready, work, work_of};
 

@@ -3,10 +3,11 @@
 use lustre_api::Problem;
 use lustre_api::Written;
 use lustre_api::agent::AgentOp;
-use lustre_api::job::{Job, JobId, JobKind, JobObject, JobState, Step, StepKind};
+use lustre_api::job::{Job, JobId, JobKind, JobObject, JobPlan, JobState, Step, StepKind};
 use lustre_types::{NodeName, SvName};
 use sha2::{Digest, Sha256};
 
+use super::moves::moves;
 use crate::decide::{Compare, Decision, Request, absent, put};
 use crate::key::Key;
 use crate::record::{Change, JobRecord, OwnAct, Record};
@@ -77,8 +78,8 @@ impl NewStep {
 /// A job that starts with the commit of these.
 #[derive(Clone, Debug)]
 pub struct Started {
-    /// The job, queued.
-    pub job: Job,
+    /// The job, queued, and what else it moves.
+    pub plan: Box<JobPlan>,
     /// What must hold.
     pub compare: Vec<Compare>,
     /// What is written.
@@ -91,7 +92,7 @@ pub struct Started {
 /// another job than the plan showed; steps that can't be.
 pub fn start(state: &State, req: &Request<'_>, new: NewJob) -> Result<Started, Problem> {
     check_steps(&new)?;
-    let (mut compare, holds) = free(state, &new)?;
+    let (mut compare, holds) = free(state, &new.object, new.parent.as_ref())?;
     let record = record(state, req, new, holds);
     if req.plan.is_some_and(|plan| plan != record.job.digest) {
         let message = format!(
@@ -106,9 +107,9 @@ pub fn start(state: &State, req: &Request<'_>, new: NewJob) -> Result<Started, P
     let key = Key::Job(record.job.id.clone());
     compare.push(absent(key.clone()));
     let mut changes: Vec<Change> = record.holds.iter().map(|object| hold(object, &record.job.id)).collect();
-    let job = record.job.clone();
+    let plan = Box::new(JobPlan { moves: moves(state, &record), job: record.job.clone() });
     changes.push(put(key, Record::Job(Box::new(record))));
-    Ok(Started { job, compare, changes })
+    Ok(Started { plan, compare, changes })
 }
 
 /// Starts a job, or answers the one that was started under the caller's name for it: all that an operation needs which
@@ -120,10 +121,11 @@ pub fn request(state: &State, req: &Request<'_>, new: NewJob) -> Result<Decision
         decision.reply.job = Some(id);
         return Ok(decision);
     }
-    let Started { job, compare, changes } = start(state, req, new)?;
-    let id = job.id.clone();
-    let mut decision = Decision::changed(req, format!("job {id}"), job, compare, changes);
+    let Started { plan, compare, changes } = start(state, req, new)?;
+    let id = plan.job.id.clone();
+    let mut decision = Decision::changed(req, format!("job {id}"), plan.job.clone(), compare, changes);
     decision.reply.job = Some(id);
+    decision.reply.plan = Some(plan);
     Ok(decision)
 }
 
@@ -162,34 +164,38 @@ pub fn idle(svname: &SvName) -> Vec<Compare> {
 }
 
 /// What must hold so that nobody else is at work on the job's object, and what it takes hold of.
-fn free(state: &State, new: &NewJob) -> Result<(Vec<Compare>, Vec<JobObject>), Problem> {
-    let parent = new.parent.as_ref().and_then(|id| state.jobs.get(id));
+pub(super) fn free(
+    state: &State,
+    object: &JobObject,
+    parent: Option<&JobId>,
+) -> Result<(Vec<Compare>, Vec<JobObject>), Problem> {
+    let parent = parent.and_then(|id| state.jobs.get(id));
     let is_parents = |held: &JobObject| {
-        let whole = new.object.fsname().map(|fsname| JobObject::Filesystem(fsname.clone()));
-        *held == new.object || Some(held) == whole.as_ref()
+        let whole = object.fsname().map(|fsname| JobObject::Filesystem(fsname.clone()));
+        held == object || Some(held) == whole.as_ref()
     };
     if parent.is_some_and(|parent| parent.value.holds.iter().any(is_parents)) {
         return Ok((Vec::new(), Vec::new()));
     }
-    if let Some(job) = state.job_on(&new.object) {
-        return Err(busy_with(&new.object, &job.value.job));
+    if let Some(job) = state.job_on(object) {
+        return Err(busy_with(object, &job.value.job));
     }
-    let compare = match &new.object {
+    let compare = match object {
         JobObject::Target(svname) => idle(svname),
         JobObject::Filesystem(fsname) => {
             let mut of_targets = state.targets_of(fsname, None).filter_map(|(svname, _)| state.active_job(svname));
             if let Some(job) = of_targets.next() {
-                return Err(busy_with(&new.object, &job.value.job));
+                return Err(busy_with(object, &job.value.job));
             }
             let of_targets = Compare::Prefix(Key::holds_of(fsname), state.revision);
-            vec![absent(Key::Hold(new.object.clone())), of_targets]
+            vec![absent(Key::Hold(object.clone())), of_targets]
         }
-        JobObject::Node(_) => vec![absent(Key::Hold(new.object.clone()))],
+        JobObject::Node(_) => vec![absent(Key::Hold(object.clone()))],
     };
-    Ok((compare, vec![new.object.clone()]))
+    Ok((compare, vec![object.clone()]))
 }
 
-fn hold(object: &JobObject, id: &JobId) -> Change {
+pub(super) fn hold(object: &JobObject, id: &JobId) -> Change {
     put(Key::Hold(object.clone()), Record::Hold(id.clone()))
 }
 

@@ -1,0 +1,124 @@
+//! What else changes its state when a job runs: told before it starts.
+//!
+//! An object depends on targets: a file system on its MDT0000 being started, files on their OSTs, directories on their MDTs.
+//! A step that takes a target out of the states that its dependants accept moves them too.
+
+use lustre_api::job::{Move, StepKind};
+use lustre_api::target::TargetState;
+use lustre_types::{SvName, TargetKind};
+
+use crate::record::JobRecord;
+use crate::state::State;
+
+/// What moves with a job, in the order of its steps.
+pub(super) fn moves(state: &State, record: &JobRecord) -> Vec<Move> {
+    let job = &record.job;
+    let mut moves = Vec::new();
+    for (at, step) in job.steps.iter().enumerate() {
+        let Some(svname) = job.svname_of(at) else { continue };
+        let now = state.targets.get(svname).map_or("not there", |target| target.value.state.as_str());
+        match step.kind {
+            StepKind::Stop => {
+                let is_passing = comes_back(record, at, svname);
+                moves.push(target(svname, now, TargetState::Stopped, is_passing));
+                moves.extend(without(svname, is_passing));
+            }
+            StepKind::Start if now != TargetState::Started.as_str() && !was_stopped(record, at, svname) => {
+                moves.push(target(svname, now, TargetState::Started, false));
+            }
+            StepKind::Deregister => moves.extend(deregistered(state, svname, now)),
+            _ => {}
+        }
+    }
+    moves
+}
+
+fn comes_back(record: &JobRecord, after: usize, svname: &SvName) -> bool {
+    let steps = record.job.steps.iter().enumerate().skip(after + 1);
+    steps.into_iter().any(|(at, step)| step.kind == StepKind::Start && record.job.svname_of(at) == Some(svname))
+}
+
+fn was_stopped(record: &JobRecord, before: usize, svname: &SvName) -> bool {
+    let steps = record.job.steps.iter().enumerate().take(before);
+    steps.into_iter().any(|(at, step)| step.kind == StepKind::Stop && record.job.svname_of(at) == Some(svname))
+}
+
+fn target(svname: &SvName, now: &str, becomes: TargetState, is_passing: bool) -> Move {
+    let is_down = becomes == TargetState::Stopped;
+    Move {
+        object: format!("target {svname}"),
+        now: now.to_owned(),
+        becomes: becomes.as_str().to_owned(),
+        is_passing,
+        acceptable: vec![TargetState::Started.as_str().to_owned()],
+        preferred: TargetState::Started.as_str().to_owned(),
+        fix: (is_down && !is_passing).then(|| format!("mgsctl target start {svname}")),
+        why: if is_down { "it serves nobody" } else { "it serves its clients" }.to_owned(),
+    }
+}
+
+/// What depends on a target that is stopped.
+fn without(svname: &SvName, is_passing: bool) -> Option<Move> {
+    let (object, becomes, why) = match (svname.kind(), svname.fsname()) {
+        (TargetKind::Mgt, _) => (
+            "all file systems".to_owned(),
+            "no configuration",
+            "nodes that read their configuration from this MGT can't mount, and hear of no change".to_owned(),
+        ),
+        (TargetKind::Mdt, Some(fsname)) if svname.index().is_some_and(|index| index.get() == 0) => (
+            format!("filesystem {fsname}"),
+            "unavailable",
+            "it holds the root: clients can't mount, and operations on names wait until it is back".to_owned(),
+        ),
+        (TargetKind::Mdt, Some(fsname)) => (
+            format!("filesystem {fsname}"),
+            "partly unavailable",
+            format!("directories on {svname} wait until it is back"),
+        ),
+        (TargetKind::Ost, Some(fsname)) => (
+            format!("filesystem {fsname}"),
+            "partly unavailable",
+            format!("files with data on {svname} wait until it is back"),
+        ),
+        (_, None) => return None,
+    };
+    Some(Move {
+        object,
+        now: "available".into(),
+        becomes: becomes.into(),
+        is_passing,
+        acceptable: vec!["available".into()],
+        preferred: "available".into(),
+        fix: (!is_passing).then(|| format!("mgsctl target start {svname}")),
+        why,
+    })
+}
+
+/// What a target that is taken out of the configuration leaves.
+fn deregistered(state: &State, svname: &SvName, now: &str) -> Vec<Move> {
+    let mut moves = vec![Move {
+        object: format!("target {svname}"),
+        now: now.to_owned(),
+        becomes: "not there".into(),
+        is_passing: false,
+        acceptable: vec!["not there".into()],
+        preferred: "not there".into(),
+        fix: None,
+        why: "it leaves the configuration; its device keeps its data, its index is not given away again".into(),
+    }];
+    let Some(fsname) = svname.fsname() else { return moves };
+    let mut others = state.targets_of(fsname, Some(svname.kind())).filter(|(other, _)| *other != svname);
+    if !others.any(|(_, other)| other.value.state.is_registered()) {
+        moves.push(Move {
+            object: format!("filesystem {fsname}"),
+            now: "available".into(),
+            becomes: "incomplete".into(),
+            is_passing: false,
+            acceptable: vec!["ready".into()],
+            preferred: "ready".into(),
+            fix: Some(format!("ensure another {} of {fsname}", svname.kind())),
+            why: format!("{svname} is its last {}", svname.kind()),
+        });
+    }
+    moves
+}
