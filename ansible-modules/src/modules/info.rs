@@ -2,7 +2,7 @@
 
 use lustre_api::job::{JobQuery, ListJobs};
 use lustre_api::mgs::{GetSnapshot, SnapshotQuery};
-use lustre_api::{Nothing, PageQuery};
+use lustre_api::Nothing;
 use lustre_types::FsName;
 use serde_json::{Map, Value, json};
 
