@@ -17,6 +17,8 @@ pub struct Follower {
     log: String,
     /// Index of the last record seen.
     after: u32,
+    /// Which log that was: after a writeconf or a restore of the MGS, another one has the name.
+    log_id: Option<[u64; 2]>,
     lock: Option<Lock>,
     /// True once the records that there were have been given.
     has_begun: bool,
@@ -25,7 +27,7 @@ pub struct Follower {
 impl Mgc {
     /// Follows a config log behind index `after`; 0 for all of it.
     pub fn follow(&self, log: &str, after: u32) -> Follower {
-        Follower { mgc: self.clone(), log: log.to_owned(), after, lock: None, has_begun: false }
+        Follower { mgc: self.clone(), log: log.to_owned(), after, log_id: None, lock: None, has_begun: false }
     }
 
     /// The lock that guards a config log.
@@ -45,6 +47,7 @@ impl Follower {
 
     /// The live records that are new: those that there are at the first call, even if none; later as soon as there are some.
     ///
+    /// A log that was written anew (a writeconf, an MGS restored from a backup) is told from its beginning.
     /// A log that doesn't exist yet has none. Errors: the MGS isn't there or refuses; call again to go on.
     pub async fn next(&mut self) -> Result<Vec<Record>, MgcError> {
         loop {
@@ -55,10 +58,12 @@ impl Follower {
             }
             // The lock first: a change after the reading must not go unseen.
             let lock = self.mgc.lock(Mgc::resource_of(&self.log)?).await?;
-            let read = self.mgc.log_after(&self.log, self.after).await?;
+            let read = self.mgc.news(&self.log, self.after, self.log_id).await?;
             self.lock = Some(lock);
-            let (records, last) = read.unwrap_or_default();
-            self.after = self.after.max(last);
+            let mut records = Vec::new();
+            if let Some(news) = read {
+                (self.after, self.log_id, records) = (news.last, Some(news.log_id), news.records);
+            }
             if !records.is_empty() || !self.has_begun {
                 self.has_begun = true;
                 return Ok(records);

@@ -24,6 +24,16 @@ struct Opened {
     epoch: u64,
 }
 
+/// What a log has behind some record.
+pub(crate) struct News {
+    /// The live records.
+    pub(crate) records: Vec<Record>,
+    /// The index to go on from.
+    pub(crate) last: u32,
+    /// Which log it is.
+    pub(crate) log_id: [u64; 2],
+}
+
 impl Mgc {
     /// Reads a whole config log; nothing if the MGS has no log of that name.
     ///
@@ -41,11 +51,24 @@ impl Mgc {
     /// Reads the live records of a config log behind index `after`, and the index to go on from; nothing if there is no
     /// such log.
     pub async fn log_after(&self, name: &str, after: u32) -> Result<Option<(Vec<Record>, u32)>, MgcError> {
+        let news = self.news(name, after, None).await?;
+        Ok(news.map(|news| (news.records, news.last)))
+    }
+
+    /// As [`Mgc::log_after`]; from its beginning where the log is no longer the one that was `known`.
+    pub(crate) async fn news(
+        &self,
+        name: &str,
+        after: u32,
+        known: Option<[u64; 2]>,
+    ) -> Result<Option<News>, MgcError> {
         loop {
             let Some(opened) = self.open(name).await? else { return Ok(None) };
+            let log_id = opened.body.log_id;
+            let after = if known.is_some_and(|known| known != log_id) { 0 } else { after };
             let Some(mut records) = self.records(name, &opened, after).await? else { continue };
             records.retain(|record| record.index > after && opened.header.bitmap.is_set(record.index));
-            return Ok(Some((records, opened.header.last_index.max(after))));
+            return Ok(Some(News { records, last: opened.header.last_index.max(after), log_id }));
         }
     }
 

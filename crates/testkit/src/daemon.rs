@@ -106,6 +106,22 @@ impl Mgs {
         Ok(())
     }
 
+    /// Takes a backup with `mgsctl`.
+    pub fn backup(&self, file: &Path) -> anyhow::Result<()> {
+        let mut command = Command::new(crate::binary("mgsctl")?);
+        crate::run(command.args(["--endpoint", self.endpoint(), "backup"]).arg(file)).map(drop)
+    }
+
+    /// Kills it with SIGKILL, and starts it at the same place on a store restored from a backup.
+    pub fn restore(&mut self, backup: &Path) -> anyhow::Result<()> {
+        self.daemon.kill();
+        let store = self.dir.path().join("mgs.redb");
+        std::fs::remove_file(&store)?;
+        let mut command = Command::new(crate::binary("lustre-mgs")?);
+        crate::run(command.arg("restore").arg(backup).arg("--store").arg(&store))?;
+        self.crash_and_restart()
+    }
+
     /// Where Lustre's nodes reach it.
     pub fn lnet(&self) -> anyhow::Result<SocketAddr> {
         self.daemon.lnet.context("the MGS doesn't listen for Lustre's nodes")

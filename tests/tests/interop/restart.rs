@@ -72,3 +72,32 @@ async fn a_registration_under_a_killed_mgs_ends_with_one_target() -> anyhow::Res
     assert_eq!(added, 20, "each target stands once in the log of clients");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_follows_an_mgs_that_is_restored_from_an_old_backup_is_told_everything_again() -> anyhow::Result<()> {
+    let mut mgs = Mgs::start()?;
+    let server = mgc("10.9.0.2@tcp", mgs.lnet()?).await?;
+    server.register(&mdt("scratch", 0, "10.9.0.2@tcp")?).await?;
+    server.register(&ost("scratch", 0, "10.9.0.2@tcp")?).await?;
+    let directory = tempfile::tempdir()?;
+    let backup = directory.path().join("backup");
+    mgs.backup(&backup)?;
+    for index in 1..4 {
+        server.register(&ost("scratch", index, "10.9.0.2@tcp")?).await?;
+    }
+    let client = mgc("10.9.0.3@tcp", mgs.lnet()?).await?;
+    let mut follower = client.follow("scratch-client", 0);
+    let read_before = follower.next().await?.len();
+    let after_before = follower.after();
+    mgs.restore(&backup)?;
+    // The log is shorter than what the client has read: by its index alone it would wait for what it has seen already.
+    let told = tokio::time::timeout(Duration::from_secs(30), follower.next()).await??;
+    assert_eq!(told.first().map(|record| record.index), Some(1), "from the beginning");
+    assert!(told.len() < read_before && follower.after() < after_before);
+    server.register(&ost("scratch", 9, "10.9.0.2@tcp")?).await?;
+    let more = tokio::time::timeout(Duration::from_secs(30), follower.next()).await??;
+    assert!(!more.is_empty());
+    let log = client.log("scratch-client").await?.expect("it is there");
+    assert_eq!(follower.after(), log.header.last_index);
+    Ok(())
+}

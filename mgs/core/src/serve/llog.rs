@@ -41,7 +41,7 @@ impl Service {
                 let name = message.text(2, "name")?;
                 self.associate(request.handle, name);
                 match state.log(name) {
-                    Some(log) => Some(log.id()),
+                    Some(log) => Some(shown(state, log.id())),
                     None => (name == names::PARAMS).then_some(EMPTY_PARAMS),
                 }
             }
@@ -135,10 +135,18 @@ impl Service {
     }
 }
 
+/// A log's id as clients see it, and back. Restored from a backup, the MGS's logs are others than those that a client may have read
+/// further than the backup goes: whoever compares ids begins again.
+fn shown(state: &State, id: u64) -> u64 {
+    let epoch = state.mgs.as_ref().map_or(0, |mgs| mgs.value.epoch);
+    // The revision in an id leaves its highest byte free for longer than anything lasts.
+    id ^ (epoch << 56)
+}
+
 fn find(state: &State, id: [u64; 2]) -> Option<Readable<'_>> {
     match id {
         [EMPTY_PARAMS, NAMED_LOGS] => Some(Readable::Empty),
-        [id, NAMED_LOGS] => state.log_by_id(id).map(Readable::Log),
+        [id, NAMED_LOGS] => state.log_by_id(shown(state, id)).map(Readable::Log),
         _ => None,
     }
 }
