@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use lustre_mgs::net;
+use lustre_api::source::SourceMode;
+use lustre_mgs::{net, source};
 use lustre_mgs_store::EtcdUrl;
 use lustre_types::NidList;
 use rest::daemon::LogFormat;
@@ -74,6 +76,23 @@ pub(crate) struct Config {
         value_name = "DIRECTORY"
     )]
     pub(crate) webhook_state: PathBuf,
+    /// Where wanted configuration is read from: a directory of `*.json` files as `mgsctl plan` takes them, in git or not, or a
+    /// URL of one.
+    #[arg(long, env = "LUSTRE_MGS_SOURCE", value_name = "DIRECTORY|URL", hide_env_values = true)]
+    pub(crate) source: Option<String>,
+    /// What happens with what the source says: differences are reported, or each new version is applied once.
+    #[arg(long, env = "LUSTRE_MGS_SOURCE_MODE", value_enum, default_value_t = SourceModeChoice::Report)]
+    pub(crate) source_mode: SourceModeChoice,
+    /// How often the source is read, in seconds; `POST /v1/source/read` reads it at once.
+    #[arg(long, env = "LUSTRE_MGS_SOURCE_POLL", default_value_t = 60, value_name = "SECONDS",
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) source_poll: u64,
+    /// The authority of the certificate of an https source, in a PEM file; without it, those that the system trusts.
+    #[arg(long, env = "LUSTRE_MGS_SOURCE_CA", value_name = "FILE")]
+    pub(crate) source_ca: Option<PathBuf>,
+    /// A file with a bearer token for the source, in its first line; read each time.
+    #[arg(long, env = "LUSTRE_MGS_SOURCE_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) source_token_file: Option<PathBuf>,
     /// What is logged, as in `info` or `lustre_mgs=debug,rest=debug`; the variable `RUST_LOG` overrides it.
     #[arg(long, default_value = "info", value_name = "FILTER")]
     pub(crate) log: String,
@@ -96,6 +115,21 @@ pub(crate) enum Command {
 }
 
 impl Config {
+    /// Where wanted configuration is read from.
+    pub(crate) fn source(&self) -> Option<source::Config> {
+        let mode = match self.source_mode {
+            SourceModeChoice::Report => SourceMode::Report,
+            SourceModeChoice::Apply => SourceMode::Apply,
+        };
+        Some(source::Config {
+            source: self.source.clone()?,
+            mode,
+            poll: Duration::from_secs(self.source_poll),
+            ca: self.source_ca.clone(),
+            token_file: self.source_token_file.clone(),
+        })
+    }
+
     /// How Lustre's nodes reach it.
     pub(crate) fn lnet(&self) -> net::Config {
         let is_off = self.lnet_listen.contains(&LnetListen::Off);
@@ -118,6 +152,15 @@ impl Config {
             kernel_proxy: self.kernel_proxy.clone(),
         }
     }
+}
+
+/// What happens with what the source says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SourceModeChoice {
+    /// Differences are reported.
+    Report,
+    /// Each new version is applied once; later differences are reported.
+    Apply,
 }
 
 /// One address for Lustre's nodes.

@@ -70,6 +70,12 @@ impl Caller {
     pub fn owner(guard: Guard) -> Self {
         Self { guard: Some(guard), ..Self::mgs() }
     }
+
+    /// The same under another name.
+    #[must_use]
+    pub fn named(self, who: impl Into<String>) -> Self {
+        Self { who: who.into(), ..self }
+    }
 }
 
 impl Engine {

@@ -1,15 +1,54 @@
 //! Committed changes as events: what changed, with its value before and after.
 
-use lustre_api::event::{Event, ObjectChange};
+use lustre_api::event::{Event, EventKind, ObjectChange};
 use lustre_api::{Problem, Time};
 use lustre_mgs_core::Key;
-use lustre_mgs_store::{Change, Commit, Store};
+use lustre_mgs_store::{Change, Commit, Meta, Store};
+use lustre_types::FsName;
 use serde_json::Value;
 
 use crate::engine::unavailable;
 
 /// Parts of stored values that nobody is shown: proofs and what they are checked with.
 const HIDDEN: [&str; 1] = ["token_sha256"];
+
+/// Which objects somebody wants to hear of.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Filter {
+    /// Of this kind.
+    pub(crate) kind: Option<EventKind>,
+    /// Whose name begins like one of these; all when empty.
+    pub(crate) objects: Vec<String>,
+    /// Of this file system.
+    pub(crate) fsname: Option<FsName>,
+    /// Not those that delivering itself makes.
+    pub(crate) without_duties: bool,
+}
+
+impl Filter {
+    fn takes(&self, key: &str) -> bool {
+        let key = key.parse::<Key>();
+        let object = || key.as_ref().map_or_else(|_| String::new(), Key::object);
+        !(self.without_duties && key.as_ref().is_ok_and(|key| key.kind() == EventKind::Duty))
+            && self.kind.is_none_or(|kind| key.as_ref().is_ok_and(|key| key.kind() == kind))
+            && self.fsname.as_ref().is_none_or(|fsname| key.as_ref().is_ok_and(|key| key.fsname() == Some(fsname)))
+            && (self.objects.is_empty() || self.objects.iter().any(|prefix| object().starts_with(prefix.as_str())))
+    }
+}
+
+/// As [`event`], with the objects that a filter takes; nothing where it takes none. Looks up no other.
+pub(crate) async fn filtered(store: &dyn Store, commit: &Commit, filter: &Filter) -> Result<Option<Event>, Problem> {
+    let mut commit = commit.clone();
+    commit.changes.retain(|change| filter.takes(change.key()));
+    Ok(if commit.changes.is_empty() { None } else { Some(event(store, &commit).await?) })
+}
+
+/// Says only how far somebody is who has filtered everything out.
+pub(crate) fn bookmark(commit: &Commit) -> Event {
+    let Meta { time_ms, who, .. } = &commit.meta;
+    let time = Time::from_unix_ms(*time_ms);
+    Event { revision: commit.revision, time, who: who.clone(), why: None, changes: Vec::new() }
+}
 
 /// A commit as an event. `before` is null where the history no longer has it.
 pub(crate) async fn event(store: &dyn Store, commit: &Commit) -> Result<Event, Problem> {

@@ -15,6 +15,7 @@ use lustre_mgs::engine::{self, Caller, Engine};
 use lustre_mgs::jobs::{Runner, progress::Board};
 use lustre_mgs::net::{self, Nodes};
 use lustre_mgs::ownership::Ownership;
+use lustre_mgs::source::Source;
 use lustre_mgs::{compaction, expiry, freshness, restore, server, temporary, webhooks};
 use lustre_mgs_core::Env;
 use lustre_mgs_store::{EtcdStore, MemoryStore, RedbStore, Store};
@@ -83,6 +84,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     if let Some(file) = &config.webhooks {
         webhooks::start(&engine, &ownership, &webhooks, file, &config.webhook_state, &mut duties)?;
     }
+    let (source, reading) = config.source().map(Source::new).transpose()?.unzip();
     let api = Arc::new(Api {
         engine: engine.clone(),
         agents,
@@ -90,15 +92,19 @@ async fn run(config: Config) -> anyhow::Result<()> {
         liveness: Arc::default(),
         webhooks: webhooks.clone(),
         nodes: nodes.clone(),
+        source,
     });
 
     let listeners = Listeners::bind(&config.listen, config.socket.as_deref()).await?;
     for address in nodes.iter().flat_map(|nodes| nodes.addresses()) {
         say_listening(&format!("lnet://{address}"));
     }
-    let router = freshness::layer(server::server(api).router(), engine.clone());
+    let router = freshness::layer(server::server(api.clone()).router(), engine.clone());
     let (stop, stopped) = watch::channel(false);
     let mut serving = listeners.serve(&router, &stopped);
+    if let Some(reading) = reading {
+        duties.spawn(reading.run(api, ownership.clone()));
+    }
 
     let outcome = tokio::select! {
         _ = terminate.recv() => Ok(()),

@@ -22,6 +22,7 @@ use lustre_api::proof::{
     ConfirmParam, DeleteTemporaryParam, DiffParams, ExplainParam, ListTemporaryParams, PostRevertParams,
     PutParamCarefully, SetTemporaryParam,
 };
+use lustre_api::source::{GetSource, ReadSource};
 use lustre_api::target::{
     ConfirmTarget, DeregisterTarget, GetTarget, ListTargets, PostTarget, RegisterTarget, ReserveTarget, StartTarget,
     StopTarget,
@@ -147,6 +148,8 @@ pub fn server(api: Arc<Api>) -> Server<Api> {
         .route::<GetLnet, _, _>(|api, _| async move { Ok(api.get_lnet()) })
         .route::<ListExports, _, _>(|api, call| async move { api.list_exports(&call.query) })
         .route::<PostPlan, _, _>(|api, call| async move { api.plan(&call.body).await })
+        .route::<GetSource, _, _>(|api, _| async move { api.get_source() })
+        .route::<ReadSource, _, _>(|api, call| async move { api.read_source(&call.query).await })
         .route::<GetHistory, _, _>(|api, call| async move { api.get_history(&call.query).await })
         .route::<ListWebhooks, _, _>(|api, _| async move { Ok(api.webhooks.show(api.engine.store().head())) })
         .stream::<StreamEvents, _, _>(events)

@@ -63,7 +63,7 @@ async fn a_backup_of_a_running_mgs_becomes_the_same_mgs_on_etcd_with_a_new_epoch
     let after = client.call::<GetMgs>(&Nothing {}, &Nothing {}, &Nothing {}).await.unwrap();
     assert_eq!((after.uuid.as_str(), after.epoch), (before.uuid.as_str(), before.epoch + 1));
     // Who has seen what the backup did not have is told to read again, not left waiting.
-    let query = EventQuery { after: Some(after_the_backup + 10) };
+    let query = EventQuery { after: Some(after_the_backup + 10), ..EventQuery::default() };
     let refused = client.stream::<StreamEvents>(&Nothing {}, &query).await.err().unwrap().to_string();
     assert!(refused.contains("does not exist"), "{refused}");
     let again = restore(&file, &url);

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use lustre_api::event::{EventQuery, GetHistory, HistoryQuery, StreamEvents};
+use lustre_api::event::{EventKind, EventQuery, GetHistory, HistoryQuery, StreamEvents};
 use lustre_api::filesystem::{FilesystemPath, FilesystemSpec, GetFilesystem, ListFilesystems, PutFilesystem};
 use lustre_api::mgs::{GetMgs, GetSnapshot, SnapshotQuery};
 use lustre_api::target::{
@@ -220,7 +220,10 @@ async fn history_and_events_tell_who_changed_what_and_why() {
     let daemon = Daemon::start(&directory.path().join("mgs.redb"));
     let client = daemon.client();
     let first = put_filesystem(&client, "scratch", "one").await.unwrap();
-    let mut events = client.stream::<StreamEvents>(&Nothing {}, &EventQuery { after: Some(first - 1) }).await.unwrap();
+    let mut events = client
+        .stream::<StreamEvents>(&Nothing {}, &EventQuery { after: Some(first - 1), ..EventQuery::default() })
+        .await
+        .unwrap();
     let spec = FilesystemSpec { name: "scratch".parse().unwrap(), description: Some("two".into()) };
     let query = WriteQuery { why: Some("ticket 4711".into()), ..WriteQuery::default() };
     client.call::<PutFilesystem>(&path("scratch"), &query, &spec).await.unwrap();
@@ -240,6 +243,38 @@ async fn history_and_events_tell_who_changed_what_and_why() {
     assert_eq!(page.items[0].changes[0].object, format!("target {svname}"));
     let text = serde_json::to_string(&page).unwrap();
     assert!(!text.contains(&token) && !text.contains("sha256"), "no secret and nothing to guess one by: {text}");
+}
+
+#[tokio::test]
+async fn a_filtered_stream_tells_what_was_asked_for_and_how_far_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(&directory.path().join("mgs.redb"));
+    let client = daemon.client();
+    let begin = put_filesystem(&client, "scratch", "one").await.unwrap() - 1;
+    put_filesystem(&client, "home", "one").await.unwrap();
+    reserve(&client, "/dev/sdb").await.unwrap();
+    let last = put_filesystem(&client, "home", "two").await.unwrap();
+    let told = async |query: EventQuery| {
+        let query = EventQuery { after: Some(begin), ..query };
+        let mut events = client.stream::<StreamEvents>(&Nothing {}, &query).await.unwrap();
+        let mut objects = Vec::new();
+        loop {
+            let event = events.next().await.unwrap().unwrap().1;
+            objects.extend(event.changes.into_iter().map(|change| change.object));
+            if event.revision >= last {
+                return objects;
+            }
+        }
+    };
+    let fsname = Some("scratch".parse().unwrap());
+    let of_scratch = told(EventQuery { fsname: fsname.clone(), ..EventQuery::default() }).await;
+    assert_eq!(of_scratch, ["filesystem scratch", "target scratch-OST0000"]);
+    let kind = Some(EventKind::Target);
+    let targets = told(EventQuery { kind, fsname, object: Some("target ".into()), ..EventQuery::default() }).await;
+    assert_eq!(targets, ["target scratch-OST0000"]);
+    let homes = told(EventQuery { object: Some("filesystem h".into()), ..EventQuery::default() }).await;
+    assert_eq!(homes, ["filesystem home", "filesystem home"]);
+    assert_eq!(told(EventQuery { kind: Some(EventKind::Pool), ..EventQuery::default() }).await, Vec::<String>::new());
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ async fn the_committed_document_is_fresh() {
         liveness: Arc::default(),
         webhooks: Arc::default(),
         nodes: None,
+        source: None,
     });
     let mut document = serde_json::to_string_pretty(&server::server(api).document()).unwrap();
     document.push('\n');

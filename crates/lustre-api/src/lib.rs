@@ -29,6 +29,7 @@ pub mod plan;
 pub mod pool;
 mod problem;
 pub mod proof;
+pub mod source;
 pub mod target;
 mod time;
 pub mod webhook;

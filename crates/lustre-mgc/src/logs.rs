@@ -56,12 +56,7 @@ impl Mgc {
     }
 
     /// As [`Mgc::log_after`]; from its beginning where the log is no longer the one that was `known`.
-    pub(crate) async fn news(
-        &self,
-        name: &str,
-        after: u32,
-        known: Option<[u64; 2]>,
-    ) -> Result<Option<News>, MgcError> {
+    pub(crate) async fn news(&self, name: &str, after: u32, known: Option<[u64; 2]>) -> Result<Option<News>, MgcError> {
         loop {
             let Some(opened) = self.open(name).await? else { return Ok(None) };
             let log_id = opened.body.log_id;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use lustre_api::event::EventKind;
 use lustre_api::job::{JobId, JobState};
 use lustre_types::{FsName, Nid, NidRange, NodeName, NodemapName, ParamName, ParamScope, PoolName, SvName};
 
@@ -78,10 +79,25 @@ pub(crate) enum Command {
     Plan(PlanArgs),
     /// Makes things as a file says, after showing the plan and asking.
     Apply(ApplyArgs),
+    /// The configuration that the MGS reads by itself (`lustre-mgs --source`).
+    #[command(subcommand)]
+    Source(SourceCommand),
     /// Prints what makes a shell complete this program's commands, as in `source <(mgsctl completion bash)`.
     Completion {
         /// The shell.
         shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SourceCommand {
+    /// Shows where it is, what it differs in, and what came of it.
+    Show,
+    /// Reads it now.
+    Read {
+        /// Apply what it says, also what was applied before or is only reported otherwise. Never what loses data.
+        #[arg(long)]
+        apply: bool,
     },
 }
 
@@ -559,7 +575,7 @@ pub(crate) struct HistoryArgs {
     pub(crate) limit: u32,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct EventsArgs {
     /// Goes on for ever; without it, shows what happened since `--after` and ends.
     #[arg(short, long)]
@@ -567,6 +583,15 @@ pub(crate) struct EventsArgs {
     /// Begin after this revision; with now when not given.
     #[arg(long, value_name = "REVISION")]
     pub(crate) after: Option<u64>,
+    /// Only objects of this kind: filesystem, target, param, nodemap, pool, node, job, log, running, source, mgs.
+    #[arg(long)]
+    pub(crate) kind: Option<EventKind>,
+    /// Only objects whose name begins with this, as in `target scratch-`.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) object: Option<String>,
+    /// Only objects of this file system.
+    #[arg(long)]
+    pub(crate) fsname: Option<FsName>,
 }
 
 #[derive(Debug, Args)]

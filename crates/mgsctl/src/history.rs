@@ -34,11 +34,14 @@ pub(crate) async fn events(context: &Context, args: EventsArgs) -> Result<(), Fa
         return Ok(());
     }
     loop {
-        let query = EventQuery { after: Some(after) };
+        let EventsArgs { kind, object, fsname, .. } = args.clone();
+        let query = EventQuery { after: Some(after), kind, object, fsname };
         let mut events = context.client.stream::<StreamEvents>(&Nothing {}, &query).await?;
         while let Some((_, event)) = events.next().await? {
             after = event.revision;
             match context.output {
+                // Says only how far a filter has come.
+                _ if event.changes.is_empty() => {}
                 Output::Table => print(&lines(&event)),
                 // One line per event: for programs that read while it grows.
                 Output::Json => print(&format!("{}\n", serde_json::to_string(&event).unwrap_or_default())),

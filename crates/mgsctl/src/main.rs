@@ -15,6 +15,7 @@ mod param;
 mod plan;
 mod pool;
 mod proof;
+mod source;
 mod status;
 mod target;
 
@@ -78,6 +79,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Backup { file } => backup::take(context, &file).await,
         Command::Plan(args) => plan::plan(context, &args.file).await,
         Command::Apply(args) => plan::apply(context, &args).await,
+        Command::Source(command) => source::run(context, command).await,
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "mgsctl", &mut script);

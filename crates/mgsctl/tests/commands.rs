@@ -33,6 +33,7 @@ async fn mgs() -> Mgs {
         liveness: Arc::default(),
         webhooks: Arc::default(),
         nodes: None,
+        source: None,
     });
     let listener = Listener::tcp("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let (stop, stopped) = watch::channel(false);

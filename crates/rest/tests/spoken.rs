@@ -196,7 +196,10 @@ async fn a_body_that_is_too_large_is_refused_before_it_is_read() {
 async fn events_arrive_in_order_and_a_problem_ends_them() {
     let running = on_tcp().await;
     let client = Client::new(&running.url, None).unwrap();
-    let mut events = client.stream::<StreamEvents>(&Nothing {}, &EventQuery { after: Some(4) }).await.unwrap();
+    let mut events = client
+        .stream::<StreamEvents>(&Nothing {}, &EventQuery { after: Some(4), ..EventQuery::default() })
+        .await
+        .unwrap();
     for revision in 5..8 {
         let (id, event) = events.next().await.unwrap().unwrap();
         assert_eq!((id, event.revision), (revision.to_string(), revision));

@@ -49,6 +49,10 @@ impl State {
             }
             (Key::NidTable(key), Some(Record::NidTable(new))) => put(&mut self.nid_tables, key, new, revision),
             (Key::NidRow(key), Some(Record::NidRow(new))) => put(&mut self.nid_rows, key, new, revision),
+            (Key::Source, Some(Record::Source(value))) => {
+                let created = self.source.as_ref().map_or(revision, |source| source.created);
+                self.source = Some(Object { value: *value, created, revision });
+            }
             (key, _) => self.remove(&key),
         }
     }
@@ -94,6 +98,7 @@ impl State {
             Key::Log(..) => {}
             Key::NidTable(key) => drop(self.nid_tables.remove(key)),
             Key::NidRow(key) => drop(self.nid_rows.remove(key)),
+            Key::Source => self.source = None,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use lustre_api::event::EventKind;
 use lustre_api::job::{JobId, JobObject};
 use lustre_types::{FsName, NodeName, NodemapName, ParamName, ParamScope, PoolName, SvName};
 use thiserror::Error;
@@ -29,6 +30,7 @@ use thiserror::Error;
 /// | `log/<fsname or *>/<number>` | a change of the config logs; `*` is the log `params` |
 /// | `nidtbl/<fsname>` | version of the table of running targets |
 /// | `nidrow/<fsname>/<svname>` | a running target in that table |
+/// | `source` | what came of the source of wanted configuration |
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     /// The MGS itself.
@@ -67,6 +69,8 @@ pub enum Key {
     NidTable(FsName),
     /// A running target.
     NidRow(SvName),
+    /// The source of wanted configuration.
+    Source,
 }
 
 /// Names a tunable that is set.
@@ -145,6 +149,41 @@ impl Key {
             Self::Log(None, number) => format!("config log params, change {number}"),
             Self::NidTable(fsname) => format!("running targets of {fsname}"),
             Self::NidRow(svname) => format!("running target {svname}"),
+            Self::Source => "source".to_owned(),
+        }
+    }
+}
+
+impl Key {
+    /// The sort of object, for who wants to hear of some only.
+    pub fn kind(&self) -> EventKind {
+        match self {
+            Self::Mgs => EventKind::Mgs,
+            Self::Filesystem(_) => EventKind::Filesystem,
+            Self::Target(_) | Self::Device(..) | Self::Retired(_) => EventKind::Target,
+            Self::Param(_) | Self::Temporary(_) => EventKind::Param,
+            Self::Nodemap(_) | Self::NodemapsActive => EventKind::Nodemap,
+            Self::Pool(..) => EventKind::Pool,
+            Self::Node(_) => EventKind::Node,
+            Self::Job(_) | Self::Hold(_) => EventKind::Job,
+            Self::Log(..) => EventKind::Log,
+            Self::NidTable(_) | Self::NidRow(_) => EventKind::Running,
+            Self::Source => EventKind::Source,
+            Self::Owner(_) | Self::Webhook(_) => EventKind::Duty,
+        }
+    }
+
+    /// The file system that it belongs to, where its name says so. A job's does not.
+    pub fn fsname(&self) -> Option<&FsName> {
+        match self {
+            Self::Filesystem(fsname) | Self::Retired(fsname) | Self::Pool(fsname, _) | Self::NidTable(fsname) => {
+                Some(fsname)
+            }
+            Self::Target(svname) | Self::NidRow(svname) => svname.fsname(),
+            Self::Param(param) => param.filesystem.as_ref(),
+            Self::Log(fsname, _) => fsname.as_ref(),
+            Self::Hold(object) => object.fsname(),
+            _ => None,
         }
     }
 }
@@ -177,6 +216,7 @@ impl fmt::Display for Key {
             }
             Self::NidTable(fsname) => write!(f, "nidtbl/{fsname}"),
             Self::NidRow(svname) => write!(f, "nidrow/{}/{svname}", svname.fsname().map_or("*", FsName::as_str)),
+            Self::Source => f.write_str("source"),
         }
     }
 }
@@ -189,8 +229,10 @@ impl FromStr for Key {
 }
 
 fn parse(text: &str) -> Option<Key> {
-    if text == "mgs" {
-        return Some(Key::Mgs);
+    match text {
+        "mgs" => return Some(Key::Mgs),
+        "source" => return Some(Key::Source),
+        _ => {}
     }
     let (kind, rest) = text.split_once('/')?;
     let key = match kind {
@@ -266,6 +308,7 @@ mod tests {
             "log/*/0000000001",
             "nidtbl/scratch",
             "nidrow/scratch/scratch-OST0001",
+            "source",
         ];
         for text in texts {
             assert_eq!(text.parse::<Key>().unwrap().to_string(), text);

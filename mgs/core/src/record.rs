@@ -7,6 +7,7 @@ use lustre_api::agent::{AgentOp, NodeInfo};
 use lustre_api::filesystem::FilesystemSpec;
 use lustre_api::job::{Job, JobId, JobObject};
 use lustre_api::nodemap::NodemapSpec;
+use lustre_api::source::SourceNote;
 use lustre_api::target::{TargetSpec, TargetState};
 use lustre_types::{Nid, NidList, NidRange, NodeName, SvName};
 use serde::{Deserialize, Serialize};
@@ -63,6 +64,8 @@ pub enum Record {
     NidTable(NidTableRecord),
     /// Of [`Key::NidRow`].
     NidRow(NidRow),
+    /// Of [`Key::Source`].
+    Source(Box<SourceNote>),
 }
 
 /// The MGS. Written once, by the first daemon on a store.
@@ -353,6 +356,7 @@ impl Change {
                 Record::Log(record) => serde_json::to_vec(record),
                 Record::NidTable(record) => serde_json::to_vec(record),
                 Record::NidRow(record) => serde_json::to_vec(record),
+                Record::Source(record) => serde_json::to_vec(record),
             };
             json.expect("records have string keys and no failing serializer")
         });
@@ -394,6 +398,7 @@ impl Record {
             Key::Log(..) => Self::Log(serde_json::from_slice(json)?),
             Key::NidTable(_) => Self::NidTable(serde_json::from_slice(json)?),
             Key::NidRow(_) => Self::NidRow(serde_json::from_slice(json)?),
+            Key::Source => Self::Source(serde_json::from_slice(json)?),
         })
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lustre_api::filesystem::FilesystemSpec;
 use lustre_api::job::{JobId, JobObject};
+use lustre_api::source::SourceNote;
 use lustre_types::{FsName, NodeName, NodemapName, PoolName, SvName, TargetIndex, TargetKind};
 
 use std::sync::Arc;
@@ -69,6 +70,8 @@ pub struct State {
     pub nid_tables: BTreeMap<FsName, Object<NidTableRecord>>,
     /// Running targets.
     pub nid_rows: BTreeMap<SvName, Object<NidRow>>,
+    /// What came of the source of wanted configuration.
+    pub source: Option<Object<SourceNote>>,
 }
 
 /// The running targets of a file system, as imperative recovery tells them.

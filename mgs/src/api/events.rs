@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::{Api, limit};
 use crate::engine::unavailable;
-use crate::history;
+use crate::history::{self, Filter};
 
 /// Events as they happen, each with its revision.
 pub type EventStream = BoxStream<'static, Result<Event, Problem>>;
@@ -18,6 +18,8 @@ pub type EventStream = BoxStream<'static, Result<Event, Problem>>;
 const BATCH: usize = 200;
 /// Most commits that one request searches; the caller reads on from `next`.
 const MAX_SEARCHED: usize = 20_000;
+/// Revisions that a filter may hide before the caller is told how far it is.
+const BOOKMARK_EVERY: u64 = 1000;
 
 impl Api {
     /// `get_history`
@@ -69,19 +71,30 @@ impl Api {
             }
             err => unavailable(&err),
         })?;
+        let EventQuery { kind, object, fsname, .. } = query.clone();
+        let filter = Arc::new(Filter { kind, objects: object.into_iter().collect(), fsname, without_duties: false });
         let api = self;
-        let next = move |mut watch: lustre_mgs_store::Watch| {
-            let api = api.clone();
+        let next = move |(mut watch, told): (lustre_mgs_store::Watch, u64)| {
+            let (api, filter) = (api.clone(), filter.clone());
             async move {
-                // A watch that ends (shutdown, compaction) ends the stream; the client begins again after its last event.
-                let commit = tokio::select! {
-                    commit = watch.next() => commit.ok()?,
-                    () = api.engine.stopped() => return None,
-                };
-                let event = history::event(api.engine.store(), &commit).await;
-                Some((event, watch))
+                loop {
+                    // A watch that ends (shutdown, compaction) ends the stream; the client begins again after its last event.
+                    let commit = tokio::select! {
+                        commit = watch.next() => commit.ok()?,
+                        () = api.engine.stopped() => return None,
+                    };
+                    let event = match history::filtered(api.engine.store(), &commit, &filter).await.transpose() {
+                        Some(event) => event,
+                        // Who hears nothing for long must not fall behind the history; who asked for the past is told its end.
+                        None if commit.revision == head || commit.revision >= told + BOOKMARK_EVERY => {
+                            Ok(history::bookmark(&commit))
+                        }
+                        None => continue,
+                    };
+                    return Some((event, (watch, commit.revision)));
+                }
             }
         };
-        Ok(Box::pin(futures::stream::unfold(watch, next)))
+        Ok(Box::pin(futures::stream::unfold((watch, after), next)))
     }
 }

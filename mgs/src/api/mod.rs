@@ -13,6 +13,7 @@ mod params;
 mod plan;
 mod pools;
 mod proof;
+mod source;
 mod targets;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::engine::Engine;
 use crate::jobs::progress::Board;
 use crate::liveness::Liveness;
 use crate::net::Nodes;
+use crate::source::Source;
 use crate::webhooks;
 
 pub use backup::BackupStream;
@@ -43,6 +45,8 @@ pub struct Api {
     pub webhooks: Arc<webhooks::Board>,
     /// Lustre's nodes; `None` where LNet is off.
     pub nodes: Option<Arc<Nodes>>,
+    /// Where wanted configuration is read from, if anywhere.
+    pub source: Option<Arc<Source>>,
 }
 
 /// A page of `items`, which come in the order of their names and begin behind `query.after`.

@@ -4,7 +4,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
+use lustre_api::event::EventKind;
+use lustre_types::FsName;
 use serde::Deserialize;
+
+use crate::history::Filter;
+use crate::outgoing;
 
 /// Who is told of what.
 #[derive(Clone, Debug, Deserialize)]
@@ -17,9 +22,18 @@ pub struct Receiver {
     /// Holds the key of the signature, in its first line.
     #[serde(default)]
     pub secret_file: Option<PathBuf>,
+    /// The authority of an https receiver's certificate, in a PEM file; without it, those that the system trusts.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
     /// Only changes of objects whose name begins with one of these, as in `target scratch-`; all when empty.
     #[serde(default)]
     pub objects: Vec<String>,
+    /// Only changes of objects of this kind.
+    #[serde(default)]
+    pub kind: Option<EventKind>,
+    /// Only changes of objects of this file system.
+    #[serde(default)]
+    pub fsname: Option<FsName>,
     /// After so many seconds of failures a change is given up and put among the dead letters.
     #[serde(default = "one_day")]
     pub give_up_after_s: u64,
@@ -30,11 +44,14 @@ fn one_day() -> u64 {
 }
 
 impl Receiver {
+    /// What it is told of.
+    pub(super) fn filter(&self) -> Filter {
+        Filter { kind: self.kind, objects: self.objects.clone(), fsname: self.fsname.clone(), without_duties: true }
+    }
+
     /// Host and port: what may be shown of the URL.
     pub fn shown(&self) -> String {
-        let rest = self.url.split_once("://").map_or("", |(_, rest)| rest);
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        authority.rsplit('@').next().unwrap_or_default().to_owned()
+        outgoing::host(&self.url).to_owned()
     }
 }
 
@@ -49,10 +66,7 @@ pub(super) fn read(file: &Path) -> anyhow::Result<Vec<Receiver>> {
         let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         ensure!(is_name && name.len() <= 64, "webhook {name:?}: a name has 1 to 64 letters, digits and -");
         ensure!(names.insert(name), "webhook {name} is there twice");
-        ensure!(
-            url.starts_with("http://") && !receiver.shown().is_empty(),
-            "webhook {name}: its URL has to begin with http:// and a host; for https put a TLS proxy before it"
-        );
+        ensure!(outgoing::is_url(url), "webhook {name}: its URL has to begin with http:// or https:// and a host");
     }
     Ok(receivers)
 }

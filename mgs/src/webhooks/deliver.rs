@@ -10,16 +10,16 @@ use lustre_mgs_core::{Change, Decision, Key, Record, Request, State};
 use lustre_mgs_store::{Commit, StoreError};
 use sha2::Sha256;
 use tokio::sync::Mutex;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use super::cursor::MAX_DEAD;
 use super::{Board, Cursor, MAX_LOG, Receiver};
 use crate::engine::{Caller, Engine};
 use crate::ownership::Ownership;
-use crate::{clock, history};
+use crate::{clock, history, outgoing};
 
 /// How long a receiver may take to answer.
-const TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 /// Between attempts: at first, and at most.
 const RETRY: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(60);
@@ -45,14 +45,8 @@ pub(super) async fn run(
     board: Arc<Board>,
     receiver: Receiver,
     cursor: Cursor,
+    http: reqwest::Client,
 ) {
-    // A receiver that redirects gets what it was not told to get.
-    let http =
-        reqwest::Client::builder().timeout(TIMEOUT).no_proxy().redirect(reqwest::redirect::Policy::none()).build();
-    let http = match http {
-        Ok(http) => http,
-        Err(err) => return error!(webhook = receiver.name, error = %err, "webhook can't be started"),
-    };
     let duty = format!("webhook/{}", receiver.name);
     let delivery = Mutex::new(Delivery { engine, board, receiver, cursor, http, shared: None });
     ownership.run(&duty, |guard| tell(&delivery, Caller::owner(guard))).await;
@@ -96,22 +90,16 @@ impl Delivery {
     }
 
     async fn one(&mut self, commit: &Commit, owner: &Caller) -> anyhow::Result<()> {
-        let mut event =
-            history::event(self.engine.store(), commit).await.map_err(|problem| anyhow::anyhow!("{problem}"))?;
-        // Who delivers and how far it is, is no change to be told: it would never end.
-        event.changes.retain(|change| !["webhook ", "owner of "].iter().any(|own| change.object.starts_with(own)));
-        let wanted = &self.receiver.objects;
-        if !wanted.is_empty() {
-            event.changes.retain(|change| wanted.iter().any(|prefix| change.object.starts_with(prefix.as_str())));
-        }
-        if event.changes.is_empty() {
-            if commit.revision >= self.cursor.delivered() + SKIP {
+        let filter = self.receiver.filter();
+        let event = history::filtered(self.engine.store(), commit, &filter).await;
+        match event.map_err(|problem| anyhow::anyhow!("{problem}"))? {
+            Some(event) => {
+                self.deliver(&event).await?;
                 self.cursor.advance(commit.revision)?;
+                self.share(owner).await;
             }
-        } else {
-            self.deliver(&event).await?;
-            self.cursor.advance(commit.revision)?;
-            self.share(owner).await;
+            None if commit.revision >= self.cursor.delivered() + SKIP => self.cursor.advance(commit.revision)?,
+            None => {}
         }
         self.board.note(&self.receiver.name, |note| note.delivered = commit.revision);
         Ok(())
@@ -208,8 +196,7 @@ impl Delivery {
             request = request.header("lustre-signature", signature(secret.as_bytes(), time_s, body));
         }
         let answer = request.body(body.to_vec()).send().await;
-        // Without the URL, which may hold a secret.
-        let answer = answer.map_err(|err| Failure::passing(reason_of(&err.without_url())))?;
+        let answer = answer.map_err(|err| Failure::passing(outgoing::reason(err)))?;
         let status = answer.status();
         match status.as_u16() {
             200..=299 => Ok(()),
@@ -239,16 +226,6 @@ impl Failure {
     fn passing(reason: String) -> Self {
         Self { reason, is_final: false }
     }
-}
-
-fn reason_of(err: &reqwest::Error) -> String {
-    let mut text = err.to_string();
-    let mut cause = std::error::Error::source(err);
-    while let Some(err) = cause {
-        text = format!("{text}: {err}");
-        cause = err.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -5,8 +5,6 @@
 //! between delivers it again: `lustre-event-id` stays the same. Of several instances that are configured with a receiver of one
 //! name, one tells it at a time; another that takes over goes on from what the one before noted in the store now and then, so
 //! the receiver may hear some changes twice.
-//!
-//! Not yet: `https` receivers (put a TLS proxy before them).
 
 mod config;
 mod cursor;
@@ -22,6 +20,7 @@ use tokio::task::JoinSet;
 
 use crate::engine::Engine;
 use crate::ownership::Ownership;
+use crate::outgoing;
 pub use config::Receiver;
 use cursor::Cursor;
 
@@ -82,7 +81,9 @@ pub fn start(
             note.delivered = cursor.delivered();
             note.dead_letters = cursor.dead_letters().into();
         });
-        tasks.spawn(deliver::run(engine.clone(), ownership.clone(), board.clone(), receiver, cursor));
+        let http = outgoing::client(deliver::TIMEOUT, receiver.ca_file.as_deref())
+            .with_context(|| format!("webhook {}", receiver.name))?;
+        tasks.spawn(deliver::run(engine.clone(), ownership.clone(), board.clone(), receiver, cursor, http));
     }
     Ok(())
 }

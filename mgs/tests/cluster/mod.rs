@@ -389,6 +389,7 @@ async fn stopped_api(nodes: &Arc<Nodes>) -> Api {
         liveness: Arc::default(),
         webhooks: Arc::default(),
         nodes: None,
+        source: None,
     }
 }
 
@@ -407,6 +408,7 @@ async fn start(path: &std::path::Path, nodes: &Arc<Nodes>) -> (Arc<Api>, Tasks) 
             liveness: Arc::default(),
             webhooks: Arc::default(),
             nodes: None,
+            source: None,
         }),
         tasks,
     )

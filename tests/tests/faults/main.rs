@@ -9,6 +9,7 @@
 mod api;
 mod break_it;
 mod cluster;
+mod example;
 mod followers;
 mod instances;
 mod random;

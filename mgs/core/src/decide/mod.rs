@@ -18,6 +18,7 @@ pub mod pool;
 pub mod register;
 pub mod reserve;
 mod rules;
+pub mod source;
 pub mod target;
 pub mod target_reg;
 pub mod temporary;
