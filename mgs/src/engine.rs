@@ -15,8 +15,8 @@ use lustre_wire::ldlm::ResourceId;
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
-use crate::clock;
 use crate::ownership::Guard;
+use crate::{clock, state_version};
 
 /// How often a request decides again before it gives up: each time, somebody else got ahead.
 const MAX_ATTEMPTS: usize = 200;
@@ -378,6 +378,7 @@ impl Drop for Claim<'_> {
 }
 
 async fn load(store: &dyn Store) -> anyhow::Result<State> {
+    state_version::check(store).await?;
     let mut state = State::default();
     let mut range = Range { limit: LOAD_PAGE, ..Range::default() };
     loop {
@@ -423,6 +424,9 @@ async fn follow(engine: Arc<Engine>, mut watch: store::Watch) -> anyhow::Error {
                 return anyhow::Error::new(err).context("the store can't be followed any more");
             }
         };
+        if let Err(err) = state_version::check_commit(&commit) {
+            return err.into();
+        }
         let changes = commit.changes.iter().map(|change| match change {
             store::Change::Put(entry) => Change::decode(&entry.key, Some(&entry.value)),
             store::Change::Delete { key } => Change::decode(key, None),

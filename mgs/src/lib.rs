@@ -18,5 +18,6 @@ pub mod proof;
 pub mod restore;
 pub mod server;
 pub mod source;
+mod state_version;
 pub mod temporary;
 pub mod webhooks;

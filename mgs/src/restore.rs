@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use lustre_mgs_core::{Change, Key, Record};
+use lustre_mgs_core::{Change, Key, Record, decide};
 use lustre_mgs_store::backup::Restored;
 use lustre_mgs_store::{Meta, Store, Txn};
 
@@ -19,6 +19,7 @@ pub async fn finish(store: Arc<dyn Store>, restored: &Restored) -> anyhow::Resul
     let Some(Record::Mgs(mut mgs)) = Change::decode(&key, Some(&entry.value))?.record else {
         anyhow::bail!("the backup does not say which MGS it is of");
     };
+    decide::mgs::check_version(mgs.version, env!("CARGO_PKG_VERSION"))?;
     mgs.epoch += 1;
     let epoch = mgs.epoch;
     let meta = Meta {

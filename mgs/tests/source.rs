@@ -8,6 +8,7 @@ mod process;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -16,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use lustre_api::event::{GetHistory, HistoryQuery};
 use lustre_api::filesystem::{FilesystemPath, FilesystemSpec, ListFilesystems, PutFilesystem};
+use lustre_api::mgs::GetMgs;
 use lustre_api::source::{GetSource, ReadSource, ReadSourceQuery, SourceNote, SourceOutcome, SourceStatus};
 use lustre_api::{Nothing, PageQuery, ProblemCode, WriteQuery};
 use process::{Daemon, command};
@@ -44,6 +46,17 @@ async fn describe(client: &Client, description: &str) {
     client.call::<PutFilesystem>(&path, &WriteQuery::default(), &spec).await.unwrap();
 }
 
+/// Waits until this instance is the one that applies.
+async fn applies(client: &Client) {
+    let duty = async || client.call::<GetMgs>(&Nothing {}, &Nothing {}, &Nothing {}).await.unwrap().duties;
+    let taken = async {
+        while !duty().await.iter().any(|duty| duty == "source") {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), taken).await.expect("it takes on the duty");
+}
+
 fn git(directory: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new("git");
     command.args(["-c", "user.name=a", "-c", "user.email=a@b", "-c", "init.defaultBranch=main"]);
@@ -67,6 +80,7 @@ async fn what_is_committed_is_applied_once_and_what_is_changed_by_hand_afterward
     let daemon = start(directory.path(), repository.to_str().unwrap(), "apply");
     let client = daemon.client();
 
+    applies(&client).await;
     let (note, _) = read(&client, false).await;
     assert_eq!(note.outcome, SourceOutcome::Unreadable, "nothing is committed yet: {note:?}");
     git(&repository, &["add", "."]);
@@ -177,6 +191,39 @@ async fn a_web_server_is_only_reported_unless_asked_and_read_again_only_when_it_
     assert_eq!((note.outcome, note.version), (SourceOutcome::Unreadable, None));
     let noted = client.call::<GetSource>(&Nothing {}, &Nothing {}, &Nothing {}).await.unwrap().note.unwrap();
     assert_eq!(noted.outcome, SourceOutcome::Unreadable, "all instances can tell");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_instances_one_applies_whichever_is_told_of_news() {
+    let etcd = testkit::Etcd::start().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("config");
+    std::fs::create_dir(&config).unwrap();
+    let start = || {
+        let mut command = command(Path::new(&etcd.url("lmgs/test")));
+        command.args(["--source", config.to_str().unwrap(), "--source-mode", "apply", "--source-poll", "3600"]);
+        Daemon::wait_for(&mut command)
+    };
+    let one = start();
+    applies(&one.client()).await;
+    let other = start();
+    std::fs::write(config.join("scratch.json"), scratch("one")).unwrap();
+    let (note, status) = read(&other.client(), false).await;
+    assert_eq!((note.outcome, status.is_owner), (SourceOutcome::Differs, false), "{note:?}");
+    let applied = async {
+        while descriptions(&other.client()).await != ["scratch one"] {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), applied).await.expect("the owner applies it");
+    let history = HistoryQuery { object: Some("filesystem scratch".into()), ..HistoryQuery::default() };
+    let made = one.client().call::<GetHistory>(&Nothing {}, &history, &Nothing {}).await.unwrap().items;
+    assert_eq!(made.len(), 1, "{made:?}");
+    one.kill();
+    applies(&other.client()).await;
+    std::fs::write(config.join("scratch.json"), scratch("two")).unwrap();
+    assert_eq!(read(&other.client(), false).await.0.outcome, SourceOutcome::Same);
+    assert_eq!(descriptions(&other.client()).await, ["scratch two"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -291,14 +291,13 @@ async fn the_example_receiver_tells_a_chat_and_refuses_what_is_not_signed() {
     let made = put(&client, "scratch").await;
     until("it is told", async || !posts.lock().unwrap().is_empty()).await;
     until("the other is refused", async || shown(&client, "unsigned").await.dead_letters.len() == 1).await;
-    let posts = posts.lock().unwrap();
-    let text = format!("lustre {made}: ip:127.0.0.1: put filesystem scratch (filesystem scratch)");
-    assert_eq!(*posts, [("/chat".to_owned(), serde_json::json!({"text": text}))]);
+    let told = posts.lock().unwrap().clone();
+    let text = format!("lustre {made}: ip:127.0.0.1: create filesystem scratch (filesystem scratch)");
+    assert_eq!(told, [("/chat".to_owned(), serde_json::json!({"text": text}))]);
     // What an alert looks like: a target that failed, and one that is well again.
     let (key, revision) = (b"s3cret", made + 1);
     let event = serde_json::json!({"revision": revision, "time": "2026-11-23T14:00:00Z", "who": "mgs", "changes": [
         {"object": "target scratch-OST0000", "before": null, "after": {"state": "failed", "state_reason": "mke2fs"}}]});
-    drop(posts);
     let body = event.to_string();
     let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let mut mac = <hmac::Hmac<sha2::Sha256> as hmac::Mac>::new_from_slice(key).unwrap();

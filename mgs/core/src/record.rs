@@ -78,6 +78,18 @@ pub struct MgsRecord {
     /// How often it was restored from a backup.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub epoch: u64,
+    /// The version of the state: what a program has to know to read it. Those of before it was written have 1.
+    #[serde(default = "first_version", skip_serializing_if = "is_first_version")]
+    pub version: u32,
+}
+
+fn first_version() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+fn is_first_version(version: &u32) -> bool {
+    *version == 1
 }
 
 fn is_zero(epoch: &u64) -> bool {

@@ -163,6 +163,15 @@ fn userinfo(url: &str) -> &str {
     authority.rfind('@').map_or("\0", |at| &authority[..=at])
 }
 
+/// Waits until there is other news of the source than now: another instance was asked to read it.
+async fn told(api: &Api) {
+    let known = api.engine.state().source.as_ref().map(|source| source.revision);
+    let is_news = |_: &u64| api.engine.state().source.as_ref().map(|source| source.revision) != known;
+    if api.engine.applied().wait_for(is_news).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
 /// The time in which this instance is the one that applies.
 struct Tenure<'a>(&'a watch::Sender<Option<Caller>>);
 
@@ -191,6 +200,7 @@ impl Task {
         loop {
             let asked = tokio::select! {
                 asked = self.asked.recv() => asked,
+                () = told(&api) => None,
                 () = tokio::time::sleep(self.source.config.poll) => None,
             };
             let apply = asked.as_ref().is_some_and(|asked| asked.apply);
@@ -198,8 +208,8 @@ impl Task {
             let (is_owner, caller) = (duty.is_some(), duty.unwrap_or_else(Caller::mgs));
             let (note, plan) = self.once(&api, &caller.clone().named("source"), apply, is_owner).await;
             *self.source.seen() = Seen { read: Some(clock::now()), plan, is_owner };
-            // Others look too, and would each say the same. Who was asked answers for itself.
-            if is_owner || apply {
+            // Others look too, and would each say the same. Who was asked tells the one that applies.
+            if is_owner || asked.is_some() {
                 self.note(&api, &caller, note.clone()).await;
             }
             if let Some(asked) = asked {

@@ -19,8 +19,8 @@ use lustre_api::webhook::{Attempt, Webhook, Webhooks};
 use tokio::task::JoinSet;
 
 use crate::engine::Engine;
-use crate::ownership::Ownership;
 use crate::outgoing;
+use crate::ownership::Ownership;
 pub use config::Receiver;
 use cursor::Cursor;
 
