@@ -24,7 +24,11 @@ const LANES: &[Lane] = &[
     ("clippy", &[&["cargo", "clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]]),
     (
         "dependencies",
-        &[&["cargo", "xtask", "dependencies"], &["cargo", "deny", "--offline", "check", "bans", "licenses", "sources"]],
+        &[
+            &["cargo", "xtask", "dependencies"],
+            &["cargo", "fetch", "--locked"],
+            &["cargo", "deny", "--offline", "check", "bans", "licenses", "sources"],
+        ],
     ),
     ("kmod", &[&["kmod/lint"]]),
     // Debug binaries of every daemon first: the whole-system tests start them.

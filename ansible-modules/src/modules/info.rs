@@ -1,8 +1,8 @@
 //! `lustre_info`.
 
+use lustre_api::Nothing;
 use lustre_api::job::{JobQuery, ListJobs};
 use lustre_api::mgs::{GetSnapshot, SnapshotQuery};
-use lustre_api::Nothing;
 use lustre_types::FsName;
 use serde_json::{Map, Value, json};
 
