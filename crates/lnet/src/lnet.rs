@@ -283,10 +283,15 @@ impl Lnet {
         Ok(())
     }
 
-    /// Sends a PUT without waiting for anything: for many receivers in a row. One that can't be reached is only in the log.
+    /// Sends a PUT without waiting for anything. A receiver that can't be reached is only in the log.
     pub fn send(&self, put: Put) {
+        self.send_all([put]);
+    }
+
+    /// Sends many PUTs without waiting for anything: those for the nodes behind a router leave together.
+    pub fn send_all(&self, puts: impl IntoIterator<Item = Put>) {
         let mut out = Outbox::new(&self.0, None);
-        out.put(put);
+        puts.into_iter().for_each(|put| out.put(put));
         out.flush(self.0.now_ms());
     }
 

@@ -179,22 +179,26 @@ impl Nodes {
                         nodes.carry_out(effects, out);
                     });
                 }
-                other => self.carry_out_alone(other),
+                other => self.carry_out_alone(vec![other]),
             }
         }
     }
 
     /// Carries out what nobody on the network waits for right now. Call it with the service locked.
-    fn carry_out_alone(self: &Arc<Self>, effect: Effect) {
-        match effect {
-            Effect::Send(outgoing) => self.lnet.send(put(outgoing)),
-            Effect::Decide(ticket, asked) => drop(self.runtime.spawn(self.clone().decide(ticket, asked))),
-            Effect::Client { what, nid, uuid } if what.contains("evicted") => warn!(peer = %nid, uuid, "{what}"),
-            Effect::Client { what, nid, uuid } => info!(peer = %nid, uuid, "{what}"),
-            Effect::Bulk(..) | Effect::Fetch { .. } => {
-                error!("bulk data without a request that waits for it: a fault of this program");
+    fn carry_out_alone(self: &Arc<Self>, effects: Vec<Effect>) {
+        let mut messages = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Send(outgoing) => messages.push(put(outgoing)),
+                Effect::Decide(ticket, asked) => drop(self.runtime.spawn(self.clone().decide(ticket, asked))),
+                Effect::Client { what, nid, uuid } if what.contains("evicted") => warn!(peer = %nid, uuid, "{what}"),
+                Effect::Client { what, nid, uuid } => info!(peer = %nid, uuid, "{what}"),
+                Effect::Bulk(..) | Effect::Fetch { .. } => {
+                    error!("bulk data without a request that waits for it: a fault of this program");
+                }
             }
         }
+        self.lnet.send_all(messages);
     }
 
     /// Decides a registration, commits, and answers when that is durable.
@@ -206,9 +210,7 @@ impl Nodes {
         let mut effects = Vec::new();
         let mut service = self.service();
         service.decided(self.now_ms(), ticket, outcome, &mut effects);
-        for effect in effects {
-            self.carry_out_alone(effect);
-        }
+        self.carry_out_alone(effects);
     }
 
     async fn commit(&self, asked: &RegistrationRequest) -> Result<RegistrationOutcome, Errno> {
@@ -245,9 +247,7 @@ impl Nodes {
             let mut effects = Vec::new();
             let mut service = self.service();
             service.tick(self.now_ms(), &mut effects);
-            for effect in effects {
-                self.carry_out_alone(effect);
-            }
+            self.carry_out_alone(effects);
         }
     }
 
@@ -270,9 +270,7 @@ impl Nodes {
         let mut effects = Vec::new();
         let mut service = self.service();
         let more = service.revoke_some(self.now_ms(), resource, CALLBACKS_AT_ONCE, &mut effects);
-        for effect in effects {
-            self.carry_out_alone(effect);
-        }
+        self.carry_out_alone(effects);
         more
     }
 }

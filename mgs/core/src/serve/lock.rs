@@ -31,7 +31,8 @@ pub(super) struct Revoked {
 #[derive(Default)]
 pub(super) struct Locks {
     by_handle: HashMap<u64, Lock>,
-    by_resource: HashMap<ResourceId, BTreeSet<u64>>,
+    /// Those that nobody has asked for yet: the others need not be looked at when more are asked for.
+    unasked: HashMap<ResourceId, BTreeSet<u64>>,
     /// By xid of the callback.
     callbacks: HashMap<u64, u64>,
     revoked: BTreeSet<u64>,
@@ -51,18 +52,13 @@ impl Locks {
     }
 
     pub(super) fn insert(&mut self, lock: Lock) {
-        self.by_resource.entry(lock.resource).or_default().insert(lock.handle);
+        self.unasked.entry(lock.resource).or_default().insert(lock.handle);
         self.by_handle.insert(lock.handle, lock);
     }
 
     pub(super) fn remove(&mut self, handle: u64) -> Option<Lock> {
         let lock = self.by_handle.remove(&handle)?;
-        if let Some(holders) = self.by_resource.get_mut(&lock.resource) {
-            holders.remove(&handle);
-            if holders.is_empty() {
-                self.by_resource.remove(&lock.resource);
-            }
-        }
+        self.asked(&lock.resource, handle);
         if let Some(revoked) = &lock.revoked {
             self.callbacks.remove(&revoked.xid);
             self.revoked.remove(&handle);
@@ -70,17 +66,29 @@ impl Locks {
         Some(lock)
     }
 
-    /// Locks on a resource that nobody has asked for yet.
-    pub(super) fn to_revoke(&self, resource: &ResourceId) -> Vec<u64> {
-        let holders = self.by_resource.get(resource).into_iter().flatten().copied();
-        holders.filter(|handle| self.by_handle.get(handle).is_some_and(|lock| lock.revoked.is_none())).collect()
+    /// Some of the locks on a resource that nobody has asked for yet, and whether there are more.
+    pub(super) fn to_revoke(&self, resource: &ResourceId, at_most: usize) -> (Vec<u64>, bool) {
+        let mut holders = self.unasked.get(resource).into_iter().flatten().copied();
+        let some = holders.by_ref().take(at_most).collect();
+        (some, holders.next().is_some())
     }
 
     pub(super) fn revoke(&mut self, handle: u64, revoked: Revoked) {
         if let Some(lock) = self.by_handle.get_mut(&handle) {
             lock.revoked = Some(revoked);
+            let resource = lock.resource;
             self.callbacks.insert(revoked.xid, handle);
             self.revoked.insert(handle);
+            self.asked(&resource, handle);
+        }
+    }
+
+    fn asked(&mut self, resource: &ResourceId, handle: u64) {
+        if let Some(holders) = self.unasked.get_mut(resource) {
+            holders.remove(&handle);
+            if holders.is_empty() {
+                self.unasked.remove(resource);
+            }
         }
     }
 
@@ -95,9 +103,9 @@ impl Locks {
         locks.filter_map(|lock| Some((lock, lock.revoked?)))
     }
 
-    /// How many resources are locked.
+    /// How many resources have locks that nobody has asked for.
     #[cfg(test)]
     pub(super) fn resources(&self) -> usize {
-        self.by_resource.len()
+        self.unasked.len()
     }
 }

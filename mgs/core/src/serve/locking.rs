@@ -96,15 +96,15 @@ impl Service {
     /// Asks for some of the locks on a resource; true while there are more.
     pub fn revoke_some(&mut self, now_ms: u64, resource: &ResourceId, at_most: usize, out: &mut Vec<Effect>) -> bool {
         self.now_ms = self.now_ms.max(now_ms);
-        let held = self.locks.to_revoke(resource);
-        for handle in held.iter().copied().take(at_most) {
+        let (some, are_there_more) = self.locks.to_revoke(resource, at_most);
+        for handle in some {
             self.xid += 1 << 7;
             let revoked = Revoked { xid: self.xid, since_ms: self.now_ms, is_answered: false };
             self.locks.revoke(handle, revoked);
             self.counts.callbacks += 1;
             out.extend(self.callback(handle, false));
         }
-        held.len() > at_most
+        are_there_more
     }
 
     /// The callback that asks for a lock.
