@@ -1,7 +1,8 @@
 //! The start driver `userspace`: a target without a kernel, towards its MGS.
 //!
-//! It does over LNet what a kernel target does with its MGS: registers with what its mountdata and label say, follows its
-//! config log, announces that it is up, and sets its label to registered. **It serves no file I/O**: clients that are told
+//! It does over LNet what a kernel target does with its MGS: registers with what its mountdata and label say, holds the
+//! locks of its config log, of `params` and of its file system's other logs and follows them, announces that it is up, and
+//! sets its label to registered. **It serves no file I/O**: clients that are told
 //! of it find nobody who answers. It is for rehearsals, tests and CI, and for nodes without Lustre modules.
 //!
 //! One connection to the MGS per target. After a restart of the agent every started target registers again; after one of
@@ -19,7 +20,7 @@ use disk::OnDisk;
 use lustre_api::agent::RunningTarget;
 use lustre_mgc::{Config, Mgc, MgcError, Node, Target};
 use lustre_types::{Nid, SvName};
-use running::{Running, Shown};
+use running::{Followed, Running, Shown};
 use std::{
     collections::BTreeMap,
     path::Path,
@@ -30,6 +31,8 @@ use thiserror::Error;
 use tokio::{runtime::Handle, sync::OnceCell};
 use tracing::{info, warn};
 
+/// The log of what is set for all file systems of an MGS.
+const PARAMS: &str = "params";
 /// Said of every target that this driver starts.
 pub const NO_IO: &str = "userspace driver: it serves no file I/O";
 /// Wait before a target that can't be resumed is tried again: at first, and at most.
@@ -188,20 +191,24 @@ impl Userspace {
         };
         let registered = mgc.register(&target).await.map_err(refused)?;
         info!(%svname, flags = registered.flags, mgs = mgc.mgs(), "target registered");
-        let mut follower = mgc.follow(&svname.to_string(), 0);
-        let records = follower.next().await.map_err(refused)?;
-        if records.is_empty() {
+        // In the order in which a kernel target takes its locks. All but its own log may be missing.
+        let mut followed = Followed::default();
+        for log in [format!("{}-sptlrpc", target.fsname), svname.to_string(), PARAMS.to_owned()] {
+            followed.read(mgc.follow(&log, 0)).await.map_err(refused)?;
+        }
+        if !followed.has(&svname.to_string()) {
             return Err(UserspaceError::NoLog(svname.clone()));
         }
+        followed.read(mgc.follow(&format!("{}-client", target.fsname), 0)).await.map_err(refused)?;
         // As a mount does when it succeeded: what the label says decides how the next start registers.
         on_disk.mark_registered(&self.host)?;
         let target = Target { instance, ..target };
         mgc.ready(&target).await.map_err(refused)?;
         info!(%svname, instance, "target is up; it serves no file I/O");
         // A tree in a directory is ours to write; the kernel's are not.
-        let root = Some(self.host.root.param_root.clone()).filter(|root| root.as_path() != Path::new("/"));
-        let shown = Shown { svname: svname.clone(), root };
-        Ok(Running::begin(&self.runtime, mgc.clone(), target, follower, Params::of(&records), shown))
+        let is_ours = self.host.root.param_root.as_path() != Path::new("/");
+        let shown = Shown { svname: svname.clone(), host: is_ours.then(|| self.host.clone()) };
+        Ok(Running::begin(&self.runtime, mgc.clone(), target, followed, shown))
     }
 
     /// The network node, with the NIDs that the first target found; one for as long as the agent runs.

@@ -1,15 +1,19 @@
 //! A started target: what keeps it in touch with its MGS.
 
-use super::{NO_IO, Params, tree};
-use crate::{host::chain, time::now};
+use super::{NO_IO, PARAMS, Params, tree};
+use crate::{
+    host::{Host, chain, params},
+    time::now,
+};
 use lustre_api::{
     Time,
     agent::{RunningTarget, StartDriver},
 };
-use lustre_mgc::{Follower, Mgc, Target};
+use lustre_mgc::{Follower, Mgc, MgcError, Target};
 use lustre_types::SvName;
+use lustre_wire::llog::Record;
 use std::{
-    path::PathBuf,
+    collections::BTreeMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -24,26 +28,21 @@ pub(super) struct Running {
     mgc: Mgc,
     instance: u32,
     since: Time,
-    seen: Arc<Mutex<Params>>,
+    seen: Arc<Mutex<Seen>>,
     tasks: Vec<AbortHandle>,
 }
 
 impl Running {
-    /// Follows the target's config log, and announces the target again whenever the MGS has begun anew.
-    pub(super) fn begin(
-        runtime: &Handle,
-        mgc: Mgc,
-        target: Target,
-        follower: Follower,
-        params: Params,
-        shown: Shown,
-    ) -> Self {
-        shown.show(&params);
-        let seen = Arc::new(Mutex::new(params));
+    /// Follows the target's logs, and announces the target again whenever the MGS has begun anew.
+    pub(super) fn begin(runtime: &Handle, mgc: Mgc, target: Target, followed: Followed, shown: Shown) -> Self {
+        let Followed { logs, seen } = followed;
+        shown.show(&seen, &BTreeMap::new());
+        let (shown, seen) = (Arc::new(shown), Arc::new(Mutex::new(seen)));
         let instance = target.instance;
-        let follow = runtime.spawn(follow(shown, follower, seen.clone()));
-        let announce = runtime.spawn(announce(mgc.clone(), target));
-        Self { mgc, instance, since: now(), seen, tasks: vec![follow.abort_handle(), announce.abort_handle()] }
+        let follow = |log| runtime.spawn(follow(shown.clone(), log, seen.clone())).abort_handle();
+        let mut tasks: Vec<AbortHandle> = logs.into_iter().map(follow).collect();
+        tasks.push(runtime.spawn(announce(mgc.clone(), target)).abort_handle());
+        Self { mgc, instance, since: now(), seen, tasks }
     }
 
     /// Gives its locks back and leaves the MGS; an MGS that doesn't answer finds out by itself.
@@ -63,40 +62,107 @@ impl Running {
             instance: self.instance,
             since: self.since,
             mgs: self.mgc.mgs(),
-            params: seen.values().clone(),
+            params: seen.values(),
             note: NO_IO.to_owned(),
         }
     }
 }
 
+/// What the logs of a target have set so far.
+#[derive(Default)]
+struct Seen {
+    /// By log.
+    logs: BTreeMap<String, Params>,
+}
+
+impl Seen {
+    fn read(&mut self, log: &str, records: &[Record]) {
+        self.logs.entry(log.to_owned()).or_default().read(records);
+    }
+
+    fn of(&self, log: &str) -> BTreeMap<String, String> {
+        self.logs.get(log).map(Params::values).cloned().unwrap_or_default()
+    }
+
+    fn values(&self) -> BTreeMap<String, String> {
+        self.logs.values().flat_map(Params::values).map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+}
+
+/// The logs that a target follows; their locks are held from the reading on.
+#[derive(Default)]
+pub(super) struct Followed {
+    logs: Vec<Follower>,
+    seen: Seen,
+}
+
+impl Followed {
+    /// Takes a log's lock and reads what it has. Errors: the MGS isn't there or refuses.
+    pub(super) async fn read(&mut self, mut log: Follower) -> Result<(), MgcError> {
+        let records = log.next().await?;
+        if !is_of_clients(log.log()) {
+            self.seen.read(log.log(), &records);
+        }
+        self.logs.push(log);
+        Ok(())
+    }
+
+    /// Whether a log has any records.
+    pub(super) fn has(&self, log: &str) -> bool {
+        self.logs.iter().any(|follower| follower.log() == log && follower.after() > 0)
+    }
+}
+
+/// What that log sets concerns clients: a target only sees that it changes.
+fn is_of_clients(log: &str) -> bool {
+    log.ends_with("-client")
+}
+
 /// Where a target's tunables are shown.
 pub(super) struct Shown {
     pub(super) svname: SvName,
-    /// The root of a tree of our own; none where the trees are the kernel's.
-    pub(super) root: Option<PathBuf>,
+    /// The host with a tree of our own; none where the trees are the kernel's.
+    pub(super) host: Option<Arc<Host>>,
 }
 
 impl Shown {
-    fn show(&self, params: &Params) {
-        let Some(root) = &self.root else { return };
-        if let Err(error) = tree::expose(root, &self.svname, params.values()) {
-            warn!(svname = %self.svname, root = %root.display(), error = chain(&error), "tunables can't be shown");
+    /// Shows what the target's own log sets, and sets what `params` sets otherwise than `before`, as `lctl set_param` does:
+    /// what is there and matches.
+    fn show(&self, seen: &Seen, before: &BTreeMap<String, String>) {
+        let Some(host) = &self.host else { return };
+        let (svname, root) = (&self.svname, &host.root.param_root);
+        if let Err(error) = tree::expose(root, svname, &seen.of(&svname.to_string())) {
+            warn!(%svname, root = %root.display(), error = chain(&error), "tunables can't be shown");
+        }
+        for (pattern, value) in seen.of(PARAMS).iter().filter(|(key, value)| before.get(*key) != Some(value)) {
+            for found in host.params(pattern, false).into_iter().filter(|found| !found.is_dir) {
+                if let Err(error) = params::set(&found, &format!("{value}\n")) {
+                    // A kernel's node ignores it too.
+                    debug!(%svname, param = found.name, error = chain(&error), "not set");
+                }
+            }
         }
     }
 }
 
-async fn follow(shown: Shown, mut follower: Follower, seen: Arc<Mutex<Params>>) {
+async fn follow(shown: Arc<Shown>, mut follower: Follower, seen: Arc<Mutex<Seen>>) {
     let svname = shown.svname.to_string();
     loop {
         match follower.next().await {
             Ok(records) => {
-                info!(svname, records = records.len(), last = follower.after(), "config log read");
+                let log = follower.log();
+                info!(svname, log, records = records.len(), last = follower.after(), "config log read");
+                if is_of_clients(log) {
+                    continue;
+                }
                 let mut seen = seen.lock().expect("nothing panics while it is held");
-                seen.read(&records);
-                shown.show(&seen);
+                let before = seen.of(PARAMS);
+                seen.read(log, &records);
+                shown.show(&seen, &before);
             }
             Err(error) => {
-                debug!(svname, error = chain(&error), "config log can't be followed, will try again");
+                let log = follower.log();
+                debug!(svname, log, error = chain(&error), "config log can't be followed, will try again");
                 tokio::time::sleep(RETRY).await;
             }
         }

@@ -86,7 +86,8 @@ pub struct RunningTarget {
     pub since: Time,
     /// NID of the MGS that it follows.
     pub mgs: String,
-    /// The parameters that its config log sets.
+    /// The parameters that its logs set: its own under `conf_param`'s names, `params` under `lctl`'s, for all kinds of
+    /// devices.
     pub params: BTreeMap<String, String>,
     /// What it does not do.
     pub note: String,

@@ -1,7 +1,7 @@
 //! A request and its reply, whatever happens between: loss, early replies, reconnects. Source: ptlrpc specification.
 
 use crate::{
-    client::{Shared, next_xid},
+    client::{Shared, next_xid, random_up_to},
     connect::Link,
     error::{MgcError, status},
 };
@@ -18,6 +18,8 @@ use std::{sync::Weak, time::Duration};
 use tokio::time::Instant;
 use tracing::debug;
 
+/// In which the connections to a peer that died all end.
+const SETTLE: Duration = Duration::from_millis(50);
 /// Pause before a request is repeated that the MGS is still busy with.
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
 
@@ -248,8 +250,9 @@ pub(crate) async fn ping_while_alive(client: Weak<Shared>) {
         drop(watch);
         let Some(client) = client.upgrade() else { return };
         if was_lost {
-            // The other connections of the same peer follow within moments.
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            // The other connections of the same peer follow within moments. And when an MGS restarts, its thousands of
+            // clients must not all come back in one: over a second, where they ping every 25.
+            tokio::time::sleep(SETTLE + random_up_to(interval / 25)).await;
         }
         if let Err(error) = client.call(Request::new(Opcode::OBD_PING)).await {
             debug!(%error, "the MGS doesn't answer pings");

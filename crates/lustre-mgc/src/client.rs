@@ -215,6 +215,12 @@ pub(crate) fn random() -> u64 {
     RandomState::new().build_hasher().finish() | 1
 }
 
+/// A random time, so that many who wait for the same don't go on at once.
+pub(crate) fn random_up_to(most: Duration) -> Duration {
+    let most = u64::try_from(most.as_micros()).unwrap_or(u64::MAX);
+    Duration::from_micros(random() % most.max(1))
+}
+
 /// The next request number. One sequence for the whole process: replies are told apart by it.
 ///
 /// Begins at the wall clock, so that those of a restarted process don't repeat; the low 7 bits are kept free, as in Lustre.

@@ -1,7 +1,7 @@
 //! Following a config log: its records now, and those that come.
 
 use crate::{
-    client::{Mgc, random},
+    client::{Mgc, random_up_to},
     error::MgcError,
     lock::Lock,
 };
@@ -40,6 +40,11 @@ impl Mgc {
 }
 
 impl Follower {
+    /// The log's name.
+    pub fn log(&self) -> &str {
+        &self.log
+    }
+
     /// Index of the last record that [`Follower::next`] gave.
     pub fn after(&self) -> u32 {
         self.after
@@ -74,7 +79,6 @@ impl Follower {
     /// A random time of the configured range.
     fn pause(&self) -> Duration {
         let range = &self.mgc.shared().config.requeue;
-        let span = u64::try_from(range.end.saturating_sub(range.start).as_micros()).unwrap_or(u64::MAX);
-        range.start + Duration::from_micros(if span == 0 { 0 } else { random() % span })
+        range.start + random_up_to(range.end.saturating_sub(range.start))
     }
 }

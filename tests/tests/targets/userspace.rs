@@ -34,6 +34,31 @@ fn a_started_target_follows_its_config_log() {
 }
 
 #[test]
+fn a_started_target_holds_the_locks_of_a_kernel_target_and_does_what_params_says() {
+    let site = Site::with_osts(1);
+    // Its own log, the file system's security rules, `params` and the clients' log.
+    let has_locks = |nid: &str| {
+        let exports = site.cluster.mgsctl(&["export", "list"])?;
+        let of = exports.as_array().and_then(|all| all.iter().find(|export| export["nid"] == nid).cloned());
+        Ok(of.is_some_and(|export| export["locks"] == 4))
+    };
+    for nid in ["127.0.0.2@tcp", "127.0.0.3@tcp"] {
+        site.cluster.wait_for(&format!("{nid} to hold its locks"), || has_locks(nid)).unwrap();
+    }
+    let set = |scope: &str, value: &str| {
+        let set = ["param", "set", "scratch", "obdfilter.*.brw_size", value, "--scope", scope];
+        site.cluster.mgsctl(&set).unwrap()
+    };
+    set("scratch-OST0000", "4M");
+    site.has_param("oss1", "scratch-OST0000", "ost.brw_size", "4M");
+    // For all OSTs: that goes to every node over `params`, and each sets what it has.
+    set("osts", "8M");
+    site.has_param("oss1", "scratch-OST0000", "obdfilter.scratch-OST*.brw_size", "8M");
+    let shown = || Ok(site.cluster.agent("oss1").tunable("obdfilter/scratch-OST0000/brw_size")? == "8M");
+    site.cluster.wait_for("brw_size to be 8M", shown).unwrap();
+}
+
+#[test]
 fn a_started_target_goes_on_after_a_crash_of_its_agent_and_of_the_mgs() {
     let mut site = Site::with_osts(1);
     site.cluster.agent_mut("oss1").crash_and_restart().unwrap();
