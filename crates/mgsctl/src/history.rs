@@ -6,7 +6,7 @@ use lustre_api::{Nothing, Page};
 use serde_json::Value;
 
 use crate::cli::{EventsArgs, HistoryArgs};
-use crate::output::{Output, print};
+use crate::output::{print};
 use crate::{Context, Failure};
 
 pub(crate) async fn list(context: &Context, args: HistoryArgs) -> Result<(), Failure> {
@@ -39,12 +39,9 @@ pub(crate) async fn events(context: &Context, args: EventsArgs) -> Result<(), Fa
         let mut events = context.client.stream::<StreamEvents>(&Nothing {}, &query).await?;
         while let Some((_, event)) = events.next().await? {
             after = event.revision;
-            match context.output {
-                // Says only how far a filter has come.
-                _ if event.changes.is_empty() => {}
-                Output::Table => print(&lines(&event)),
-                // One line per event: for programs that read while it grows.
-                Output::Json => print(&format!("{}\n", serde_json::to_string(&event).unwrap_or_default())),
+            // One without changes says only how far a filter has come.
+            if !event.changes.is_empty() {
+                print(&context.output.one_of_many(&event).unwrap_or_else(|| lines(&event)));
             }
             if !args.follow && after >= mgs.revision {
                 return Ok(());

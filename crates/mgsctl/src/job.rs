@@ -12,7 +12,7 @@ use lustre_api::job::{
 use lustre_api::{Nothing, Time};
 
 use crate::cli::{JobCommand, JobVerb, TargetCommand, WriteArgs};
-use crate::output::{Output, Table, fields, json, or_dash, print};
+use crate::output::{Output, Table, fields, or_dash, print};
 use crate::{Context, Failure, target};
 
 /// How long one request waits for news.
@@ -41,8 +41,8 @@ pub(crate) async fn run(context: &Context, command: JobCommand) -> Result<(), Fa
         JobCommand::Watch { id: None } => watch_all(context).await?,
         JobCommand::Watch { id: Some(id) } => {
             let job = watch(context, &id).await?;
-            if context.output == Output::Json {
-                print(&json(&job));
+            if let Some(text) = context.output.whole(&job) {
+                print(&text);
             }
             if job.state != JobState::Done {
                 return Err(Failure::Shown);
@@ -94,9 +94,8 @@ async fn watch_all(context: &Context) -> Result<(), Failure> {
         let mut news = context.client.stream::<WatchJobs>(&Nothing {}, &query).await?;
         while let Some((id, job)) = news.next().await? {
             after = id.parse().ok().or(after);
-            if context.output == Output::Json {
-                // One line per event: for programs that read while it grows.
-                print(&format!("{}\n", serde_json::to_string(&job).unwrap_or_default()));
+            if let Some(text) = context.output.one_of_many(&job) {
+                print(&text);
                 continue;
             }
             shown.entry(job.id.clone()).or_insert_with(|| Watcher::new(context.output, Some(&bars))).show(&job);
@@ -113,7 +112,7 @@ async fn read(context: &Context, id: &JobId, query: WaitQuery) -> Result<Job, Fa
     Ok(context.client.call::<GetJob>(&JobPath { id: id.clone() }, &query, &Nothing {}).await?)
 }
 
-/// Follows a job to its end: a progress bar on a terminal, a line per change elsewhere, nothing with `-o json`.
+/// Follows a job to its end: a progress bar on a terminal, a line per change elsewhere, nothing where programs read.
 pub(crate) async fn watch(context: &Context, id: &JobId) -> Result<Job, Failure> {
     let mut shown = Watcher::new(context.output, None);
     let mut job = read(context, id, WaitQuery::default()).await?;
@@ -134,7 +133,7 @@ enum Watcher {
 
 impl Watcher {
     fn new(output: Output, among: Option<&MultiProgress>) -> Self {
-        if output == Output::Json {
+        if output != Output::Table {
             return Self::Silent;
         }
         if !std::io::stderr().is_terminal() {

@@ -1,4 +1,5 @@
-//! `mgsctl`: the MGS's command line for people. What it shows is what the API says; `-o json` is the API's answer itself.
+//! `mgsctl`: the MGS's command line for people. What it shows is what the API says; `-o json` is the API's answer itself, `-o yaml`
+//! the same in another form.
 
 mod backup;
 mod cli;
@@ -18,6 +19,7 @@ mod proof;
 mod source;
 mod status;
 mod target;
+mod yaml;
 
 use std::io::Write;
 use std::process::ExitCode;

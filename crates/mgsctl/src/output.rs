@@ -1,7 +1,9 @@
-//! Tables for people, JSON for programs.
+//! Tables for people, JSON and YAML for programs.
 
 use clap::ValueEnum;
 use serde::Serialize;
+
+use crate::yaml;
 
 /// How answers are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -10,14 +12,31 @@ pub(crate) enum Output {
     Table,
     /// The API's answer.
     Json,
+    /// The API's answer as YAML.
+    Yaml,
 }
 
 impl Output {
-    /// Shows `answer` as JSON, or what `table` makes of it.
+    /// Shows `answer` as it is, or what `table` makes of it.
     pub(crate) fn show<T: Serialize>(self, answer: &T, table: impl FnOnce(&T) -> String) {
+        print(&self.whole(answer).unwrap_or_else(|| table(answer)));
+    }
+
+    /// The answer as it is; nothing for people, who get something shorter.
+    pub(crate) fn whole<T: Serialize>(self, answer: &T) -> Option<String> {
         match self {
-            Self::Table => print(&table(answer)),
-            Self::Json => print(&json(answer)),
+            Self::Table => None,
+            Self::Json => Some(json(answer)),
+            Self::Yaml => Some(yaml::document(&serde_json::to_value(answer).expect("API types always serialize"))),
+        }
+    }
+
+    /// One answer of a stream, for programs that read while it grows: a line of JSON, a document of YAML; nothing for people.
+    pub(crate) fn one_of_many<T: Serialize>(self, answer: &T) -> Option<String> {
+        match self {
+            Self::Table => None,
+            Self::Json => Some(format!("{}\n", serde_json::to_string(answer).expect("API types always serialize"))),
+            Self::Yaml => self.whole(answer).map(|document| format!("---\n{document}")),
         }
     }
 }

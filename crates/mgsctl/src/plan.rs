@@ -14,7 +14,7 @@ use lustre_api::{Nothing, WriteQuery};
 use lustre_types::FsName;
 
 use crate::cli::ApplyArgs;
-use crate::output::{Output, json, print};
+use crate::output::{Output, print};
 use crate::{Context, Failure, job};
 
 /// Shows a plan. Ends with an error when it can't be applied.
@@ -61,10 +61,7 @@ pub(crate) async fn apply(context: &Context, args: &ApplyArgs) -> Result<(), Fai
             print(&format!("{}: done\n", change.object));
         }
     }
-    match context.output {
-        Output::Json => print(&json(&plan)),
-        Output::Table => print(&format!("{} changes made\n", plan.changes.len())),
-    }
+    context.output.show(&plan, |plan| format!("{} changes made\n", plan.changes.len()));
     Ok(())
 }
 
