@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -69,7 +69,7 @@ impl Process {
         let mut said = BufReader::new(strace.stderr.take().context("stderr is piped")?).lines();
         let attached = said.next().context("strace ended before it attached; may it trace other processes?")??;
         ensure!(attached.contains("attached"), "{attached}");
-        Ok(Trace { strace, table })
+        Ok(Trace { strace, table, _said: said })
     }
 
     pub(crate) fn usage(&self) -> anyhow::Result<Usage> {
@@ -92,6 +92,8 @@ impl Process {
 pub(crate) struct Trace {
     strace: Child,
     table: tempfile::NamedTempFile,
+    /// Kept open: whom nobody listens to dies when it speaks.
+    _said: Lines<BufReader<ChildStderr>>,
 }
 
 impl Trace {
