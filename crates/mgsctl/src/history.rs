@@ -6,7 +6,7 @@ use lustre_api::{Nothing, Page};
 use serde_json::Value;
 
 use crate::cli::{EventsArgs, HistoryArgs};
-use crate::output::{print};
+use crate::output::print;
 use crate::{Context, Failure};
 
 pub(crate) async fn list(context: &Context, args: HistoryArgs) -> Result<(), Failure> {
