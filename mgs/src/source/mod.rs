@@ -163,10 +163,14 @@ fn userinfo(url: &str) -> &str {
     authority.rfind('@').map_or("\0", |at| &authority[..=at])
 }
 
-/// Waits until there is other news of the source than now: another instance was asked to read it.
-async fn told(api: &Api) {
-    let known = api.engine.state().source.as_ref().map(|source| source.revision);
-    let is_news = |_: &u64| api.engine.state().source.as_ref().map(|source| source.revision) != known;
+/// When there was news of the source; 0 for never.
+fn revision(api: &Api) -> u64 {
+    api.engine.state().source.as_ref().map_or(0, |source| source.revision)
+}
+
+/// Waits until there is news of the source that is not known: another instance was asked to read it.
+async fn told(api: &Api, known: u64) {
+    let is_news = |_: &u64| revision(api) != known;
     if api.engine.applied().wait_for(is_news).await.is_err() {
         std::future::pending::<()>().await;
     }
@@ -197,12 +201,14 @@ impl Task {
     }
 
     async fn read_on(mut self, api: Arc<Api>, owner: watch::Receiver<Option<Caller>>) {
+        let mut known = revision(&api);
         loop {
             let asked = tokio::select! {
                 asked = self.asked.recv() => asked,
-                () = told(&api) => None,
+                () = told(&api, known) => None,
                 () = tokio::time::sleep(self.source.config.poll) => None,
             };
+            known = revision(&api);
             let apply = asked.as_ref().is_some_and(|asked| asked.apply);
             let duty = owner.borrow().clone();
             let (is_owner, caller) = (duty.is_some(), duty.unwrap_or_else(Caller::mgs));
@@ -211,6 +217,10 @@ impl Task {
             // Others look too, and would each say the same. Who was asked tells the one that applies.
             if is_owner || asked.is_some() {
                 self.note(&api, &caller, note.clone()).await;
+                // What this instance says itself is no news to it.
+                if let Some(noted) = api.engine.state().source.as_ref().filter(|noted| noted.value == note) {
+                    known = noted.revision;
+                }
             }
             if let Some(asked) = asked {
                 let _ = asked.answer.send(self.source.show(Some(note)));
