@@ -33,6 +33,7 @@ async fn announce(mgs: Arc<Mgs>, call: Call<AnnounceNode>) -> Result<Written<Mgs
         api_url: announcement.api_url,
         info: announcement.info,
         enrolled: Time::from_unix_ms(0),
+        settings: lustre_api::node::NodeSettings::default(),
         last_seen: None,
         is_alive: true,
         revision: 1,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 use lustre_api::source::SourceMode;
 use lustre_mgs::{net, source};
+use lustre_mgs_core::decide::job::Limits;
 use lustre_mgs_store::EtcdUrl;
 use lustre_types::NidList;
 use rest::daemon::LogFormat;
@@ -93,6 +94,10 @@ pub(crate) struct Config {
     /// A file with a bearer token for the source, in its first line; read each time.
     #[arg(long, env = "LUSTRE_MGS_SOURCE_TOKEN_FILE", value_name = "FILE")]
     pub(crate) source_token_file: Option<PathBuf>,
+    /// How many steps of jobs are at work at once: `node=8,enclosure=16,filesystem=64`; what is not named stays as it is here.
+    #[arg(long, env = "LUSTRE_MGS_LIMITS", value_parser = limits, default_value = "node=8,enclosure=16,filesystem=64",
+          value_name = "LIMITS")]
+    pub(crate) limits: Limits,
     /// What is logged, as in `info` or `lustre_mgs=debug,rest=debug`; the variable `RUST_LOG` overrides it.
     #[arg(long, default_value = "info", value_name = "FILTER")]
     pub(crate) log: String,
@@ -112,6 +117,22 @@ pub(crate) enum Command {
         /// The backup.
         file: PathBuf,
     },
+}
+
+fn limits(text: &str) -> Result<Limits, String> {
+    let mut limits = Limits::default();
+    for part in text.split(',') {
+        let (name, most) = part.split_once('=').ok_or_else(|| format!("{part:?} is not like node=8"))?;
+        let most =
+            most.parse().ok().filter(|most| *most > 0).ok_or_else(|| format!("{most:?} is not a number above 0"))?;
+        match name {
+            "node" => limits.per_node = most,
+            "enclosure" => limits.per_enclosure = most,
+            "filesystem" => limits.per_filesystem = most,
+            _ => return Err(format!("{name:?} has no limit: node, enclosure and filesystem have")),
+        }
+    }
+    Ok(limits)
 }
 
 impl Config {

@@ -69,6 +69,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
         capabilities,
         store: kind.into(),
         refuse_unknown_targets: config.refuse_unknown_targets,
+        limits: config.limits,
     };
     let (engine, mut follower) = Engine::start(store, env).await?;
     let agents = Arc::new(RestAgents::default());

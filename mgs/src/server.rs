@@ -10,7 +10,7 @@ use lustre_api::filesystem::{DeleteFilesystem, GetFilesystem, ListFilesystems, P
 use lustre_api::job::{CancelJob, ExplainJob, GetJob, ListJobs, RetryJob, WatchJobs};
 use lustre_api::log::{GetLog, GetLogRaw, ListLogs};
 use lustre_api::mgs::{GetMgs, GetReady, GetSnapshot};
-use lustre_api::node::{AnnounceNode, DeleteNode, GetNode, GetNodeInventory, Heartbeat, ListNodes};
+use lustre_api::node::{AnnounceNode, DeleteNode, GetNode, GetNodeInventory, Heartbeat, ListNodes, PutNodeSettings};
 use lustre_api::nodemap::{
     ConfirmNodemap, ConfirmNodemapsActive, DeleteNodemap, GetNodemap, ListNodemaps, PutNodemap, PutNodemapsActive,
 };
@@ -104,6 +104,9 @@ pub fn server(api: Arc<Api>) -> Server<Api> {
         .route::<GetNodemap, _, _>(|api, call| async move { api.get_nodemap(&call.path) })
         .route::<PutNodemap, _, _>(|api, call| async move {
             api.put_nodemap(&caller(&call), &call.path, &call.query, call.body).await
+        })
+        .route::<PutNodeSettings, _, _>(|api, call| async move {
+            api.put_node_settings(&caller(&call), &call.path, &call.query, call.body).await
         })
         .route::<DeleteNodemap, _, _>(|api, call| async move {
             api.delete_nodemap(&caller(&call), &call.path, &call.query).await

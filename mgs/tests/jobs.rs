@@ -205,9 +205,9 @@ async fn lists_are_filtered_by_state_and_object() {
     let ids = |query: JobQuery| -> Vec<_> {
         cluster.api.list_jobs(&query).unwrap().items.into_iter().map(|job| job.id).collect()
     };
-    assert_eq!(ids(JobQuery { state: Some(JobState::Done), ..JobQuery::default() }), [done.clone()]);
+    assert_eq!(ids(JobQuery { state: Some(JobState::Done), ..JobQuery::default() }), vec![done.clone()]);
     let object = Some("scratch-OST0001".to_owned());
-    assert_eq!(ids(JobQuery { object, ..JobQuery::default() }), [running.clone()]);
+    assert_eq!(ids(JobQuery { object, ..JobQuery::default() }), vec![running.clone()]);
     assert_eq!(ids(JobQuery { parent: Some(done.clone()), ..JobQuery::default() }), []);
     assert_eq!(ids(JobQuery::default()), [done, running]);
 }

@@ -22,6 +22,7 @@ pub mod log;
 pub mod mgs;
 pub mod node;
 pub mod node_param;
+mod node_settings;
 pub mod nodemap;
 pub mod param;
 pub mod param_set;

@@ -7,6 +7,8 @@ use lustre_types::NodeName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use crate::node_settings::{NodeSettings, Window, WindowError};
+
 /// What an agent says of itself when it enrols, and again whenever it changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -28,6 +30,9 @@ pub struct Node {
     pub info: NodeInfo,
     /// When it enrolled.
     pub enrolled: Time,
+    /// What people decided about it.
+    #[serde(default)]
+    pub settings: NodeSettings,
     /// When it was last heard of; missing when not since this MGS started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_seen: Option<Time>,
@@ -69,6 +74,8 @@ endpoints! {
     GetNode = "get_node" Get "/v1/nodes/{node}" { path: NodePath, reply: Node }
     /// Asks a node's agent for its devices, now.
     GetNodeInventory = "get_node_inventory" Get "/v1/nodes/{node}/inventory" { path: NodePath, reply: LiveNode }
+    /// Says whether and when steps of jobs may begin on a node. Replaces all of its settings.
+    PutNodeSettings = "put_node_settings" Put "/v1/nodes/{node}/settings" { path: NodePath, query: WriteQuery, body: NodeSettings, reply: Written<Node> }
     /// Forgets a node. Refused while it has targets.
     DeleteNode = "delete_node" Delete "/v1/nodes/{node}" { path: NodePath, query: WriteQuery, reply: Written<Node> }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use lustre_api::event::EventKind;
 use lustre_api::job::{JobId, JobState};
+use lustre_api::node::Window;
 use lustre_types::{FsName, Nid, NidRange, NodeName, NodemapName, ParamName, ParamScope, PoolName, SvName};
 
 use crate::output::Output;
@@ -187,6 +188,25 @@ pub(crate) enum NodeCommand {
     Show { node: NodeName },
     /// Shows a node's devices, what is on them, and why they may not be formatted.
     Devices { node: NodeName },
+    /// Lets no step of a job begin on a node; those at work go on.
+    Drain {
+        node: NodeName,
+        /// Why, for those who wait.
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
+    },
+    /// Lets steps of jobs begin on a node again.
+    Undrain { node: NodeName },
+    /// Says when steps of jobs may begin on a node, and which enclosure it serves.
+    Schedule {
+        node: NodeName,
+        /// A time of every day in UTC, as in `22:00-06:00`; may be given several times. At any time when there is none.
+        #[arg(long, value_name = "WINDOW")]
+        window: Vec<Window>,
+        /// Nodes of one enclosure take only so many steps together.
+        #[arg(long, value_name = "NAME")]
+        enclosure: Option<String>,
+    },
     /// Forgets a node that has no targets.
     Delete {
         node: NodeName,

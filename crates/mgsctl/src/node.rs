@@ -1,9 +1,11 @@
 //! `mgsctl node`
 
 use lustre_api::device::Device;
-use lustre_api::node::{DeleteNode, GetNode, GetNodeInventory, ListNodes, LiveNode, Node, NodePath};
-use lustre_api::{Nothing, PageQuery};
-use lustre_types::Nid;
+use lustre_api::node::{
+    DeleteNode, GetNode, GetNodeInventory, ListNodes, LiveNode, Node, NodePath, NodeSettings, PutNodeSettings,
+};
+use lustre_api::{Nothing, PageQuery, WriteQuery};
+use lustre_types::{Nid, NodeName};
 
 use crate::cli::NodeCommand;
 use crate::output::{Table, fields, or_dash, size};
@@ -30,11 +32,36 @@ pub(crate) async fn run(context: &Context, command: NodeCommand) -> Result<(), F
             }
             context.output.show(&live, devices);
         }
+        NodeCommand::Drain { node, reason } => {
+            settle(context, node, |settings| NodeSettings { drained: Some(reason), ..settings }).await?;
+        }
+        NodeCommand::Undrain { node } => {
+            settle(context, node, |settings| NodeSettings { drained: None, ..settings }).await?;
+        }
+        NodeCommand::Schedule { node, window, enclosure } => {
+            let change = |settings: NodeSettings| NodeSettings { windows: window, enclosure, ..settings };
+            settle(context, node, change).await?;
+        }
         NodeCommand::Delete { node, write } => {
             let written = client.call::<DeleteNode>(&NodePath { node }, &write.query(), &Nothing {}).await?;
             context.show_written(&written, &write, |node| format!("node {}", node.name), "is forgotten");
         }
     }
+    Ok(())
+}
+
+/// Changes a node's settings, as long as nobody else did meanwhile.
+async fn settle(
+    context: &Context,
+    node: NodeName,
+    change: impl FnOnce(NodeSettings) -> NodeSettings,
+) -> Result<(), Failure> {
+    let path = NodePath { node };
+    let before = context.client.call::<GetNode>(&path, &Nothing {}, &Nothing {}).await?;
+    let query = WriteQuery { if_revision: Some(before.revision), ..WriteQuery::default() };
+    let settings = change(before.settings);
+    let written = context.client.call::<PutNodeSettings>(&path, &query, &settings).await?;
+    context.output.show(&written.object, details);
     Ok(())
 }
 
@@ -70,6 +97,9 @@ fn details(node: &Node) -> String {
         ("lustre", or_dash(info.lustre.as_ref())),
         ("e2fsprogs", or_dash(info.e2fsprogs.as_ref())),
         ("lacks", if info.missing_features.is_empty() { "-".into() } else { info.missing_features.join(",") }),
+        ("drained", node.settings.drained.as_ref().map_or("no".into(), |why| format!("yes {why}"))),
+        ("enclosure", or_dash(node.settings.enclosure.as_ref())),
+        ("windows", node.settings.windows.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
         ("revision", node.revision.to_string()),
     ])
 }

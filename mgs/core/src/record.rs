@@ -6,6 +6,7 @@ use lustre_api::Time;
 use lustre_api::agent::{AgentOp, NodeInfo};
 use lustre_api::filesystem::FilesystemSpec;
 use lustre_api::job::{Job, JobId, JobObject};
+use lustre_api::node::NodeSettings;
 use lustre_api::nodemap::NodemapSpec;
 use lustre_api::source::SourceNote;
 use lustre_api::target::{TargetSpec, TargetState};
@@ -279,6 +280,9 @@ pub struct NodeRecord {
     pub info: NodeInfo,
     /// When it enrolled.
     pub enrolled: Time,
+    /// What people decided about it.
+    #[serde(default)]
+    pub settings: NodeSettings,
 }
 
 /// A job and what its steps are on the nodes.

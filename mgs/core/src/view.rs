@@ -163,6 +163,7 @@ pub fn node(name: &NodeName, record: &NodeRecord, revision: u64, last_seen: Opti
         api_url: record.api_url.clone(),
         info: record.info.clone(),
         enrolled: record.enrolled,
+        settings: record.settings.clone(),
         last_seen,
         is_alive,
         revision,

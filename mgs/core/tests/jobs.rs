@@ -5,13 +5,15 @@
 
 mod sim;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lustre_api::agent::{AgentOp, StartDriver, StopOp};
 use lustre_api::job::{Job, JobId, JobKind, JobObject, JobState, StepKind};
+use lustre_api::node::NodeSettings;
 use lustre_api::{Problem, ProblemCode};
 use lustre_mgs_core::OwnAct;
-use lustre_mgs_core::decide::job::{self, NewJob, NewStep, Work};
+use lustre_mgs_core::decide::job::{self, Limits, NewJob, NewStep, Work};
+use lustre_mgs_core::decide::node::settings as node_settings;
 use proptest::prelude::*;
 use sim::{Sim, blank, ensure, ost};
 
@@ -265,6 +267,160 @@ fn stopping_mdt0000_says_that_the_file_system_goes_with_it() {
     let moved: Vec<_> = plan.moves.iter().map(|moved| (moved.object.as_str(), moved.becomes.as_str())).collect();
     assert_eq!(moved, [("target scratch-MDT0000", "stopped"), ("filesystem scratch", "unavailable")]);
     assert!(plan.moves.iter().all(|moved| moved.fix.as_deref() == Some("mgsctl target start scratch-MDT0000")));
+}
+
+fn settle(sim: &mut Sim, name: &str, settings: NodeSettings) {
+    let req = sim.env_request();
+    let decision = node_settings(&sim.state, &req, &name.parse().unwrap(), settings).unwrap();
+    sim.commit(decision).unwrap();
+}
+
+/// The steps that may begin now, as `<job>-<place>`.
+fn admitted(sim: &Sim, limits: Limits, begun: &BTreeSet<(JobId, usize)>) -> Vec<String> {
+    let now = lustre_api::Time::from_unix_ms(sim.now_ms);
+    let work = job::work(&sim.state, &limits, now, begun);
+    let names = work.into_iter().flat_map(|work| match work {
+        Work::Begin { id, steps } => steps.into_iter().map(|step| format!("{id}-{step}")).collect(),
+        _ => Vec::new(),
+    });
+    names.collect()
+}
+
+/// A job of steps that may all begin at once.
+fn wide(sim: &mut Sim, name: &str, object: JobObject, steps: usize) -> JobId {
+    let steps = (0..steps).map(|_| step().after([])).collect();
+    start(sim, new_job(object, steps), Some(name), None).unwrap().id
+}
+
+#[test]
+fn a_node_takes_so_many_steps_at_once_and_no_more_while_others_are_about_to_begin() {
+    let mut sim = Sim::new();
+    let id = wide(&mut sim, "j", node("oss1"), 5);
+    let limits = Limits { per_node: 2, ..Limits::default() };
+    let none = BTreeSet::new();
+    assert_eq!(admitted(&sim, limits, &none), ["j-0", "j-1"]);
+    let begun = BTreeSet::from([(id.clone(), 0), (id.clone(), 1)]);
+    assert_eq!(admitted(&sim, limits, &begun), [""; 0], "those are on their way");
+    let req = sim.env_request();
+    let decision = job::begin(&sim.state, &req, &id, &[0, 1]).unwrap();
+    sim.commit(decision).unwrap();
+    assert_eq!(admitted(&sim, limits, &none), [""; 0]);
+    let now = lustre_api::Time::from_unix_ms(0);
+    let why = job::held_back(&sim.state, &limits, now, &sim.state.jobs[&id].value);
+    assert!(why[&2].contains("node oss1: 2 steps are at work there, at most 2"), "{why:?}");
+    sim.end(&id, 0, JobState::Done, None);
+    assert_eq!(admitted(&sim, limits, &none), ["j-2"]);
+}
+
+#[test]
+fn nodes_of_one_enclosure_share_its_limit() {
+    let mut sim = Sim::new();
+    for name in ["oss1", "oss2"] {
+        sim.node(name, StartDriver::None);
+        settle(&mut sim, name, NodeSettings { enclosure: Some("shelf1".into()), ..NodeSettings::default() });
+    }
+    let on = |node: &str| NewStep::on(node.parse().unwrap(), StepKind::Stop, stop_op()).after([]);
+    start(&mut sim, new_job(scratch(), vec![on("oss1"), on("oss2"), on("mds1")]), Some("j"), None).unwrap();
+    let limits = Limits { per_enclosure: 1, ..Limits::default() };
+    assert_eq!(admitted(&sim, limits, &BTreeSet::new()), ["j-0", "j-2"], "one of the shelf, and one elsewhere");
+}
+
+#[test]
+fn nothing_begins_on_a_drained_node_or_outside_its_window_and_it_says_so() {
+    let mut sim = Sim::new();
+    let id = wide(&mut sim, "j", node("oss1"), 1);
+    let (limits, none) = (Limits::default(), BTreeSet::new());
+    settle(&mut sim, "oss1", NodeSettings { drained: Some("new cables".into()), ..NodeSettings::default() });
+    assert_eq!(admitted(&sim, limits, &none), [""; 0]);
+    let req = sim.env_request();
+    let record = sim.state.jobs[&id].value.clone();
+    let why = job::explain(&sim.state, &req, &record, &record.job);
+    assert!(why.waits_for[0].contains("node oss1 is drained (new cables): mgsctl node undrain oss1"), "{why:?}");
+    // The node's own announcement leaves what people decided.
+    sim.booted("oss1", StartDriver::None, "2");
+    assert_eq!(admitted(&sim, limits, &none), [""; 0]);
+    let windows = vec!["22:00-06:00".parse().unwrap()];
+    settle(&mut sim, "oss1", NodeSettings { windows, ..NodeSettings::default() });
+    sim.now_ms = 12 * 3_600_000;
+    assert_eq!(admitted(&sim, limits, &none), [""; 0]);
+    sim.now_ms = 23 * 3_600_000;
+    assert_eq!(admitted(&sim, limits, &none), ["j-0"]);
+}
+
+#[test]
+fn a_file_system_with_many_jobs_does_not_keep_another_one_waiting() {
+    let mut sim = Sim::new();
+    sim.filesystem("other");
+    wide(&mut sim, "many", scratch(), 50);
+    sim.now_ms = 1000;
+    wide(&mut sim, "one", JobObject::Filesystem("other".parse().unwrap()), 1);
+    let limits = Limits { per_node: 4, ..Limits::default() };
+    let admitted = admitted(&sim, limits, &BTreeSet::new());
+    assert_eq!(admitted.len(), 4);
+    assert!(admitted.contains(&"one-0".to_owned()), "{admitted:?}");
+}
+
+/// Every way from one state of a job to another: what happens, from, to. Found by doing everything that can be done.
+fn ways() -> BTreeSet<(&'static str, String, &'static str)> {
+    let mut sim = Sim::new();
+    let id = start(&mut sim, new_job(node("oss1"), vec![step(), step()]), Some("j"), None).unwrap().id;
+    let mut ways = BTreeSet::new();
+    let mut seen = Vec::new();
+    let mut todo = vec![sim];
+    while let Some(sim) = todo.pop() {
+        let before = job(&sim, &id);
+        let shape =
+            |job: &Job| (job.state, job.steps.iter().map(|step| (step.state, step.attempts)).collect::<Vec<_>>());
+        if seen.contains(&shape(&before)) || before.steps.iter().any(|step| step.attempts > 2) {
+            continue;
+        }
+        seen.push(shape(&before));
+        for what in ["a step begins", "a step is done", "a step fails", "a step is stopped", "cancel", "retry"] {
+            let mut next = sim.again();
+            let running = before.steps.iter().position(|step| step.state == JobState::Running);
+            let end = |next: &mut Sim, state| running.into_iter().for_each(|at| next.end(&id, at, state, None));
+            match what {
+                "a step begins" => next.begin(&id),
+                "a step is done" => end(&mut next, JobState::Done),
+                "a step fails" => end(&mut next, JobState::Failed),
+                // An agent stops only what it was told to stop.
+                "a step is stopped" if before.state == JobState::Cancelling => end(&mut next, JobState::Cancelled),
+                "cancel" => drop(next.cancel(&id)),
+                "retry" => drop(retry(&mut next, &id)),
+                _ => {}
+            }
+            let after = job(&next, &id);
+            if after.state != before.state {
+                ways.insert((before.state.as_str(), what.to_owned(), after.state.as_str()));
+            }
+            if shape(&after) != shape(&before) {
+                todo.push(next);
+            }
+        }
+    }
+    ways
+}
+
+#[test]
+fn the_diagram_in_the_docs_is_what_jobs_do() {
+    let mut diagram = "```mermaid\nstateDiagram-v2\n    [*] --> queued\n".to_owned();
+    let mut between: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();
+    for (from, what, to) in ways() {
+        between.entry((from, to)).or_default().push(what);
+    }
+    for ((from, to), whats) in between {
+        diagram += &format!("    {from} --> {to}: {}\n", whats.join(" / "));
+    }
+    diagram += "    done --> [*]\n```\n";
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let (head, rest) = page.split_once("<!-- drawn from the code -->\n").unwrap();
+    let (drawn, tail) = rest.split_once("<!-- end -->").unwrap();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        let new = format!("{head}<!-- drawn from the code -->\n{diagram}<!-- end -->{tail}");
+        return std::fs::write(path, new).unwrap();
+    }
+    assert_eq!(drawn, diagram, "draw it again with UPDATE_DOCS=1");
 }
 
 /// What happens to a job: what is due is decided now and committed now or later, or forgotten as by a crash.

@@ -12,6 +12,7 @@ use lustre_mgs_core::decide;
 use lustre_mgs_core::{Request, State};
 
 use super::{Api, after, page};
+use crate::clock;
 use crate::engine::Caller;
 
 /// Longest that a request waits for news of a job.
@@ -144,6 +145,11 @@ impl Api {
     fn show_job(&self, path: &JobPath) -> Result<Job, Problem> {
         let state = self.engine.state();
         let job = decide::job::get(&state, &path.id)?;
-        Ok(self.board.show(&job.value, job.revision))
+        let mut shown = self.board.show(&job.value, job.revision);
+        let held_back = decide::job::held_back(&state, &self.engine.env().limits, clock::now(), &job.value);
+        for (step, why) in held_back {
+            shown.steps[step].message = Some(format!("waits for {why}"));
+        }
+        Ok(shown)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lustre_api::node::{Announcement, LiveNode, Node, NodePath};
+use lustre_api::node::{Announcement, LiveNode, Node, NodePath, NodeSettings};
 use lustre_api::{Nothing, Page, PageQuery, Problem, WriteQuery, Written};
 use lustre_mgs_core::{NodeRecord, Object, decide, view};
 use lustre_mgs_core::{Request, State};
@@ -62,6 +62,20 @@ impl Api {
     pub async fn get_node_inventory(&self, path: &NodePath) -> Result<LiveNode, Problem> {
         let node = self.get_node(path)?;
         Ok(self.look_at(node).await)
+    }
+
+    /// `put_node_settings`
+    pub async fn put_node_settings(
+        &self,
+        caller: &Caller,
+        path: &NodePath,
+        query: &WriteQuery,
+        body: NodeSettings,
+    ) -> Result<Written<Node>, Problem> {
+        let decide = |state: &State, req: &Request<'_>| decide::node::settings(state, req, &path.node, body.clone());
+        let mut written = self.engine.write(caller, query, decide).await?;
+        (written.object.last_seen, written.object.is_alive) = self.liveness.of(&path.node);
+        Ok(written)
     }
 
     /// `delete_node`

@@ -9,6 +9,7 @@ mod step;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use lustre_api::Problem;
 use lustre_api::job::JobId;
@@ -33,6 +34,9 @@ pub struct Runner {
     pub board: Arc<Board>,
 }
 
+/// How often to look for steps whose time has come, where nothing else happens.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
 /// Something under way. At most one transition of a job, and one task for each attempt at a step.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Task {
@@ -44,6 +48,8 @@ enum Task {
 struct Running {
     abort: AbortHandle,
     cancel: watch::Sender<bool>,
+    /// The steps that it is about to begin.
+    begins: Vec<(JobId, usize)>,
 }
 
 impl Runner {
@@ -62,11 +68,14 @@ impl Runner {
             let work = {
                 let state = self.engine.state();
                 self.tell_of_ended(&state, &mut open);
-                job::work(&state)
+                let begun = running.values().flat_map(|task| task.begins.iter().cloned()).collect();
+                job::work(&state, &self.engine.env().limits, crate::clock::now(), &begun)
             };
             self.reconcile(&owner, work, &mut running, &mut tasks);
             tokio::select! {
                 changed = applied.changed() => if changed.is_err() { return },
+                // A maintenance window may have begun.
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
                 Some(ended) = tasks.join_next_with_id() => match ended {
                     Ok((_, task)) => drop(running.remove(&task)),
                     // Aborted: somebody else moved the step on.
@@ -102,8 +111,12 @@ impl Runner {
                 continue;
             }
             let (cancel, is_cancelled) = watch::channel(cancelled);
+            let begins = match &work {
+                Work::Begin { id, steps } => steps.iter().map(|step| (id.clone(), *step)).collect(),
+                _ => Vec::new(),
+            };
             let abort = tasks.spawn(self.clone().carry_out(owner.clone(), task.clone(), work, is_cancelled));
-            running.insert(task, Running { abort, cancel });
+            running.insert(task, Running { abort, cancel, begins });
         }
         running.retain(|task, known| match task {
             Task::Step(id, step, attempt) if !wanted.contains(&(id.clone(), *step, *attempt)) => {

@@ -241,10 +241,7 @@ impl Agents for Nodes {
     }
 
     fn check<'a>(&'a self, _url: &'a str, op: &'a FormatOp) -> Answer<'a, FormatCheck> {
-        self.answer(|_| {
-            let device = blank(&op.device);
-            Ok(FormatCheck { device, is_same: false, refusals: vec![], command: vec![], missing_features: vec![] })
-        })
+        self.answer(|_| Ok(blank_check(&op.device)))
     }
 
     fn put_job<'a>(&'a self, _url: &'a str, id: &'a JobId, op: &'a AgentOp) -> Answer<'a, AgentJob> {
@@ -466,6 +463,11 @@ pub fn info(node: &str) -> NodeInfo {
         start_driver: StartDriver::None,
         nids: vec!["10.0.0.2@tcp".parse().unwrap()],
     }
+}
+
+/// What an agent finds where nothing is.
+pub fn blank_check(path: &str) -> FormatCheck {
+    FormatCheck { device: blank(path), is_same: false, refusals: vec![], command: vec![], missing_features: vec![] }
 }
 
 fn blank(path: &str) -> Device {

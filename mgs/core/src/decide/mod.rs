@@ -41,6 +41,8 @@ pub struct Env {
     pub capabilities: Vec<String>,
     /// What holds its state.
     pub store: String,
+    /// How many steps of jobs are at work at once.
+    pub limits: job::Limits,
     /// Targets register only when they were described or reserved before (`allow_register=0` of a kernel MGS).
     pub refuse_unknown_targets: bool,
 }

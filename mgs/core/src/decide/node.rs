@@ -1,6 +1,6 @@
 //! Nodes: enrolment by announcement.
 
-use lustre_api::node::{Announcement, Node};
+use lustre_api::node::{Announcement, Node, NodeSettings};
 use lustre_api::target::TargetState;
 use lustre_api::{Problem, Written};
 use lustre_types::NodeName;
@@ -36,7 +36,9 @@ pub fn announce(
     }
     let key = Key::Node(node.clone());
     let before = state.nodes.get(node);
-    let record = NodeRecord { api_url, info, enrolled: before.map_or(req.now, |before| before.value.enrolled) };
+    let enrolled = before.map_or(req.now, |before| before.value.enrolled);
+    let settings = before.map(|before| before.value.settings.clone()).unwrap_or_default();
+    let record = NodeRecord { api_url, info, enrolled, settings };
     if let Some(before) = before.filter(|before| before.value == record) {
         let object = view::node(node, &record, before.revision, Some(req.now), true);
         return Ok(Decision::unchanged(object, state.revision));
@@ -70,6 +72,34 @@ fn not_started(target: &TargetRecord, node: &NodeName) -> TargetRecord {
         state_reason: format!("{node} was booted since it was started there; start it again, or ask the node"),
         ..target.clone()
     }
+}
+
+/// Decides whether and when steps begin on a node. Errors: it never enrolled, too long a text.
+pub fn settings(
+    state: &State,
+    req: &Request<'_>,
+    node: &NodeName,
+    settings: NodeSettings,
+) -> Result<Decision<Written<Node>>, Problem> {
+    let before = find(state, node)?;
+    let key = Key::Node(node.clone());
+    let texts = [("drained", &settings.drained), ("enclosure", &settings.enclosure)];
+    if let Some((name, _)) = texts.iter().find(|(_, text)| text.as_ref().is_some_and(|text| text.chars().count() > 256))
+    {
+        return Err(Problem::invalid(format!("{name} has more than 256 characters")).attribute(*name));
+    }
+    if settings.windows.len() > 20 {
+        return Err(Problem::invalid("a node has at most 20 windows").attribute("windows"));
+    }
+    let after = NodeRecord { settings, ..before.value.clone() };
+    if after == before.value {
+        return Ok(Decision::unchanged(view::node(node, &after, before.revision, None, false), state.revision));
+    }
+    req.check_revision(&key.object(), before.revision)?;
+    let object = view::node(node, &after, 0, None, false);
+    let compare = vec![as_read(key.clone(), before.revision)];
+    let changes = vec![put(key.clone(), Record::Node(Box::new(after)))];
+    Ok(Decision::changed(req, format!("settings of {}", key.object()), object, compare, changes))
 }
 
 /// Forgets a node. Errors: while it has targets, naming one.

@@ -2,6 +2,7 @@
 
 use lustre_api::job::{Explanation, Job, JobState, Step};
 
+use super::limits::held_back;
 use super::retry;
 use super::work::ready;
 use crate::decide::Request;
@@ -12,12 +13,16 @@ use crate::state::State;
 pub fn explain(state: &State, req: &Request<'_>, record: &JobRecord, shown: &Job) -> Explanation {
     let job = &record.job;
     let ready = ready(state, record);
+    let held_back = held_back(state, &req.env.limits, req.now, record);
     let (mut waits_for, mut next, mut done, mut not_done) = (vec![], vec![], vec![], vec![]);
     for (at, step) in shown.steps.iter().enumerate() {
         let name = name(shown, at);
         match step.state {
             JobState::Done => done.push(name),
             JobState::Running | JobState::Cancelling => waits_for.push(at_work(step, &name)),
+            JobState::Queued if held_back.contains_key(&at) => {
+                waits_for.push(format!("{name} waits for {}", held_back[&at]))
+            }
             JobState::Queued if ready.contains(&at) => next.push(name),
             JobState::Queued => {
                 let before =

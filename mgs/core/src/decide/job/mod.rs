@@ -8,6 +8,7 @@
 //! and, where the MGS does a part of it, an [`OwnAct`](crate::OwnAct) with its function in `own.rs`.
 
 mod explain;
+mod limits;
 mod moves;
 mod own;
 mod retry;
@@ -16,6 +17,7 @@ mod transition;
 mod work;
 
 pub use explain::explain;
+pub use limits::{Limits, held_back};
 pub use retry::retry;
 pub use start::{MAX_STEPS, NewJob, NewStep, Started, busy_with, idle, named, request, start};
 pub use work::{Hand, Work, ready, work, work_of};

@@ -1,9 +1,13 @@
 //! What there is to do for the jobs that are not over.
 
+use std::collections::BTreeSet;
+
+use lustre_api::Time;
 use lustre_api::agent::AgentOp;
 use lustre_api::job::{Job, JobId, JobState};
 use lustre_types::NodeName;
 
+use super::limits::{Limits, admit};
 use crate::record::{JobRecord, OwnAct};
 use crate::state::State;
 
@@ -44,12 +48,21 @@ pub struct Hand {
     pub cancel: bool,
 }
 
-/// What all jobs need now.
-pub fn work(state: &State) -> Vec<Work> {
-    state.open_jobs().flat_map(|job| work_of(state, &job.value)).collect()
+/// What all jobs need now, within the limits. The steps in `begun` are about to begin already.
+pub fn work(state: &State, limits: &Limits, now: Time, begun: &BTreeSet<(JobId, usize)>) -> Vec<Work> {
+    let mut admitted = admit(state, limits, now, begun);
+    let mut all: Vec<Work> = state.open_jobs().flat_map(|job| work_of(state, &job.value)).collect();
+    all.retain_mut(|work| match work {
+        Work::Begin { id, steps } => {
+            *steps = admitted.remove(id).unwrap_or_default();
+            !steps.is_empty()
+        }
+        _ => true,
+    });
+    all
 }
 
-/// What one job needs now. Nothing: it waits, or it is over.
+/// What one job needs now, whatever the limits. Nothing: it waits, or it is over.
 pub fn work_of(state: &State, record: &JobRecord) -> Vec<Work> {
     let job = &record.job;
     if job.state.is_final() {
