@@ -18,6 +18,7 @@ use lustre_api::{
     job::{JobId, WaitQuery},
     node_param::{ReadParams, SetParams},
 };
+use lustre_types::SvName;
 use rest::{Call, Server};
 use std::{sync::Arc, time::Duration};
 
@@ -108,7 +109,9 @@ fn list(jobs: &Jobs, query: &PageQuery) -> Result<Page<AgentJob>, Problem> {
     let all: Vec<AgentJob> = jobs
         .list()
         .into_iter()
-        .filter(|job| query.fsname.as_ref().is_none_or(|fsname| svname_of(job).fsname() == Some(fsname)))
+        .filter(|job| {
+            query.fsname.as_ref().is_none_or(|fsname| svname_of(job).and_then(SvName::fsname) == Some(fsname))
+        })
         .collect();
     let start = match &query.after {
         None => 0,
@@ -124,12 +127,13 @@ fn list(jobs: &Jobs, query: &PageQuery) -> Result<Page<AgentJob>, Problem> {
     Ok(Page { items, next, revision: 0 })
 }
 
-fn svname_of(job: &AgentJob) -> &lustre_types::SvName {
-    use lustre_api::agent::AgentOp::{Format, Start, Stop};
+fn svname_of(job: &AgentJob) -> Option<&SvName> {
+    use lustre_api::agent::AgentOp::{Format, LoadProxy, Start, Stop, UnloadProxy};
     match &job.op {
-        Format(op) => &op.svname,
-        Start(op) => &op.svname,
-        Stop(op) => &op.svname,
+        Format(op) => Some(&op.svname),
+        Start(op) => Some(&op.svname),
+        Stop(op) => Some(&op.svname),
+        LoadProxy | UnloadProxy => None,
     }
 }
 

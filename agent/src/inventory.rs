@@ -34,13 +34,14 @@ pub fn node_info(host: &Host, config: &Config) -> Result<NodeInfo, HostError> {
         missing_features,
         start_driver: config.start_driver(host),
         nids: host.nids(&config.nids)?,
+        kernel_proxy: Some(host.proxy()),
     })
 }
 
 /// The node and all of its devices, looked at now.
 pub fn inventory(host: &Host, config: &Config) -> Result<Inventory, HostError> {
     let devices = host.devices()?.iter().map(|device| describe(host, device)).collect();
-    Ok(Inventory { info: node_info(host, config)?, devices, at: now() })
+    Ok(Inventory { info: node_info(host, config)?, devices, kernel_proxy_use: host.proxy_use(), at: now() })
 }
 
 /// What every device is formatted as; devices without a target are left out.

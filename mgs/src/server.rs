@@ -22,6 +22,7 @@ use lustre_api::proof::{
     ConfirmParam, DeleteTemporaryParam, DiffParams, ExplainParam, ListTemporaryParams, PostRevertParams,
     PutParamCarefully, SetTemporaryParam,
 };
+use lustre_api::proxy::{EnsureProxy, RemoveProxy};
 use lustre_api::source::{GetSource, ReadSource};
 use lustre_api::target::{
     ConfirmTarget, DeregisterTarget, GetTarget, ListTargets, PostTarget, RegisterTarget, ReserveTarget, StartTarget,
@@ -139,6 +140,12 @@ pub fn server(api: Arc<Api>) -> Server<Api> {
         .route::<ListNodes, _, _>(|api, call| async move { api.list_nodes(&call.query) })
         .route::<GetNode, _, _>(|api, call| async move { api.get_node(&call.path) })
         .route::<GetNodeInventory, _, _>(|api, call| async move { api.get_node_inventory(&call.path).await })
+        .route::<EnsureProxy, _, _>(|api, call| async move {
+            api.ensure_mgs_proxy(&caller(&call), &call.path, &call.query).await
+        })
+        .route::<RemoveProxy, _, _>(|api, call| async move {
+            api.remove_mgs_proxy(&caller(&call), &call.path, &call.query).await
+        })
         .route::<DeleteNode, _, _>(
             |api, call| async move { api.delete_node(&caller(&call), &call.path, &call.query).await },
         )

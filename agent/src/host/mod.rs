@@ -8,6 +8,7 @@ pub mod devices;
 pub mod e2fs;
 mod error;
 pub mod ext4;
+pub mod kproxy;
 pub mod lnet;
 pub mod lock;
 pub mod magic;
@@ -36,6 +37,8 @@ pub struct Sysroot {
     pub proc: PathBuf,
     /// `/dev`.
     pub dev: PathBuf,
+    /// `/etc`.
+    pub etc: PathBuf,
     /// Directories whose plain files may serve as devices; canonical paths.
     pub image_dirs: Vec<PathBuf>,
     /// Where `sys`, `proc` and `etc/lustre` of tunables are: `/`, or a tree in a directory.
@@ -48,13 +51,14 @@ impl Default for Sysroot {
             sys: "/sys".into(),
             proc: "/proc".into(),
             dev: "/dev".into(),
+            etc: "/etc".into(),
             image_dirs: Vec::new(),
             param_root: "/".into(),
         }
     }
 }
 
-/// Programs of e2fsprogs.
+/// Programs that the agent runs.
 #[derive(Debug, Clone)]
 pub struct Tools {
     /// `mke2fs`.
@@ -65,10 +69,16 @@ pub struct Tools {
     pub debugfs: String,
     /// `e2mmpstatus`.
     pub e2mmpstatus: String,
+    /// `modinfo` of kmod.
+    pub modinfo: String,
+    /// `modprobe` of kmod.
+    pub modprobe: String,
+    /// `dkms`.
+    pub dkms: String,
 }
 
 impl Tools {
-    /// From `dir`, where Lustre's own e2fsprogs are not in the `PATH`; else from the `PATH`.
+    /// From the `PATH`; those of e2fsprogs from `dir`, where Lustre's own are not in the `PATH`.
     pub fn from_dir(dir: Option<&Path>) -> Self {
         let place =
             |name: &str| dir.map_or_else(|| name.to_owned(), |dir| dir.join(name).to_string_lossy().into_owned());
@@ -77,6 +87,9 @@ impl Tools {
             tune2fs: place("tune2fs"),
             debugfs: place("debugfs"),
             e2mmpstatus: place("e2mmpstatus"),
+            modinfo: "modinfo".to_owned(),
+            modprobe: "modprobe".to_owned(),
+            dkms: "dkms".to_owned(),
         }
     }
 }

@@ -58,6 +58,7 @@ fn device_of(op: &AgentOp) -> &str {
         AgentOp::Format(op) => &op.device,
         AgentOp::Start(op) => &op.device,
         AgentOp::Stop(op) => &op.device,
+        AgentOp::LoadProxy | AgentOp::UnloadProxy => "/dev/lustre_mgs_proxy",
     }
 }
 
@@ -133,6 +134,7 @@ impl Jobs {
             command: Vec::new(),
             exit_status: None,
             formatted: None,
+            proxy: None,
             who,
             created,
             ended: is_cancelled.then_some(created),
@@ -255,6 +257,7 @@ fn check(op: &AgentOp) -> Result<(), Problem> {
         AgentOp::Format(op) => {
             Wanted::from_op(op).map(drop).map_err(|error| Problem::invalid(chain(&error)).attribute(error.attribute()))
         }
+        AgentOp::LoadProxy | AgentOp::UnloadProxy => Ok(()),
         AgentOp::Start(_) | AgentOp::Stop(_) => {
             if device_of(op).starts_with('/') {
                 Ok(())

@@ -3,7 +3,7 @@
 use super::Jobs;
 use crate::{
     format::{Begun, Format, FormatEnd, Report, Wanted},
-    host::{HostError, chain, mount},
+    host::{Host, HostError, chain, kproxy::ProxyError, mount},
     observe::Content,
     time::now,
     userspace::NO_IO,
@@ -11,6 +11,7 @@ use crate::{
 use lustre_api::{
     agent::{AgentOp, FormatOp, StartOp, StopOp},
     job::{FormatResult, JobId, JobState, Progress},
+    proxy::ProxyState,
 };
 use lustre_types::SvName;
 use lustre_wire::mountdata::{Label, Mountdata};
@@ -33,25 +34,36 @@ struct End {
     message: Option<String>,
     retryable: bool,
     formatted: Option<Box<FormatResult>>,
+    proxy: Option<Box<ProxyState>>,
 }
 
 impl End {
+    fn new(state: JobState, message: String, retryable: bool) -> Self {
+        Self { state, message: Some(message), retryable, formatted: None, proxy: None }
+    }
+
     fn done(message: impl Into<String>) -> Self {
-        Self { state: JobState::Done, message: Some(message.into()), retryable: false, formatted: None }
+        Self::new(JobState::Done, message.into(), false)
     }
 
     fn failed(message: impl Into<String>, retryable: bool) -> Self {
-        Self { state: JobState::Failed, message: Some(message.into()), retryable, formatted: None }
+        Self::new(JobState::Failed, message.into(), retryable)
     }
 
     fn cancelled(message: impl Into<String>) -> Self {
-        Self { state: JobState::Cancelled, message: Some(message.into()), retryable: true, formatted: None }
+        Self::new(JobState::Cancelled, message.into(), true)
     }
 }
 
 impl From<HostError> for End {
     fn from(error: HostError) -> Self {
         Self::failed(chain(&error), false)
+    }
+}
+
+impl From<ProxyError> for End {
+    fn from(error: ProxyError) -> Self {
+        Self::failed(chain(&error), matches!(error, ProxyError::Held(_) | ProxyError::InUse(_)))
     }
 }
 
@@ -70,11 +82,11 @@ pub(super) fn run(jobs: &Jobs, id: &JobId) {
     }
     let end = match &job.op {
         AgentOp::Format(op) => format(jobs, id, op),
-        AgentOp::Start(_) | AgentOp::Stop(_) if job.state == JobState::Cancelling => {
-            Err(End::cancelled("cancelled before it began"))
-        }
+        _ if job.state == JobState::Cancelling => Err(End::cancelled("cancelled before it began")),
         AgentOp::Start(op) => start(jobs, op),
         AgentOp::Stop(op) => stop(jobs, op),
+        AgentOp::LoadProxy => load_proxy(&jobs.host),
+        AgentOp::UnloadProxy => unload_proxy(&jobs.host),
     };
     let end = end.unwrap_or_else(|end| end);
     match end.state {
@@ -86,6 +98,7 @@ pub(super) fn run(jobs: &Jobs, id: &JobId) {
         entry.job.message = end.message.clone();
         entry.job.retryable = end.retryable;
         entry.job.formatted = end.formatted.as_deref().cloned();
+        entry.job.proxy = end.proxy.as_deref().cloned();
         entry.job.ended = Some(now());
     };
     // The end is told when it is durable. If the disk of the journal is full, that is later, not never.
@@ -229,4 +242,14 @@ fn stop(jobs: &Jobs, op: &StopOp) -> Result<End, End> {
         }
     }
     Ok(End::done(format!("{} is unmounted", op.svname)))
+}
+
+fn load_proxy(host: &Host) -> Result<End, End> {
+    let done = host.load_proxy()?.unwrap_or("loaded already");
+    Ok(End { proxy: Some(Box::new(host.proxy())), ..End::done(format!("the kernel proxy is {done}")) })
+}
+
+fn unload_proxy(host: &Host) -> Result<End, End> {
+    let done = if host.unload_proxy()? { "unloaded" } else { "not loaded" };
+    Ok(End { proxy: Some(Box::new(host.proxy())), ..End::done(format!("the kernel proxy is {done}")) })
 }

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use lustre_api::filesystem::{DeleteFilesystem, FilesystemPath, PutFilesystem};
 use lustre_api::job::JobId;
 use lustre_api::mgs::Snapshot;
+use lustre_api::node::NodePath;
 use lustre_api::nodemap::{DeleteNodemap, NodemapPath, NodemapsActive, PutNodemap, PutNodemapBody, PutNodemapsActive};
 use lustre_api::param::{DeleteParam, Param, ParamPath, PutParam};
 use lustre_api::param_set::{ParamSetSpec, PutParamSet, PutParams};
 use lustre_api::plan::{Action, Change, Desired, DesiredTarget, ObjectKey, Plan};
 use lustre_api::pool::{DeletePool, PoolPath, PutPool};
 use lustre_api::proof::{CarefulParam, PutParamCarefully};
+use lustre_api::proxy::{EnsureProxy, RemoveProxy};
 use lustre_api::target::{DeregisterTarget, EnsureTarget, PostTarget, TargetPath};
 use lustre_api::{Endpoint, Nothing, Time, WriteQuery, Written};
 use lustre_types::{FsName, SvName, TargetKind};
@@ -176,6 +178,12 @@ impl Work<'_> {
                 let mut specs = desired.pools.iter();
                 let spec = specs.find(|spec| spec.filesystem == *filesystem && spec.name == *name);
                 self.call::<PutPool, _>(path, spec.ok_or_else(lost)?.clone()).await
+            }
+            ObjectKey::MgsProxy { node } if is_delete => {
+                self.call::<RemoveProxy, _>(NodePath { node: node.clone() }, Nothing {}).await
+            }
+            ObjectKey::MgsProxy { node } => {
+                self.call::<EnsureProxy, _>(NodePath { node: node.clone() }, Nothing {}).await
             }
         }
     }

@@ -12,6 +12,7 @@ mod filesystem;
 mod format_policy;
 mod info;
 mod jobs;
+mod mgs_proxy;
 mod nodemap;
 mod param;
 mod param_info;
@@ -119,6 +120,7 @@ pub fn all() -> Vec<Module> {
         facts::module(),
         filesystem::module(),
         info::module(),
+        mgs_proxy::module(),
         nodemap::module(),
         param::module(),
         param_info::module(),

@@ -63,6 +63,8 @@ fn what(step: &Step) -> String {
         StepKind::Register => "registering",
         StepKind::Deregister => "deregistering",
         StepKind::Job => "waiting for another job",
+        StepKind::LoadProxy => "loading the kernel proxy",
+        StepKind::UnloadProxy => "unloading the kernel proxy",
     };
     let mut text = match (&step.node, step.state) {
         (Some(node), JobState::Queued) => format!("{doing}, waiting for {node}"),

@@ -3,6 +3,7 @@
 use crate::device::{Device, FormattedAs};
 use crate::endpoint::endpoints;
 use crate::job::{FormatResult, JobId, JobPath, JobState, Progress, WaitQuery};
+use crate::proxy::{ProxyState, ProxyUse};
 use crate::{Page, PageQuery, Time};
 use lustre_types::{FsName, LustreVersion, Nid, NidList, NodeName, SvName, TargetIndex, TargetKind};
 use schemars::JsonSchema;
@@ -33,6 +34,9 @@ pub struct NodeInfo {
     pub start_driver: StartDriver,
     /// The node's NIDs.
     pub nids: Vec<Nid>,
+    /// What it has of the kernel proxy; missing where its agent doesn't know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel_proxy: Option<ProxyState>,
 }
 
 /// How a node starts targets.
@@ -55,6 +59,9 @@ pub struct Inventory {
     pub info: NodeInfo,
     /// Its block devices.
     pub devices: Vec<Device>,
+    /// What its kernel proxy does, where it is loaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel_proxy_use: Option<ProxyUse>,
     /// When they were looked at.
     pub at: Time,
 }
@@ -110,6 +117,10 @@ pub enum AgentOp {
     Start(StartOp),
     /// Unmount a target.
     Stop(StopOp),
+    /// Load the module of the kernel proxy, the build that is installed, now and at boot.
+    LoadProxy,
+    /// Unload it, and don't load it at boot.
+    UnloadProxy,
 }
 
 /// Makes a target on a device: mke2fs and `CONFIGS/mountdata`. Asking again for the same target changes nothing.
@@ -220,6 +231,9 @@ pub struct AgentJob {
     /// What a finished format achieved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub formatted: Option<FormatResult>,
+    /// What the node has of the kernel proxy after loading or unloading it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<ProxyState>,
     /// Who started it.
     pub who: String,
     /// When it was accepted.

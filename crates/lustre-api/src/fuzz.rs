@@ -7,6 +7,7 @@ use crate::{
     param::ParamSpec,
     plan::Desired,
     pool::PoolSpec,
+    proxy::ProxySpec,
     target::{EnsureTarget, Register, Reserve},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -31,6 +32,7 @@ pub fn fuzz_request(data: &[u8]) {
     round::<FormatOp>(data);
     round::<ParamSpec>(data);
     round::<PoolSpec>(data);
+    round::<ProxySpec>(data);
     round::<Register>(data);
     round::<Reserve>(data);
 }

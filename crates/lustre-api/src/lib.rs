@@ -30,6 +30,7 @@ pub mod plan;
 pub mod pool;
 mod problem;
 pub mod proof;
+pub mod proxy;
 pub mod source;
 pub mod target;
 mod time;

@@ -56,6 +56,13 @@ pub struct LiveNode {
     pub unreachable: Option<String>,
 }
 
+impl LiveNode {
+    /// What the node is: as its agent says now, where it was asked, else as it said last.
+    pub fn info(&self) -> &NodeInfo {
+        self.inventory.as_ref().map_or(&self.node.info, |inventory| &inventory.info)
+    }
+}
+
 /// Path variable: a node.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct NodePath {

@@ -5,6 +5,7 @@ use crate::filesystem::FilesystemSpec;
 use crate::nodemap::{NodemapSpec, NodemapsSpec};
 use crate::param::ParamSpec;
 use crate::pool::PoolSpec;
+use crate::proxy::ProxySpec;
 use crate::target::TargetSpec;
 use lustre_types::{FsName, NodemapName, ParamName, ParamScope, PoolName, SvName};
 use schemars::JsonSchema;
@@ -33,6 +34,9 @@ pub struct Desired {
     /// Whether nodemaps are to be in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nodemaps_active: Option<NodemapsSpec>,
+    /// Kernel proxies to be there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mgs_proxies: Vec<ProxySpec>,
     /// Objects to be absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub absent: Vec<ObjectKey>,
@@ -95,10 +99,15 @@ pub enum ObjectKey {
     },
     /// Whether nodemaps are in force.
     Nodemaps {},
+    /// The kernel proxy of a node.
+    MgsProxy {
+        /// The node.
+        node: lustre_types::NodeName,
+    },
 }
 
 impl std::fmt::Display for ObjectKey {
-    /// `target scratch-OST0001`, `pool scratch.flash`.
+    /// `target scratch-OST0001`, `pool scratch.flash`, `mgs_proxy mgs1`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Filesystem { name } => write!(f, "filesystem {name}"),
@@ -110,6 +119,7 @@ impl std::fmt::Display for ObjectKey {
             Self::Pool { filesystem, name } => write!(f, "pool {filesystem}.{name}"),
             Self::Nodemap { name } => write!(f, "nodemap {name}"),
             Self::Nodemaps {} => f.write_str("nodemaps"),
+            Self::MgsProxy { node } => write!(f, "mgs_proxy {node}"),
         }
     }
 }

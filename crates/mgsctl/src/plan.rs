@@ -5,10 +5,12 @@ use std::path::Path;
 
 use lustre_api::filesystem::{DeleteFilesystem, FilesystemPath, PutFilesystem};
 use lustre_api::job::{JobId, JobState};
+use lustre_api::node::NodePath;
 use lustre_api::nodemap::{DeleteNodemap, NodemapPath, NodemapsActive, PutNodemap, PutNodemapBody, PutNodemapsActive};
 use lustre_api::param::{DeleteParam, ParamPath, PutParam};
 use lustre_api::plan::{Action, Change, Desired, DesiredTarget, ObjectKey, Plan, PostPlan};
 use lustre_api::pool::{DeletePool, PoolPath, PutPool};
+use lustre_api::proxy::{EnsureProxy, RemoveProxy};
 use lustre_api::target::{DeregisterTarget, EnsureTarget, PostTarget, TargetPath};
 use lustre_api::{Nothing, WriteQuery};
 use lustre_types::FsName;
@@ -169,6 +171,15 @@ async fn one(
             let body = NodemapsActive { active, confirm_within_s: None };
             client.call::<PutNodemapsActive>(&Nothing {}, query, &body).await?;
             Ok(None)
+        }
+        ObjectKey::MgsProxy { node } => {
+            let path = NodePath { node: node.clone() };
+            let written = if is_delete {
+                client.call::<RemoveProxy>(&path, query, &Nothing {}).await?
+            } else {
+                client.call::<EnsureProxy>(&path, query, &Nothing {}).await?
+            };
+            Ok(written.job)
         }
     }
 }

@@ -10,10 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use lustre_api::agent::{AgentOp, StartDriver, StopOp};
 use lustre_api::job::{Job, JobId, JobKind, JobObject, JobState, StepKind};
 use lustre_api::node::NodeSettings;
+use lustre_api::proxy::{ProxyModule, ProxyState};
 use lustre_api::{Problem, ProblemCode};
-use lustre_mgs_core::OwnAct;
-use lustre_mgs_core::decide::job::{self, Limits, NewJob, NewStep, Work};
+use lustre_mgs_core::decide::job::{self, Limits, NewJob, NewStep, StepEnd, Work};
 use lustre_mgs_core::decide::node::settings as node_settings;
+use lustre_mgs_core::{OwnAct, decide};
 use proptest::prelude::*;
 use sim::{Sim, blank, ensure, ost};
 
@@ -46,6 +47,49 @@ fn start(sim: &mut Sim, new: NewJob, name: Option<&str>, plan: Option<&str>) -> 
 
 fn job(sim: &Sim, id: &JobId) -> Job {
     sim.state.jobs[id].value.job.clone()
+}
+
+/// The kernel proxy is loaded by a job on the node, one at a time, and what the node then has is known with the job's end.
+#[test]
+fn a_proxy_job_tells_what_its_node_has_and_fails_where_the_node_does_not_show_it() {
+    let mut sim = Sim::new();
+    sim.node("mgs1", StartDriver::None);
+    let name = "mgs1".parse().unwrap();
+    let module = ProxyModule { version: "0.1.0".into(), srcversion: "AAAA".into(), protocol: 1 };
+    let loaded = ProxyState {
+        loaded: Some(module.clone()),
+        installed: Some(module),
+        transport: Some("lnet".into()),
+        at_boot: true,
+        servers: vec![],
+    };
+    let ensure = |sim: &mut Sim| {
+        let decision = decide::proxy::ensure(&sim.state, &sim.env_request(), &name)?;
+        Ok::<_, Problem>(sim.commit(decision).unwrap().object.id)
+    };
+    let end = |sim: &mut Sim, id: &JobId, proxy: Option<ProxyState>| {
+        let end = StepEnd { proxy, ..StepEnd::new(JobState::Done, None) };
+        let decision = job::end(&sim.state, &sim.env_request(), id, 0, end).unwrap();
+        sim.commit(decision).unwrap();
+        (job(sim, id).state, sim.state.nodes[&name].value.info.kernel_proxy.clone())
+    };
+    let id = ensure(&mut sim).unwrap();
+    assert!(ensure(&mut sim).unwrap_err().to_string().contains(id.as_str()), "one job at a time");
+    sim.begin(&id);
+    assert_eq!(end(&mut sim, &id, Some(loaded.clone())), (JobState::Done, Some(loaded.clone())));
+    // A node that says "done" and has it not.
+    let id = ensure(&mut sim).unwrap();
+    sim.begin(&id);
+    assert_eq!(end(&mut sim, &id, Some(ProxyState::default())), (JobState::Failed, Some(loaded.clone())));
+    assert!(job(&sim, &id).error.unwrap().contains("mgs1 does not show the kernel proxy as it should be"));
+    let decision = decide::proxy::remove(&sim.state, &sim.env_request(), &name).unwrap();
+    let id = sim.commit(decision).unwrap().object.id;
+    sim.begin(&id);
+    assert_eq!(end(&mut sim, &id, Some(ProxyState::default())), (JobState::Done, Some(ProxyState::default())));
+    assert!(
+        decide::proxy::ensure(&sim.state, &sim.env_request(), &"mgs9".parse().unwrap()).is_err(),
+        "nobody knows mgs9"
+    );
 }
 
 #[test]

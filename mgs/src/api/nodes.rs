@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lustre_api::job::Job;
 use lustre_api::node::{Announcement, LiveNode, Node, NodePath, NodeSettings};
 use lustre_api::{Nothing, Page, PageQuery, Problem, WriteQuery, Written};
 use lustre_mgs_core::{NodeRecord, Object, decide, view};
@@ -76,6 +77,26 @@ impl Api {
         let mut written = self.engine.write(caller, query, decide).await?;
         (written.object.last_seen, written.object.is_alive) = self.liveness.of(&path.node);
         Ok(written)
+    }
+
+    /// `ensure_mgs_proxy`
+    pub async fn ensure_mgs_proxy(
+        &self,
+        caller: &Caller,
+        path: &NodePath,
+        query: &WriteQuery,
+    ) -> Result<Written<Job>, Problem> {
+        self.engine.write(caller, query, |state, req| decide::proxy::ensure(state, req, &path.node)).await
+    }
+
+    /// `remove_mgs_proxy`
+    pub async fn remove_mgs_proxy(
+        &self,
+        caller: &Caller,
+        path: &NodePath,
+        query: &WriteQuery,
+    ) -> Result<Written<Job>, Problem> {
+        self.engine.write(caller, query, |state, req| decide::proxy::remove(state, req, &path.node)).await
     }
 
     /// `delete_node`

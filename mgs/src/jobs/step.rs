@@ -113,6 +113,7 @@ fn end_of(job: AgentJob) -> StepEnd {
         output: job.output,
         exit_status: job.exit_status,
         formatted: job.formatted,
+        proxy: job.proxy,
     }
 }
 

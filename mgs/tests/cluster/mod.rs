@@ -237,7 +237,9 @@ impl Agents for Nodes {
     }
 
     fn inventory<'a>(&'a self, _url: &'a str) -> Answer<'a, Inventory> {
-        self.answer(|_| Ok(Inventory { info: info("oss1"), devices: vec![], at: Time::from_unix_ms(0) }))
+        self.answer(|_| {
+            Ok(Inventory { info: info("oss1"), devices: vec![], kernel_proxy_use: None, at: Time::from_unix_ms(0) })
+        })
     }
 
     fn check<'a>(&'a self, _url: &'a str, op: &'a FormatOp) -> Answer<'a, FormatCheck> {
@@ -266,6 +268,7 @@ impl Agents for Nodes {
                 command: vec![],
                 exit_status: None,
                 formatted: None,
+                proxy: None,
                 who: "mgs".into(),
                 created: Time::from_unix_ms(0),
                 ended: None,
@@ -462,6 +465,7 @@ pub fn info(node: &str) -> NodeInfo {
         missing_features: vec![],
         start_driver: StartDriver::None,
         nids: vec!["10.0.0.2@tcp".parse().unwrap()],
+        kernel_proxy: None,
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lustre_api::attributes::{
-    FILESYSTEM, NODEMAP, NODEMAPS, PARAM, POOL, Presence, RESOURCES, Resource as Table, TARGET,
+    FILESYSTEM, MGS_PROXY, NODEMAP, NODEMAPS, PARAM, POOL, Presence, RESOURCES, Resource as Table, TARGET,
 };
 use lustre_api::mgs::{GetSnapshot, Snapshot};
 use lustre_api::plan::{Action, Desired, ObjectKey};
@@ -98,6 +98,9 @@ fn described(desired: &Desired, observed: &Snapshot) -> Vec<Described> {
     }
     if let Some(spec) = &desired.nodemaps_active {
         push(&NODEMAPS, ObjectKey::Nodemaps {}, json!(spec), &[("id", json!("nodemaps"))]);
+    }
+    for spec in &desired.mgs_proxies {
+        push(&MGS_PROXY, ObjectKey::MgsProxy { node: spec.node.clone() }, json!(spec), &[("node", json!(spec.node))]);
     }
     all
 }
@@ -245,7 +248,7 @@ async fn terraform_shows_every_plan_of_the_corpus() {
     assert_eq!(twice, 2, "a device and an index that are given twice are refused");
     assert!(changed > 5 && refused > 5, "{changed} changed, {refused} refused");
     // Of these `params` is what `param` is, several times.
-    assert_eq!(RESOURCES.len(), 7, "a new kind belongs into `described`");
+    assert_eq!(RESOURCES.len(), 8, "a new kind belongs into `described`");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod corpus;
 mod filesystem;
+mod mgs_proxy;
 mod nodemap;
 mod nodemaps;
 mod param;
@@ -26,6 +27,7 @@ use crate::session::Session;
 pub(crate) fn all(session: &Arc<Session>) -> Vec<(String, Arc<dyn Resource>)> {
     vec![
         ("lustre_filesystem".into(), Managed::<filesystem::Filesystem>::resource(session)),
+        ("lustre_mgs_proxy".into(), Managed::<mgs_proxy::MgsProxy>::resource(session)),
         ("lustre_nodemap".into(), Managed::<nodemap::Nodemap>::resource(session)),
         ("lustre_nodemaps".into(), Managed::<nodemaps::Nodemaps>::resource(session)),
         ("lustre_param".into(), Managed::<param::Param>::resource(session)),

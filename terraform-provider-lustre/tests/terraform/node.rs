@@ -11,6 +11,7 @@ use lustre_api::agent::{
 use lustre_api::device::{Device, FormattedAs, Refusal, RefusalCode};
 use lustre_api::job::{FormatResult, JobId, JobState};
 use lustre_api::node::{AnnounceNode, Announcement, NodePath};
+use lustre_api::proxy::{PROTOCOL, ProxyModule, ProxyState};
 use lustre_api::{Problem, Time, WriteQuery};
 use rest::{Client, Listener, Server};
 use tokio::runtime::Runtime;
@@ -23,13 +24,16 @@ struct State {
     jobs: BTreeMap<JobId, AgentJob>,
     formats: usize,
     failure: Option<String>,
+    proxy: ProxyState,
 }
 
 /// A running stand-in; gone when dropped.
 pub(crate) struct Node {
     state: Arc<Mutex<State>>,
+    mgs: Client,
+    announcement: Announcement,
     _stop: watch::Sender<bool>,
-    _runtime: Runtime,
+    runtime: Runtime,
 }
 
 /// An empty device of 1 TiB.
@@ -50,6 +54,11 @@ pub(crate) fn blank(path: &str) -> Device {
         mountpoints: Vec::new(),
         refusals: Vec::new(),
     }
+}
+
+/// A build of the kernel proxy's module.
+pub(crate) fn build(srcversion: &str) -> ProxyModule {
+    ProxyModule { version: "0.1.0".to_owned(), srcversion: srcversion.to_owned(), protocol: PROTOCOL }
 }
 
 /// A device with somebody's home directories.
@@ -75,9 +84,10 @@ impl Node {
             missing_features: Vec::new(),
             start_driver: StartDriver::None,
             nids: vec!["10.0.0.5@tcp".parse().expect("a NID")],
+            kernel_proxy: Some(ProxyState::default()),
         };
         let served = Arc::new((Arc::clone(&state), info.clone()));
-        runtime.block_on(async {
+        let (mgs, announcement) = runtime.block_on(async {
             let router = Server::new(served, "agent", "0")
                 .route::<GetInventory, _, _>(|on, _| async move { Ok(inventory(&on)) })
                 .route::<CheckFormat, _, _>(|on, call| async move { check(&on.0, &call.body) })
@@ -91,8 +101,22 @@ impl Node {
             let client = Client::new(mgs, None).expect("the MGS");
             let node = NodePath { node: name.parse().expect("a name") };
             client.call::<AnnounceNode>(&node, &WriteQuery::default(), &announcement).await.expect("announced");
+            (client, announcement)
         });
-        Self { state, _stop: stop, _runtime: runtime }
+        Self { state, mgs, announcement, _stop: stop, runtime }
+    }
+
+    /// Changes what the node has of the kernel proxy, and tells the MGS as an agent does with its next heartbeat.
+    pub(crate) fn change_proxy(&self, change: impl FnOnce(&mut ProxyState)) {
+        let mut announcement = self.announcement.clone();
+        let mut state = self.state.lock().expect("state");
+        change(&mut state.proxy);
+        announcement.info.kernel_proxy = Some(state.proxy.clone());
+        drop(state);
+        let node = NodePath { node: announcement.info.node.clone() };
+        let query = WriteQuery::default();
+        let call = self.mgs.call::<AnnounceNode>(&node, &query, &announcement);
+        self.runtime.block_on(call).map(drop).expect("announced");
     }
 
     /// How many devices were formatted.
@@ -114,8 +138,9 @@ impl Node {
 }
 
 fn inventory(on: &(Arc<Mutex<State>>, NodeInfo)) -> Inventory {
-    let devices = on.0.lock().expect("state").devices.clone();
-    Inventory { info: on.1.clone(), devices, at: Time::from_unix_ms(0) }
+    let state = on.0.lock().expect("state");
+    let info = NodeInfo { kernel_proxy: Some(state.proxy.clone()), ..on.1.clone() };
+    Inventory { info, devices: state.devices.clone(), kernel_proxy_use: None, at: Time::from_unix_ms(0) }
 }
 
 fn check(state: &Mutex<State>, op: &FormatOp) -> Result<FormatCheck, Problem> {
@@ -143,11 +168,20 @@ fn put(state: &Mutex<State>, id: JobId, op: AgentOp) -> Result<AgentJob, Problem
         command: Vec::new(),
         exit_status: None,
         formatted: None,
+        proxy: None,
         who: "test".to_owned(),
         created: Time::from_unix_ms(0),
         ended: Some(Time::from_unix_ms(0)),
         version: 1,
     };
+    if matches!(op, AgentOp::LoadProxy | AgentOp::UnloadProxy) {
+        let is_load = op == AgentOp::LoadProxy;
+        let proxy = &mut state.proxy;
+        proxy.loaded = proxy.installed.clone().filter(|_| is_load);
+        proxy.transport = is_load.then(|| "lnet".to_owned());
+        proxy.at_boot = is_load;
+        job.proxy = Some(proxy.clone());
+    }
     if let AgentOp::Format(op) = op {
         if let Some(failure) = state.failure.clone() {
             job.state = JobState::Failed;

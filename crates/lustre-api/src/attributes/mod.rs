@@ -6,7 +6,7 @@
 
 mod tables;
 
-pub use tables::{FILESYSTEM, NODEMAP, NODEMAPS, PARAM, PARAMS, POOL, RESOURCES, TARGET};
+pub use tables::{FILESYSTEM, MGS_PROXY, NODEMAP, NODEMAPS, PARAM, PARAMS, POOL, RESOURCES, TARGET};
 
 use schemars::Schema;
 use serde_json::{Map, Value, json};
@@ -181,6 +181,7 @@ spec_schema_from_table! {
     crate::nodemap::NodemapSpec, "NodemapSpec", NODEMAP;
     crate::nodemap::NodemapsSpec, "NodemapsSpec", NODEMAPS;
     crate::param_set::ParamSetSpec, "ParamSetSpec", PARAMS;
+    crate::proxy::ProxySpec, "ProxySpec", MGS_PROXY;
 }
 
 #[cfg(test)]
@@ -238,6 +239,7 @@ mod tests {
         table_is_the_type::<crate::nodemap::NodemapSpec>(&NODEMAP);
         table_is_the_type::<crate::nodemap::NodemapsSpec>(&NODEMAPS);
         table_is_the_type::<crate::param_set::ParamSetSpec>(&PARAMS);
+        table_is_the_type::<crate::proxy::ProxySpec>(&MGS_PROXY);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::{
 };
 
 /// All tables.
-pub const RESOURCES: &[&Resource] = &[&FILESYSTEM, &TARGET, &PARAM, &PARAMS, &POOL, &NODEMAP, &NODEMAPS];
+pub const RESOURCES: &[&Resource] = &[&FILESYSTEM, &TARGET, &PARAM, &PARAMS, &POOL, &NODEMAP, &NODEMAPS, &MGS_PROXY];
 
 const fn attribute(
     name: &'static str,
@@ -393,5 +393,35 @@ pub static NODEMAPS: Resource = Resource {
         CONFIRM_WITHIN,
         computed("id", Text, r#""nodemaps""#, "`nodemaps`."),
         CONFIRM_UNTIL,
+    ],
+};
+
+/// The kernel proxy of a node.
+pub static MGS_PROXY: Resource = Resource {
+    name: "mgs_proxy",
+    summary: "The kernel proxy of a node, for an MGS on networks that only the kernel drives",
+    description: "The kernel module lustre_mgs_proxy on a node: loaded, the build that is installed there, and loaded at boot. Where \
+        another build is loaded, it is exchanged; an MGS daemon that serves through it lets go and comes back, and nodes on the \
+        kernel's networks wait for it as for a network that is away. It is refused beside Lustre's servers, which own the portals of \
+        an MGS. The module is installed by DKMS, not by this.",
+    attributes: &[
+        attribute("node", Text, Required, ChangeEffect::Identity, r#""mgs1""#, "The node, as its agent calls it.")
+            .parses_as("NodeName"),
+        computed("version", Text, r#""0.1.0""#, "Version of the module that is loaded."),
+        computed(
+            "srcversion",
+            Text,
+            r#""3D2F1C0B9A8E7D6C5B4A392""#,
+            "The kernel's checksum of the sources of what is loaded.",
+        ),
+        computed("protocol", Int, "1", "Version of the frames between module and daemon."),
+        computed("transport", Text, r#""lnet""#, "The network below the module: `lnet`, or `loop` in tests."),
+        computed(
+            "is_current",
+            Bool,
+            "true",
+            "Whether the build that is installed is loaded, and is loaded at boot. Where it is not, an apply makes it so.",
+        ),
+        computed("id", Text, r#""mgs1""#, "The node."),
     ],
 };

@@ -34,6 +34,10 @@ pub enum JobKind {
     StopTarget,
     /// Stop a target and take it out of the configuration; its device is left as it is.
     DeregisterTarget,
+    /// Load the kernel proxy on a node.
+    EnsureProxy,
+    /// Unload it.
+    RemoveProxy,
 }
 
 impl JobKind {
@@ -44,6 +48,8 @@ impl JobKind {
             Self::StartTarget => "start",
             Self::StopTarget => "stop",
             Self::DeregisterTarget => "deregister",
+            Self::EnsureProxy => "ensure-proxy",
+            Self::RemoveProxy => "remove-proxy",
         }
     }
 }

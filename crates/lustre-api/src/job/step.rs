@@ -22,6 +22,10 @@ pub enum StepKind {
     Deregister,
     /// Run another job and wait for its end.
     Job,
+    /// Load the kernel proxy (on the node).
+    LoadProxy,
+    /// Unload it (on the node).
+    UnloadProxy,
 }
 
 impl StepKind {
@@ -34,6 +38,8 @@ impl StepKind {
             Self::Register => "register",
             Self::Deregister => "deregister",
             Self::Job => "job",
+            Self::LoadProxy => "load_proxy",
+            Self::UnloadProxy => "unload_proxy",
         }
     }
 }

@@ -15,6 +15,7 @@ impl Work<'_> {
             ObjectKey::Param { .. } => 2,
             ObjectKey::Target { .. } | ObjectKey::NewTarget { .. } => 3,
             ObjectKey::Filesystem { .. } => 4,
+            ObjectKey::MgsProxy { .. } => 5,
         };
         let mut keys: Vec<_> = self.desired.absent.iter().collect();
         keys.sort_by_key(rank);
@@ -33,6 +34,7 @@ impl Work<'_> {
                 }
                 ObjectKey::Nodemap { name } => self.absent_nodemap(key, name),
                 ObjectKey::Nodemaps {} => self.absent_nodemaps(key),
+                ObjectKey::MgsProxy { node } => self.absent_mgs_proxy(key, node),
                 // What never got an index is in no configuration.
                 ObjectKey::NewTarget { .. } => {}
                 ObjectKey::Param { filesystem, scope, name } => {

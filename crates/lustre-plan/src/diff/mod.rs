@@ -6,6 +6,7 @@ mod filesystem;
 mod nodemap;
 mod param;
 mod pool;
+mod proxy;
 mod target;
 
 pub use nodemap::{FILESET_FRAGMENT, nodemap_records};
@@ -26,6 +27,7 @@ pub fn diff(desired: &Desired, snapshot: &Snapshot) -> Plan {
     work.params();
     work.pools();
     work.nodemaps();
+    work.mgs_proxies();
     work.absent();
     Plan { revision: snapshot.revision, changes: work.changes, findings: work.findings }
 }

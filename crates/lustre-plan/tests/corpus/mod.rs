@@ -80,6 +80,7 @@ fn node(node: &Value) -> Value {
     let info = json!({
         "node": node["name"], "agent_version": "0", "boot_id": "b", "kernel": "6.1", "start_driver": "none",
         "nids": node.get("nids").cloned().unwrap_or_else(|| json!([])),
+        "kernel_proxy": node["kernel_proxy"],
     });
     let mut live = json!({
         "name": node["name"], "api_url": "http://x", "info": info, "enrolled": "2026-01-01T00:00:00Z", "is_alive": true, "revision": 1,

@@ -15,6 +15,7 @@ pub mod nodemap;
 pub mod param;
 pub mod param_set;
 pub mod pool;
+pub mod proxy;
 pub mod register;
 pub mod reserve;
 mod rules;

@@ -182,6 +182,7 @@ fn around_target(state: &State, req: &Request<'_>, spec: &TargetSpec, device: Op
             info: node.value.info.clone(),
             // Under the name that is asked for: the agent resolved it.
             devices: vec![named_as(device, &spec.device)],
+            kernel_proxy_use: None,
             at: req.now,
         });
         let node = view::node(&spec.node, &node.value, node.revision, None, true);

@@ -123,6 +123,7 @@ impl Sim {
             missing_features: vec![],
             start_driver,
             nids: vec![nid.parse().unwrap()],
+            kernel_proxy: None,
         };
         let announcement = Announcement { api_url: "http://10.0.0.2:7080".into(), info };
         let req = self.env_request();

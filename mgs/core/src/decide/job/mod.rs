@@ -24,6 +24,7 @@ pub use work::{Hand, Work, ready, work, work_of};
 
 use lustre_api::Problem;
 use lustre_api::job::{FormatResult, Job, JobId, JobState, StepKind};
+use lustre_api::proxy::ProxyState;
 use lustre_api::target::TargetState;
 use lustre_types::NodeName;
 
@@ -53,12 +54,22 @@ pub struct StepEnd {
     pub exit_status: Option<i32>,
     /// What a format achieved.
     pub formatted: Option<FormatResult>,
+    /// What the node has of the kernel proxy now.
+    pub proxy: Option<ProxyState>,
 }
 
 impl StepEnd {
     /// An end without a program that said anything.
     pub fn new(state: JobState, message: Option<String>) -> Self {
-        Self { state, message, command: Vec::new(), output: Vec::new(), exit_status: None, formatted: None }
+        Self {
+            state,
+            message,
+            command: Vec::new(),
+            output: Vec::new(),
+            exit_status: None,
+            formatted: None,
+            proxy: None,
+        }
     }
 }
 
@@ -112,6 +123,13 @@ pub fn end(state: &State, req: &Request<'_>, id: &JobId, step: usize, end: StepE
             transition.formatted(step, result).map_or((JobState::Failed, None), |note| (JobState::Done, note))
         }
         (None, StepKind::Format) if end.state == JobState::Done => (JobState::Failed, None),
+        (_, StepKind::LoadProxy | StepKind::UnloadProxy) if end.state == JobState::Done => {
+            match (&node, end.proxy.filter(|proxy| is_done(kind, proxy))) {
+                (Some(node), Some(proxy)) => transition.proxied(node, proxy),
+                _ => return Ok(not_shown(transition, step, kind)),
+            }
+            (JobState::Done, None)
+        }
         _ => (end.state, None),
     };
     let mut message = end.message.or(note);
@@ -128,6 +146,19 @@ pub fn end(state: &State, req: &Request<'_>, id: &JobId, step: usize, end: StepE
     ended.exit_status = end.exit_status;
     transition.end_step(step, outcome, message);
     Ok(transition.decide(&format!("end {}", kind.as_str())))
+}
+
+/// Whether a node has of the kernel proxy what the step was for.
+fn is_done(kind: StepKind, proxy: &ProxyState) -> bool {
+    if kind == StepKind::LoadProxy { proxy.is_current() } else { proxy.is_absent() }
+}
+
+/// The end of a step that a node says is done, and that it doesn't show.
+fn not_shown(mut transition: Transition<'_>, step: usize, kind: StepKind) -> Decision<()> {
+    let node = transition.record.job.steps[step].node.as_ref().map_or("the node", NodeName::as_str);
+    let message = format!("{node} does not show the kernel proxy as it should be after the {}", kind.as_str());
+    transition.end_step(step, JobState::Failed, Some(message));
+    transition.decide(&format!("end {}", kind.as_str()))
 }
 
 /// The last lines that fit.

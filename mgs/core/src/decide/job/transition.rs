@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use lustre_api::Problem;
 use lustre_api::agent::StartDriver;
 use lustre_api::job::{FormatResult, JobKind, JobState, StepKind};
+use lustre_api::proxy::ProxyState;
 use lustre_api::target::TargetState;
 use lustre_types::{NodeName, SvName};
 
@@ -93,7 +94,9 @@ impl<'a> Transition<'a> {
             }
             StepKind::Start => (TargetState::Started, started(state, &node)),
             StepKind::Stop => (TargetState::Stopped, format!("stopped by {who}")),
-            StepKind::Register | StepKind::Deregister | StepKind::Job => return,
+            StepKind::Register | StepKind::Deregister | StepKind::Job | StepKind::LoadProxy | StepKind::UnloadProxy => {
+                return;
+            }
         };
         (target.state, target.state_reason) = (state, reason);
     }
@@ -155,6 +158,17 @@ impl<'a> Transition<'a> {
                 // The target stays what it is: still in the configuration.
                 _ => target.state_reason = format!("{error}; mgsctl job show {id}"),
             }
+        }
+    }
+
+    /// What the node has of the kernel proxy now: with the end of the step, so that nobody plans with what was before.
+    pub(super) fn proxied(&mut self, node: &NodeName, proxy: ProxyState) {
+        let Some(known) = self.state.nodes.get(node) else { return };
+        let mut record = known.value.clone();
+        record.info.kernel_proxy = Some(proxy);
+        if record != known.value {
+            self.compare.push(as_read(Key::Node(node.clone()), known.revision));
+            self.more.push(put(Key::Node(node.clone()), Record::Node(Box::new(record))));
         }
     }
 

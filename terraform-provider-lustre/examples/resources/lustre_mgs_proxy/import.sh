@@ -1,0 +1,1 @@
+terraform import lustre_mgs_proxy.mgs1 mgs1

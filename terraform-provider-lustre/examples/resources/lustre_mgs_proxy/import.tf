@@ -1,0 +1,4 @@
+import {
+  to = lustre_mgs_proxy.mgs1
+  id = "mgs1"
+}
