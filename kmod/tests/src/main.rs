@@ -1,5 +1,6 @@
 //! Runs in a virtual machine in which the module is loaded with `loop=1`: every claim about it, one by one.
 
+mod agent;
 mod bench;
 mod end;
 mod hostile;
@@ -44,12 +45,20 @@ const CLAIMS: [Claim; 23] = claims![
     lifetime::statistics_count_what_happened,
 ];
 
+fn run(claim: impl Future<Output = Result<()>>) -> Result<()> {
+    let _ = std::fs::remove_file("/tmp/mgs.redb");
+    tokio::runtime::Runtime::new()?.block_on(claim)
+}
+
+/// Claims about the agent, which loads the module itself.
+fn agent_claims() -> [Claim; 1] {
+    [("agent::the_agent_loads_exchanges_and_unloads_the_module", || {
+        run(agent::the_agent_loads_exchanges_and_unloads_the_module())
+    })]
+}
+
 /// Claims about the daemon on the device.
 fn daemon_claims() -> [Claim; 7] {
-    fn run(claim: impl Future<Output = Result<()>>) -> Result<()> {
-        let _ = std::fs::remove_file("/tmp/mgs.redb");
-        tokio::runtime::Runtime::new()?.block_on(claim)
-    }
     [
         ("mgs::a_node_registers_reads_its_log_and_is_told_of_changes", || {
             run(mgs::a_node_registers_reads_its_log_and_is_told_of_changes())
@@ -72,7 +81,8 @@ fn main() -> Result<()> {
         Some("bench") => return bench::run(),
         Some("module") => &CLAIMS,
         Some("daemon") => &daemon_claims(),
-        _ => bail!("usage: kmod-guest module|daemon|bench"),
+        Some("agent") => &agent_claims(),
+        _ => bail!("usage: kmod-guest module|daemon|agent|bench"),
     };
     let mut failed = 0;
     for (name, claim) in claims {

@@ -21,17 +21,25 @@ use std::{
 };
 
 /// NIDs of the two ends of the loop transport.
-const MGS: &str = "192.0.2.1@tcp";
+pub(crate) const MGS: &str = "192.0.2.1@tcp";
 const NODE: &str = "192.0.2.2@tcp";
 /// How long anything may take in a virtual machine on a busy host.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-struct Daemon(Child);
+pub(crate) struct Daemon(Child);
 
 impl Daemon {
-    fn start() -> Result<Self> {
+    pub(crate) fn start() -> Result<Self> {
+        Self::start_with(&["--kernel-proxy", DEVICE])
+    }
+
+    pub(crate) fn without_proxy() -> Result<Self> {
+        Self::start_with(&[])
+    }
+
+    fn start_with(args: &[&str]) -> Result<Self> {
         let mut mgs = Command::new("/lustre-mgs");
-        mgs.args(["--kernel-proxy", DEVICE, "--lnet-listen", "off", "--nid", MGS]);
+        mgs.args(args).args(["--lnet-listen", "off", "--nid", MGS]);
         mgs.args(["--store", "/tmp/mgs.redb", "--listen", "127.0.0.1:7070"]);
         let mut child = mgs.stdout(Stdio::piped()).spawn().context("lustre-mgs")?;
         let mut lines = BufReader::new(child.stdout.take().context("a pipe")?).lines();
@@ -47,7 +55,7 @@ impl Daemon {
         Ok(())
     }
 
-    fn kill(&mut self) -> Result<()> {
+    pub(crate) fn kill(&mut self) -> Result<()> {
         self.0.kill()?;
         self.0.wait()?;
         Ok(())
@@ -88,7 +96,7 @@ fn target(kind: u32, name: &str, index: u32) -> Result<Target> {
     })
 }
 
-fn mgsctl(args: &[&str]) -> Result<String> {
+pub(crate) fn mgsctl(args: &[&str]) -> Result<String> {
     let output = Command::new("/mgsctl").args(args).env("LUSTRE_MGS_ENDPOINT", "http://127.0.0.1:7070").output()?;
     let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     ensure!(output.status.success(), "mgsctl {args:?}: {text}");
@@ -172,7 +180,7 @@ pub(crate) async fn what_is_wrong_with_the_device_is_said() -> Result<()> {
 }
 
 /// Asks again until it is so.
-async fn until(what: &str, is_so: impl Fn() -> Result<bool>) -> Result<()> {
+pub(crate) async fn until(what: &str, is_so: impl Fn() -> Result<bool>) -> Result<()> {
     let began = Instant::now();
     while !is_so()? {
         if began.elapsed() > PATIENCE {

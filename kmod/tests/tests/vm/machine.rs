@@ -153,7 +153,18 @@ impl Machine {
         Ok(self)
     }
 
-    /// Adds a program to the machine's root directory, with the libraries that it needs.
+    /// Adds another build of the proxy's module, in a folder of the machine: the same, but for its checksum.
+    pub(crate) fn second_build(mut self, folder: &str) -> Result<Self> {
+        let (first, build) = (self.dir.path().join("lustre_mgs_proxy"), self.dir.path().join(folder));
+        fs::create_dir_all(&build)?;
+        let main = fs::read_to_string(first.join("main.c"))?;
+        fs::write(first.join("main.c"), main + "MODULE_INFO(build, \"second\");\n")?;
+        let built = module(&self.kernel, &first, "lustre_mgs_proxy", &build)?;
+        self.files.push((format!("{folder}/lustre_mgs_proxy.ko"), built, false));
+        Ok(self)
+    }
+
+    /// Adds a program to the machine's root directory, without what a debugger wants and with the libraries that it needs.
     pub(crate) fn program(mut self, path: &Path) -> Result<Self> {
         ensure!(path.exists(), "{} is missing", path.display());
         for library in libraries(path)? {
@@ -161,7 +172,9 @@ impl Machine {
             self.files.push((name, library, true));
         }
         let name = path.file_name().and_then(|name| name.to_str()).context("a file name")?;
-        self.files.push((name.to_owned(), path.to_owned(), true));
+        let stripped = self.dir.path().join(format!("{name}.stripped"));
+        run(Command::new("strip").arg("--strip-debug").arg("-o").arg(&stripped).arg(path))?;
+        self.files.push((name.to_owned(), stripped, true));
         Ok(self)
     }
 

@@ -29,3 +29,17 @@ fn the_mgs_serves_nodes_through_the_kernel() {
     println!("{console}");
     assert!(console.contains("claims: 7 passed, 0 failed"), "{console}");
 }
+
+#[test]
+fn the_agent_has_the_module_that_is_installed() {
+    let machine = Machine::new().and_then(|machine| machine.second_build("second")).expect("a machine");
+    let mut machine = machine.program(Path::new(GUEST)).expect("a machine");
+    for daemon in ["lustre-mgs", "mgsctl", "lustre-agent"] {
+        let path = Path::new(GUEST).with_file_name(daemon);
+        machine = machine.program(&path).expect("build it first: cargo build --workspace --bins");
+    }
+    let machine = machine.program(Path::new("/usr/bin/kmod")).expect("kmod, of which every Debian has one");
+    let console = machine.run("/kmod-guest agent", Duration::from_secs(300)).expect("all of it passes");
+    println!("{console}");
+    assert!(console.contains("claims: 1 passed, 0 failed"), "{console}");
+}
