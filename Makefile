@@ -20,7 +20,7 @@ test: setup
 
 test-kmod: setup
 	kmod/lint
-	cargo build --locked --package lustre-mgs --package mgsctl --package lustre-agent --bins
+	cargo build --locked --package lustre-mgs --package mgsctl --package lustre-agent --package lustre-modules --bins
 	cargo nextest run --locked --package kproxy --package kmod-tests
 
 bench: setup

@@ -1,6 +1,7 @@
 //! `tools/bench kproxy`: messages through the proxy against a bare pair of devices, in a virtual machine.
 
 #[path = "../tests/vm/machine.rs"]
+#[allow(dead_code, reason = "the tests use all of it")]
 mod machine;
 
 use anyhow::{Context, Result};

@@ -1,7 +1,9 @@
-//! The real agent and the real MGS: the module loaded, exchanged and unloaded by jobs, as an administrator asks for it.
+//! The real agent and the real MGS: the module loaded, exchanged and unloaded by jobs, as an administrator asks for it with
+//! Ansible and with `mgsctl apply`.
 
 use crate::mgs::{Daemon, MGS, PATIENCE, mgsctl, until};
 use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
 use std::{
     fs,
     os::unix::fs::symlink,
@@ -13,6 +15,8 @@ use std::{
 const KMOD: [&str; 4] = ["depmod", "modinfo", "modprobe", "rmmod"];
 /// Where the agent listens.
 const AGENT: &str = "http://127.0.0.1:7080";
+/// And where for local root.
+const SOCKET: &str = "/tmp/agent.sock";
 
 struct Agent(Child);
 
@@ -29,7 +33,7 @@ impl Agent {
             "--api-url",
             AGENT,
         ]);
-        agent.args(["--state-dir", "/tmp/agent", "--nid", MGS]);
+        agent.args(["--state-dir", "/tmp/agent", "--nid", MGS, "--socket", SOCKET]);
         Ok(Self(agent.stdout(Stdio::null()).spawn().context("lustre-agent")?))
     }
 }
@@ -60,6 +64,20 @@ fn install(build: &str) -> Result<()> {
 fn wanted(desired: &str) -> Result<String> {
     fs::write("/tmp/desired.json", desired)?;
     mgsctl(&["apply", "/tmp/desired.json", "--yes"])
+}
+
+/// A task of `lustre_mgs_proxy` on this host, as Ansible runs it.
+fn task(state: &str, is_check: bool) -> Result<Value> {
+    let program = "/tmp/AnsiballZ_lustre_mgs_proxy";
+    if !fs::exists(program)? {
+        symlink("/lustre-modules", program)?;
+    }
+    let options =
+        json!({ "state": state, "agent_socket": SOCKET, "_ansible_check_mode": is_check, "_ansible_diff": true });
+    fs::write("/tmp/task.json", options.to_string())?;
+    let output = Command::new(program).arg("/tmp/task.json").output().context("the module")?;
+    serde_json::from_slice(&output.stdout)
+        .with_context(|| format!("no result: {}", String::from_utf8_lossy(&output.stderr)))
 }
 
 const PRESENT: &str = r#"{"mgs_proxies": [{"node": "mgs1"}]}"#;
@@ -94,7 +112,14 @@ pub(crate) async fn the_agent_loads_exchanges_and_unloads_the_module() -> Result
 
     install("/lustre_mgs_proxy.ko")?;
     // The node tells with its next heartbeat.
-    until("it is loaded", || Ok(wanted(PRESENT).is_ok() && !loaded().is_empty())).await?;
+    let checked = task("present", true)?;
+    ensure!(checked["changed"] == true && checked.to_string().contains("create mgs_proxy mgs1"), "{checked}");
+    ensure!(loaded().is_empty(), "check mode loads nothing");
+    let made = task("present", false)?;
+    ensure!(made["changed"] == true && made["resource"]["is_current"] == true, "{made}");
+    ensure!(made["resource"]["srcversion"] == loaded().as_str(), "{made}");
+    let again = task("present", false)?;
+    ensure!(again["changed"] == false && again["resource"] == made["resource"], "{again}");
     ensure!(fs::read_to_string("/etc/modules-load.d/lustre_mgs_proxy.conf")?.contains("lustre_mgs_proxy"));
     until("the MGS serves", || Ok(mgsctl(&["export", "status"])?.contains(MGS))).await?;
     let again = wanted(PRESENT)?;
@@ -115,7 +140,10 @@ pub(crate) async fn the_agent_loads_exchanges_and_unloads_the_module() -> Result
     ensure!(!loaded().is_empty());
     mgs.kill()?;
     let _tcp_only = Daemon::without_proxy()?;
-    until("it is unloaded", || Ok(wanted(ABSENT).is_ok() && loaded().is_empty())).await?;
+    until("the node is back", || Ok(mgsctl(&["node", "list"])?.contains("mgs1"))).await?;
+    let gone = task("absent", false)?;
+    ensure!(gone["changed"] == true && gone["resource"].is_null() && loaded().is_empty(), "{gone}");
+    ensure!(task("absent", false)?["changed"] == false);
     ensure!(!fs::exists("/etc/modules-load.d/lustre_mgs_proxy.conf")?);
     ensure!(began.elapsed() < PATIENCE * 3, "all of it took {:?}", began.elapsed());
     Ok(())

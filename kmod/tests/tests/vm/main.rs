@@ -34,7 +34,7 @@ fn the_mgs_serves_nodes_through_the_kernel() {
 fn the_agent_has_the_module_that_is_installed() {
     let machine = Machine::new().and_then(|machine| machine.second_build("second")).expect("a machine");
     let mut machine = machine.program(Path::new(GUEST)).expect("a machine");
-    for daemon in ["lustre-mgs", "mgsctl", "lustre-agent"] {
+    for daemon in ["lustre-mgs", "mgsctl", "lustre-agent", "lustre-modules"] {
         let path = Path::new(GUEST).with_file_name(daemon);
         machine = machine.program(&path).expect("build it first: cargo build --workspace --bins");
     }
