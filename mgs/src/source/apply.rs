@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use lustre_api::filesystem::FilesystemPath;
 use lustre_api::job::{JobId, JobPath, JobState, WaitQuery};
+use lustre_api::node::NodePath;
 use lustre_api::nodemap::{NodemapPath, NodemapsActive, PutNodemapBody};
 use lustre_api::param::ParamPath;
 use lustre_api::plan::{Action, Change, DesiredTarget, ObjectKey, Plan, Severity};
@@ -136,6 +137,15 @@ async fn one(
             let active = !is_delete && desired.nodemaps_active.is_some_and(|wanted| wanted.active);
             let body = NodemapsActive { active, confirm_within_s: None };
             api.put_nodemaps_active(caller, query, body).await?;
+        }
+        ObjectKey::MgsProxy { node } => {
+            let path = NodePath { node: node.clone() };
+            let written = if is_delete {
+                api.remove_mgs_proxy(caller, &path, query).await?
+            } else {
+                api.ensure_mgs_proxy(caller, &path, query).await?
+            };
+            return Ok(written.job);
         }
     }
     Ok(None)

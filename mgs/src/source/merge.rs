@@ -26,13 +26,14 @@ pub(super) fn merged(parts: Vec<Part>) -> anyhow::Result<Desired> {
             }
             owners.insert(key, name.clone());
         }
-        let Desired { filesystems, targets, params, pools, nodemaps, nodemaps_active, absent } = one;
+        let Desired { filesystems, targets, params, pools, nodemaps, nodemaps_active, mgs_proxies, absent } = one;
         all.filesystems.extend(filesystems);
         all.targets.extend(targets);
         all.params.extend(params);
         all.pools.extend(pools);
         all.nodemaps.extend(nodemaps);
         all.nodemaps_active = all.nodemaps_active.or(nodemaps_active);
+        all.mgs_proxies.extend(mgs_proxies);
         all.absent.extend(absent);
     }
     Ok(all)
@@ -54,7 +55,9 @@ fn keys(desired: &Desired) -> impl Iterator<Item = ObjectKey> {
     });
     let nodemaps = desired.nodemaps.iter().map(|spec| ObjectKey::Nodemap { name: spec.name.clone() });
     let nodemaps = nodemaps.chain(desired.nodemaps_active.map(|_| ObjectKey::Nodemaps {}));
-    filesystems.chain(targets).chain(params).chain(pools).chain(nodemaps).chain(desired.absent.iter().cloned())
+    let proxies = desired.mgs_proxies.iter().map(|spec| ObjectKey::MgsProxy { node: spec.node.clone() });
+    let others = nodemaps.chain(proxies).chain(desired.absent.iter().cloned());
+    filesystems.chain(targets).chain(params).chain(pools).chain(others)
 }
 
 /// SHA-256 of all of it, in hex.
