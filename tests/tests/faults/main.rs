@@ -10,6 +10,7 @@ mod api;
 mod break_it;
 mod cluster;
 mod example;
+mod file;
 mod followers;
 mod instances;
 mod random;
