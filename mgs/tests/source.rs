@@ -164,7 +164,7 @@ async fn a_web_server_is_only_reported_unless_asked_and_read_again_only_when_it_
     assert_eq!(descriptions(&client).await, Vec::<String>::new(), "nothing is done unasked");
     {
         let site = site.lock().unwrap();
-        assert_eq!((site.asked, site.unchanged), (3, 2));
+        assert!(site.asked >= 3 && site.unchanged == site.asked - 1, "{} of {}", site.unchanged, site.asked);
     }
     assert_eq!(read(&client, true).await.0.outcome, SourceOutcome::Same);
     assert_eq!(descriptions(&client).await, ["scratch wanted"]);
@@ -224,6 +224,22 @@ async fn of_two_instances_one_applies_whichever_is_told_of_news() {
     std::fs::write(config.join("scratch.json"), scratch("two")).unwrap();
     assert_eq!(read(&other.client(), false).await.0.outcome, SourceOutcome::Same);
     assert_eq!(descriptions(&other.client()).await, ["scratch two"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_is_read_when_the_mgs_starts() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("config");
+    std::fs::create_dir(&config).unwrap();
+    std::fs::write(config.join("scratch.json"), scratch("at once")).unwrap();
+    let daemon = start(directory.path(), config.to_str().unwrap(), "apply");
+    let client = daemon.client();
+    let applied = async {
+        while descriptions(&client).await != ["scratch at once"] {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), applied).await.expect("it is applied though nobody asked");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

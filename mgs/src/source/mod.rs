@@ -127,13 +127,8 @@ impl Source {
     pub fn show(&self, note: Option<SourceNote>) -> SourceStatus {
         let seen = self.seen();
         let Config { source, mode, poll, .. } = &self.config;
-        let shown = if outgoing::is_url(source) {
-            source.split(['?', '#']).next().unwrap_or_default().replace(userinfo(source), "")
-        } else {
-            source.clone()
-        };
         SourceStatus {
-            source: shown,
+            source: shown(source),
             mode: *mode,
             poll_s: poll.as_secs(),
             is_owner: seen.is_owner,
@@ -156,11 +151,14 @@ impl Source {
     }
 }
 
-/// `user:password@` of a URL.
-fn userinfo(url: &str) -> &str {
-    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    authority.rfind('@').map_or("\0", |at| &authority[..=at])
+/// A directory; a URL without user, password and query.
+fn shown(source: &str) -> String {
+    let Some((scheme, rest)) = source.split_once("://").filter(|_| outgoing::is_url(source)) else {
+        return source.to_owned();
+    };
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let path = rest.find('/').map_or("", |at| &rest[at..]);
+    format!("{scheme}://{}{path}", outgoing::host(source))
 }
 
 /// When there was news of the source; 0 for never.
@@ -200,17 +198,20 @@ impl Task {
         tokio::join!(ownership.run("source", own), self.read_on(api, owner.subscribe()));
     }
 
-    async fn read_on(mut self, api: Arc<Api>, owner: watch::Receiver<Option<Caller>>) {
-        let mut known = revision(&api);
+    async fn read_on(mut self, api: Arc<Api>, mut owner: watch::Receiver<Option<Caller>>) {
+        let (mut known, mut was_owner) = (revision(&api), false);
         loop {
             let asked = tokio::select! {
                 asked = self.asked.recv() => asked,
                 () = told(&api, known) => None,
+                // Whoever begins to be the one that applies looks at once: at its start, or after the death of another.
+                Ok(_) = owner.wait_for(Option::is_some), if !was_owner => None,
                 () = tokio::time::sleep(self.source.config.poll) => None,
             };
             known = revision(&api);
             let apply = asked.as_ref().is_some_and(|asked| asked.apply);
             let duty = owner.borrow().clone();
+            was_owner = duty.is_some();
             let (is_owner, caller) = (duty.is_some(), duty.unwrap_or_else(Caller::mgs));
             let (note, plan) = self.once(&api, &caller.clone().named("source"), apply, is_owner).await;
             *self.source.seen() = Seen { read: Some(clock::now()), plan, is_owner };
@@ -299,5 +300,17 @@ impl Task {
         if let Err(problem) = noted.await {
             warn!(error = %problem, "what came of the source can't be noted now, will try again");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn of_a_url_neither_password_nor_query_is_shown() {
+        assert_eq!(shown("https://user:secret@host:8443/a/b.json?key=secret#x"), "https://host:8443/a/b.json");
+        assert_eq!(shown("http://host"), "http://host");
+        assert_eq!(shown("/srv/config?"), "/srv/config?");
     }
 }
