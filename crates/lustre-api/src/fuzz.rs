@@ -3,7 +3,7 @@
 use crate::{
     agent::{AgentOp, FormatOp},
     filesystem::FilesystemSpec,
-    node::Announcement,
+    node::{Announcement, NodeSettings},
     param::ParamSpec,
     plan::Desired,
     pool::PoolSpec,
@@ -30,6 +30,7 @@ pub fn fuzz_request(data: &[u8]) {
     round::<EnsureTarget>(data);
     round::<FilesystemSpec>(data);
     round::<FormatOp>(data);
+    round::<NodeSettings>(data);
     round::<ParamSpec>(data);
     round::<PoolSpec>(data);
     round::<ProxySpec>(data);
