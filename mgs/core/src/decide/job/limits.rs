@@ -44,7 +44,7 @@ impl<'a> Load<'a> {
         let mut load = Self::default();
         for job in state.open_jobs().map(|job| &job.value) {
             for (at, step) in job.job.steps.iter().enumerate() {
-                let is_begun = || begun.contains(&(job.job.id.clone(), at));
+                let is_begun = || !begun.is_empty() && begun.contains(&(job.job.id.clone(), at));
                 if step.state == lustre_api::job::JobState::Running || (!step.state.is_final() && is_begun()) {
                     load.add(state, job, at);
                 }
@@ -105,7 +105,7 @@ pub(super) fn admit(
     let mut queues: BTreeMap<Option<&FsName>, Vec<(Time, &JobRecord, usize)>> = BTreeMap::new();
     for job in state.open_jobs().map(|job| &job.value) {
         for step in ready(state, job) {
-            if !begun.contains(&(job.job.id.clone(), step)) {
+            if begun.is_empty() || !begun.contains(&(job.job.id.clone(), step)) {
                 queues.entry(fsname_of(job, step)).or_default().push((job.job.created, job, step));
             }
         }
