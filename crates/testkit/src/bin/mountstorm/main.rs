@@ -40,8 +40,8 @@ struct Args {
     /// Clients that are dead when the parameter changes, in percent.
     #[arg(long, default_value_t = 1)]
     dead_percent: usize,
-    /// Clients wait a random time up to this before they read what changed, in milliseconds: kernels 5000 to 10000.
-    #[arg(long, default_value_t = 1000)]
+    /// Clients wait a random time up to this before they read what changed, in milliseconds: kernels 5 to 10 seconds.
+    #[arg(long, default_value_t = 5000)]
     pause_ms: u64,
     /// Counts system calls: attaches strace to the server for one phase.
     #[arg(long)]
