@@ -110,7 +110,7 @@ fn list(jobs: &Jobs, query: &PageQuery) -> Result<Page<AgentJob>, Problem> {
         .list()
         .into_iter()
         .filter(|job| {
-            query.fsname.as_ref().is_none_or(|fsname| svname_of(job).and_then(SvName::fsname) == Some(fsname))
+            query.fsname.as_ref().is_none_or(|fsname| job.op.svname().and_then(SvName::fsname) == Some(fsname))
         })
         .collect();
     let start = match &query.after {
@@ -125,16 +125,6 @@ fn list(jobs: &Jobs, query: &PageQuery) -> Result<Page<AgentJob>, Problem> {
     let has_more = start + items.len() < all.len();
     let next = items.last().filter(|_| has_more).map(|job| job.id.to_string());
     Ok(Page { items, next, revision: 0 })
-}
-
-fn svname_of(job: &AgentJob) -> Option<&SvName> {
-    use lustre_api::agent::AgentOp::{Format, LoadProxy, Start, Stop, UnloadProxy};
-    match &job.op {
-        Format(op) => Some(&op.svname),
-        Start(op) => Some(&op.svname),
-        Stop(op) => Some(&op.svname),
-        LoadProxy | UnloadProxy => None,
-    }
 }
 
 async fn wait(jobs: &Jobs, id: &JobId, query: WaitQuery) -> Result<AgentJob, Problem> {

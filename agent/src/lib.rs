@@ -1,10 +1,12 @@
 //! The node agent: formats, starts, stops and observes targets.
 //!
 //! `host` does, `observe` reads devices, `format` decides and makes targets, `jobs` keeps what is under way, `api` answers,
-//! `mgs` enrols the node, `userspace` starts targets where no kernel does.
+//! `mgs` enrols the node, `stop` unmounts, `tune` changes targets at rest, `evacuate` moves files off an OST,
+//! `userspace` starts targets where no kernel does.
 
 pub mod api;
 pub mod config;
+pub mod evacuate;
 pub mod format;
 pub mod host;
 pub mod inventory;
@@ -12,5 +14,7 @@ pub mod jobs;
 pub mod mgs;
 pub mod observe;
 pub mod params;
+pub mod stop;
 pub mod time;
+pub mod tune;
 pub mod userspace;

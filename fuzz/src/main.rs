@@ -17,6 +17,8 @@ mod ty;
 #[path = "../../crates/tfplugin-proto/src/value/mod.rs"]
 mod value;
 
+#[path = "../../agent/src/host/crm_mon.rs"]
+mod crm_mon;
 #[path = "../../agent/src/observe/marker.rs"]
 mod marker;
 #[path = "../../crates/kproxy/src/frame.rs"]
@@ -30,6 +32,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("body", lustre_wire::ptlrpc::fuzz_body),
     ("config_read", lustre_wire::mgs::fuzz_config_read),
     ("connect_data", lustre_wire::ptlrpc::fuzz_connect_data),
+    ("crm_mon", crm_mon::fuzz_crm_mon),
     ("ext4", host::ext4::fuzz_ext4),
     ("frame", lustre_wire::lnet::fuzz_frame),
     ("header", lustre_wire::lnet::fuzz_header),

@@ -3,7 +3,7 @@
 
 use super::ext4::{self, Ext4, Ext4Error, Superblock};
 use super::{Device, Host, HostError, tool};
-use lustre_wire::mountdata;
+use lustre_wire::mountdata::{self, Mountdata};
 use std::{
     fs::File,
     io::Read,
@@ -89,6 +89,44 @@ impl Host {
         let place = place.ok_or_else(|| HostError::Missing { path: device.path.join(mountdata::PATH) })?;
         file.write_all_at(&flags.0.to_le_bytes(), place + mountdata::FLAGS_OFFSET)
             .map_err(HostError::io("write mountdata of", &device.path))
+    }
+
+    /// Writes `CONFIGS/mountdata` of a file system that nobody uses, in place. Durable only after [`sync`](Self::sync), and
+    /// not in one piece: who was interrupted writes it again.
+    ///
+    /// Errors: the file system is not one that this agent reads by itself.
+    pub fn write_mountdata(&self, device: &Device, content: &Mountdata) -> Result<(), HostError> {
+        let file = device.open_for_writing().map_err(HostError::io("open", &device.path))?;
+        let unusual = |error: Ext4Error| match error {
+            Ext4Error::Io(source) => HostError::Io { what: "read", path: device.path.clone(), source },
+            other => HostError::ToolAnswer {
+                tool: "ext4 reader".to_owned(),
+                device: device.path.clone(),
+                detail: format!("{other}; tunefs.lustre can change this target"),
+            },
+        };
+        let bytes = content.encode();
+        let fs = Ext4::open(&file).map_err(unusual)?;
+        let block = usize::try_from(fs.superblock.block_bytes).expect("64 KiB at most: checked when decoded");
+        let most = u32::try_from(bytes.len().div_ceil(block)).expect("a dozen blocks");
+        let places = fs.places_of(mountdata::PATH, most).map_err(unusual)?;
+        let missing = || HostError::Missing { path: device.path.join(mountdata::PATH) };
+        let places = places.filter(|places| places.len() == bytes.chunks(block).len()).ok_or_else(missing)?;
+        for (place, chunk) in places.into_iter().zip(bytes.chunks(block)) {
+            file.write_all_at(chunk, place).map_err(HostError::io("write mountdata of", &device.path))?;
+        }
+        Ok(())
+    }
+
+    /// Brings into the file system what its journal holds, as the next mount would; else it would do so over what is
+    /// written here. Nothing is repaired. Errors: `e2fsck` says no.
+    pub fn replay_journal(&self, device: &Device) -> Result<(), HostError> {
+        let tool = &self.tools.e2fsck;
+        let args = ["-y".as_ref(), std::ffi::OsStr::new("-E"), "journal_only".as_ref(), device.path.as_os_str()];
+        let output = tool::run(tool, "e2fsprogs", args)?;
+        // 1: the file system was modified.
+        let is_done = output.status.code().is_some_and(|code| code <= 1);
+        if is_done { Ok(()) } else { Err(tool::failed(tool, &device.path, &output)) }
     }
 
     /// Writes the volume label of a file system that nobody uses, in one piece. Durable only after [`sync`](Self::sync).

@@ -4,16 +4,19 @@
 //! tests is below: [`Sysroot`] says where `/sys`, `/proc` and `/dev` are, so that a test can show a multipath device or a
 //! swap partition that it doesn't have, and the programs are found in [`Tools`]. Everything else in tests is real.
 
+pub mod crm_mon;
 pub mod devices;
 pub mod e2fs;
 mod error;
 pub mod ext4;
 pub mod kproxy;
+pub mod lfs;
 pub mod lnet;
 pub mod lock;
 pub mod magic;
 pub mod mke2fs;
 pub mod mount;
+pub mod pacemaker;
 pub mod params;
 pub mod served;
 pub mod signatures;
@@ -58,7 +61,7 @@ impl Default for Sysroot {
     }
 }
 
-/// Programs that the agent runs.
+/// Programs: those of e2fsprogs, which may be Lustre's own in a directory, and others from the `PATH`.
 #[derive(Debug, Clone)]
 pub struct Tools {
     /// `mke2fs`.
@@ -75,6 +78,14 @@ pub struct Tools {
     pub modprobe: String,
     /// `dkms`.
     pub dkms: String,
+    /// `e2fsck`.
+    pub e2fsck: String,
+    /// `lfs`, on clients.
+    pub lfs: String,
+    /// `crm_mon`, where Pacemaker is.
+    pub crm_mon: String,
+    /// `crm_resource`, where Pacemaker is.
+    pub crm_resource: String,
 }
 
 impl Tools {
@@ -90,6 +101,10 @@ impl Tools {
             modinfo: "modinfo".to_owned(),
             modprobe: "modprobe".to_owned(),
             dkms: "dkms".to_owned(),
+            e2fsck: place("e2fsck"),
+            lfs: "lfs".to_owned(),
+            crm_mon: "crm_mon".to_owned(),
+            crm_resource: "crm_resource".to_owned(),
         }
     }
 }
@@ -103,13 +118,21 @@ pub struct Host {
     pub tools: Tools,
     /// Targets that the userspace driver has started.
     pub served: served::Served,
+    /// Searches for files that go on from one batch to the next.
+    pub scans: lfs::Scans,
     mke2fs: mke2fs::Mke2fsCache,
 }
 
 impl Host {
     /// A host that is looked at through `root` and worked on with `tools`.
     pub fn new(root: Sysroot, tools: Tools) -> Self {
-        Self { root, tools, served: served::Served::default(), mke2fs: mke2fs::Mke2fsCache::default() }
+        Self {
+            root,
+            tools,
+            served: served::Served::default(),
+            scans: lfs::Scans::default(),
+            mke2fs: mke2fs::Mke2fsCache::default(),
+        }
     }
 
     /// Every device that could hold a target.

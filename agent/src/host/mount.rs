@@ -107,9 +107,9 @@ impl Host {
         result.map_err(|errno| HostError::io("mount", &device.path)(errno.into()))
     }
 
-    /// Unmounts. Blocks until the last user has let go.
-    pub fn unmount(&self, mountpoint: &Path) -> Result<(), HostError> {
-        match umount2(mountpoint, MntFlags::empty()) {
+    /// Unmounts. Blocks until the last user has let go, or for ever.
+    pub fn unmount(&self, mountpoint: &Path, flags: MntFlags) -> Result<(), HostError> {
+        match umount2(mountpoint, flags) {
             // Not mounted (any more): that is what was wanted.
             Ok(()) | Err(Errno::EINVAL) => Ok(()),
             Err(errno) => Err(HostError::io("unmount", mountpoint)(errno.into())),

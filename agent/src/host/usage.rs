@@ -167,7 +167,7 @@ impl MountLine {
 }
 
 /// Octal escapes of blanks and backslashes, as the kernel writes them into its tables of mounts and swaps.
-fn unescape(text: &str) -> String {
+pub(super) fn unescape(text: &str) -> String {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, tail)) = rest.split_first() {

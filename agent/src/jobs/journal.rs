@@ -1,7 +1,7 @@
 //! The agent's journal: every job, durable before it acts. One redb file.
 
 use super::unmet::LATE_MS;
-use crate::format::Begun;
+use crate::{format::Begun, tune::Rewrite};
 use lustre_api::{Time, agent::AgentJob, job::JobId};
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,9 @@ pub struct Entry {
     /// How far its format has come, where it is one and has touched the device.
     #[serde(default)]
     pub begun: Option<Begun>,
+    /// What its change of a target writes, where it is one and may have touched the device.
+    #[serde(default)]
+    pub rewrite: Option<Rewrite>,
 }
 
 /// A journal that can't be read or written.

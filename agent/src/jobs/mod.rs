@@ -13,13 +13,16 @@ use crate::{
     format::{Begun, Wanted},
     host::{Host, chain},
     time::now,
+    tune::Rewrite,
     userspace::Userspace,
 };
 use lustre_api::{
     Problem,
     agent::{AgentJob, AgentOp},
+    agent_ops::{FindFilesOp, MigrateOp},
     job::{JobId, JobState},
 };
+use lustre_types::TargetKind;
 use std::{
     collections::BTreeMap,
     path::PathBuf,
@@ -50,16 +53,6 @@ struct Known {
     entries: BTreeMap<JobId, Entry>,
     /// Cancelled before they came.
     unmet: Unmet,
-}
-
-/// What a job needs to know about a device to keep others away from it: its canonical path, or the path as given.
-fn device_of(op: &AgentOp) -> &str {
-    match op {
-        AgentOp::Format(op) => &op.device,
-        AgentOp::Start(op) => &op.device,
-        AgentOp::Stop(op) => &op.device,
-        AgentOp::LoadProxy | AgentOp::UnloadProxy => "/dev/lustre_mgs_proxy",
-    }
 }
 
 impl Jobs {
@@ -103,7 +96,7 @@ impl Jobs {
     /// Errors: an operation that can't be; the name belongs to another operation; another job works on the device.
     pub fn put(self: &Arc<Self>, id: JobId, op: AgentOp, who: String) -> Result<AgentJob, Problem> {
         check(&op)?;
-        let device = self.canonical(device_of(&op));
+        let device = self.place_of(&op);
         let mut known = self.known();
         if let Some(entry) = known.entries.get(&id) {
             return if entry.job.op == op {
@@ -117,7 +110,7 @@ impl Jobs {
             .entries
             .values()
             .filter(|_| !is_cancelled)
-            .find(|entry| !entry.job.state.is_final() && self.canonical(device_of(&entry.job.op)) == device);
+            .find(|entry| !entry.job.state.is_final() && self.place_of(&entry.job.op) == device);
         if let Some(active) = active {
             return Err(Problem::conflict(format!("job {} is at work on {}", active.job.id, device.display()))
                 .remedy(format!("wait for it, or cancel it: POST /v1/jobs/{}/cancel", active.job.id)));
@@ -135,12 +128,13 @@ impl Jobs {
             exit_status: None,
             formatted: None,
             proxy: None,
+            result: None,
             who,
             created,
             ended: is_cancelled.then_some(created),
             version: created.unix_ms(),
         };
-        let entry = Entry { job: job.clone(), begun: None };
+        let entry = Entry { job: job.clone(), begun: None, rewrite: None };
         self.journal.put(&entry).map_err(|error| Problem::unavailable(chain(&error)))?;
         known.entries.insert(id.clone(), entry);
         drop(known);
@@ -198,8 +192,17 @@ impl Jobs {
         self.changed.subscribe()
     }
 
-    fn canonical(&self, device: &str) -> PathBuf {
-        std::fs::canonicalize(device).unwrap_or_else(|_| device.into())
+    /// What an operation keeps others from: its device, by its canonical path; or the files of an OST.
+    fn place_of(&self, op: &AgentOp) -> PathBuf {
+        match op.device() {
+            Some(device) => std::fs::canonicalize(device).unwrap_or_else(|_| device.into()),
+            None => op.svname().map_or_else(PathBuf::new, |svname| format!("the files of {svname}").into()),
+        }
+    }
+
+    /// What a change of a target has journaled of what it writes.
+    fn rewrite(&self, id: &JobId) -> Option<Rewrite> {
+        self.known().entries.get(id).and_then(|entry| entry.rewrite.clone())
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -258,11 +261,24 @@ fn check(op: &AgentOp) -> Result<(), Problem> {
             Wanted::from_op(op).map(drop).map_err(|error| Problem::invalid(chain(&error)).attribute(error.attribute()))
         }
         AgentOp::LoadProxy | AgentOp::UnloadProxy => Ok(()),
-        AgentOp::Start(_) | AgentOp::Stop(_) => {
-            if device_of(op).starts_with('/') {
+        AgentOp::Start(_) | AgentOp::Stop(_) | AgentOp::Tune(_) => {
+            let device = op.device().unwrap_or_default();
+            if device.starts_with('/') {
                 Ok(())
             } else {
-                Err(Problem::invalid(format!("device path {:?} must be absolute", device_of(op))).attribute("device"))
+                Err(Problem::invalid(format!("device path {device:?} must be absolute")).attribute("device"))
+            }
+        }
+        AgentOp::Migrate(MigrateOp { ost, mountpoint, .. })
+        | AgentOp::FindFiles(FindFilesOp { ost, mountpoint, .. }) => {
+            if ost.kind() != TargetKind::Ost {
+                return Err(Problem::invalid(format!("{ost} is no OST")).attribute("ost"));
+            }
+            match mountpoint.as_ref().filter(|path| !path.starts_with('/')) {
+                Some(path) => {
+                    Err(Problem::invalid(format!("mount point {path:?} must be absolute")).attribute("mountpoint"))
+                }
+                None => Ok(()),
             }
         }
     }

@@ -2,14 +2,18 @@
 
 use super::Jobs;
 use crate::{
+    evacuate::{self, EvacuateEnd},
     format::{Begun, Format, FormatEnd, Report, Wanted},
     host::{Host, HostError, chain, kproxy::ProxyError, mount},
     observe::Content,
+    stop::{self, Unmount, Unmounted},
     time::now,
+    tune::{TuneEnd, tune},
     userspace::NO_IO,
 };
 use lustre_api::{
     agent::{AgentOp, FormatOp, StartOp, StopOp},
+    agent_ops::{FindFilesOp, MigrateOp, MigrateResult, OpResult, TuneOp},
     job::{FormatResult, JobId, JobState, Progress},
     proxy::ProxyState,
 };
@@ -19,7 +23,7 @@ use std::{
     fs,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
-    sync::mpsc,
+    sync::Arc,
     thread,
     time::Duration,
 };
@@ -35,11 +39,12 @@ struct End {
     retryable: bool,
     formatted: Option<Box<FormatResult>>,
     proxy: Option<Box<ProxyState>>,
+    result: Option<OpResult>,
 }
 
 impl End {
     fn new(state: JobState, message: String, retryable: bool) -> Self {
-        Self { state, message: Some(message), retryable, formatted: None, proxy: None }
+        Self { state, message: Some(message), retryable, formatted: None, proxy: None, result: None }
     }
 
     fn done(message: impl Into<String>) -> Self {
@@ -82,9 +87,14 @@ pub(super) fn run(jobs: &Jobs, id: &JobId) {
     }
     let end = match &job.op {
         AgentOp::Format(op) => format(jobs, id, op),
+        // Begun means that the change of a device is half done: that is finished first.
+        AgentOp::Tune(op) if jobs.rewrite(id).is_some() || job.state != JobState::Cancelling => change(jobs, id, op),
         _ if job.state == JobState::Cancelling => Err(End::cancelled("cancelled before it began")),
         AgentOp::Start(op) => start(jobs, op),
-        AgentOp::Stop(op) => stop(jobs, op),
+        AgentOp::Stop(op) => stop(jobs, id, op),
+        AgentOp::Tune(op) => change(jobs, id, op),
+        AgentOp::Migrate(op) => migrate(jobs, id, op),
+        AgentOp::FindFiles(op) => find_files(jobs, id, op),
         AgentOp::LoadProxy => load_proxy(&jobs.host),
         AgentOp::UnloadProxy => unload_proxy(&jobs.host),
     };
@@ -99,6 +109,7 @@ pub(super) fn run(jobs: &Jobs, id: &JobId) {
         entry.job.retryable = end.retryable;
         entry.job.formatted = end.formatted.as_deref().cloned();
         entry.job.proxy = end.proxy.as_deref().cloned();
+        entry.job.result.clone_from(&end.result);
         entry.job.ended = Some(now());
     };
     // The end is told when it is durable. If the disk of the journal is full, that is later, not never.
@@ -170,7 +181,39 @@ impl Report for JobReport<'_> {
     }
 
     fn is_cancelled(&self) -> bool {
-        self.jobs.get(self.id).is_ok_and(|job| job.state == JobState::Cancelling)
+        is_cancelled(self.jobs, self.id)
+    }
+}
+
+impl evacuate::Watch for JobReport<'_> {
+    fn progress(&self, progress: Progress) {
+        Report::progress(self, progress);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        is_cancelled(self.jobs, self.id)
+    }
+}
+
+fn is_cancelled(jobs: &Jobs, id: &JobId) -> bool {
+    jobs.get(id).is_ok_and(|job| job.state == JobState::Cancelling)
+}
+
+/// Refuses to fight Pacemaker: what it manages, it would start or stop again at once.
+fn unmanaged(jobs: &Jobs, device: &crate::host::Device, svname: &SvName, verb: &str) -> Result<(), End> {
+    match jobs.host.managed_by(svname, device)? {
+        None => Ok(()),
+        Some(resource) => {
+            let id = &resource.id;
+            let place =
+                if resource.nodes.is_empty() { String::new() } else { format!(" on {}", resource.nodes.join(", ")) };
+            let message = format!(
+                "{svname} is not {verb}: Pacemaker manages it as resource {id}, which is {}{place}; use pcs (resource \
+                 disable, enable or move {id}), or take it out of Pacemaker's hands first: pcs resource unmanage {id}",
+                resource.role.to_lowercase()
+            );
+            Err(End::failed(message, false))
+        }
     }
 }
 
@@ -189,6 +232,7 @@ fn start(jobs: &Jobs, op: &StartOp) -> Result<End, End> {
     if let Some(mountpoint) = host.mountpoints(&device)?.first() {
         return Ok(End::done(format!("{} is mounted at {mountpoint} already", op.svname)));
     }
+    unmanaged(jobs, &device, &op.svname, "started")?;
     if let Some(userspace) = jobs.userspace() {
         userspace.start(&op.svname, &device).map_err(|error| End::failed(chain(&error), error.is_retryable()))?;
         return Ok(End::done(format!("{} is registered with its MGS; {NO_IO}", op.svname)));
@@ -211,37 +255,106 @@ fn start(jobs: &Jobs, op: &StartOp) -> Result<End, End> {
     Ok(End::done(format!("{} is mounted at {}", op.svname, mountpoint.display())))
 }
 
-fn stop(jobs: &Jobs, op: &StopOp) -> Result<End, End> {
+fn stop(jobs: &Jobs, id: &JobId, op: &StopOp) -> Result<End, End> {
+    let svname = &op.svname;
     let device = jobs.host.device(Path::new(&op.device))?;
     if let Some(userspace) = jobs.userspace().filter(|_| jobs.host.served.on(&device).is_some()) {
-        target(jobs, &device, &op.svname)?;
-        userspace.stop(&op.svname).map_err(|error| End::failed(chain(&error), error.is_retryable()))?;
-        return Ok(End::done(format!("{} has left its MGS", op.svname)));
+        target(jobs, &device, svname)?;
+        userspace.stop(svname).map_err(|error| End::failed(chain(&error), error.is_retryable()))?;
+        return Ok(End::done(format!("{svname} has left its MGS")));
     }
     let mountpoints = jobs.host.mountpoints(&device)?;
     if mountpoints.is_empty() {
-        return Ok(End::done(format!("{} is not mounted", op.svname)));
+        return Ok(End::done(format!("{svname} is not mounted")));
     }
-    target(jobs, &device, &op.svname)?;
+    target(jobs, &device, svname)?;
+    unmanaged(jobs, &device, svname, "stopped")?;
     let timeout = Duration::from_secs(op.timeout_s.unwrap_or(STOP_TIMEOUT_S).into());
-    for mountpoint in mountpoints {
-        let (told, ended) = mpsc::channel();
-        let host = jobs.host.clone();
-        let place = PathBuf::from(&mountpoint);
-        // An unmount that hangs can't be interrupted; its thread stays behind, and the job says so.
-        thread::spawn(move || told.send(host.unmount(&place)));
-        match ended.recv_timeout(timeout) {
-            Ok(result) => result.map_err(|error| End::failed(chain(&error), true))?,
-            Err(_) => {
-                let seconds = timeout.as_secs();
-                return Err(End::failed(
-                    format!("unmounting {mountpoint} of {} hangs since {seconds} s and may still end", op.svname),
-                    true,
-                ));
+    let seconds = timeout.as_secs();
+    let host = jobs.host.clone();
+    let call: Unmount = Arc::new(move |place, flags| host.unmount(place, flags));
+    let mut how = "is unmounted";
+    for place in mountpoints {
+        match stop::unmount(&call, Path::new(&place), timeout, op.force, &|| is_cancelled(jobs, id)) {
+            Unmounted::Done => {}
+            Unmounted::ByForce => how = "is unmounted by force; clients that were cut off recover when it starts again",
+            Unmounted::Lazily => {
+                how = "is out of sight by a lazy unmount; the kernel may still write to its device: do not start it \
+                       elsewhere before this node has let go of it or was switched off";
             }
+            Unmounted::Busy => {
+                let message = format!(
+                    "{svname} stays mounted at {place}: it was in use for {seconds} s; fuser -vm {place} says by whom"
+                );
+                return Err(End::failed(message, true));
+            }
+            Unmounted::Hung => {
+                let message = format!(
+                    "unmounting {place} of {svname} hangs since {seconds} s and may still end; nothing else was done to it"
+                );
+                return Err(End::failed(message, true));
+            }
+            Unmounted::Cancelled => {
+                let message = format!("cancelled; the unmount of {place} had begun and may still end");
+                return Err(End::cancelled(message));
+            }
+            Unmounted::Failed(error) => return Err(End::failed(chain(&error), true)),
         }
     }
-    Ok(End::done(format!("{} is unmounted", op.svname)))
+    Ok(End::done(format!("{svname} {how}")))
+}
+
+fn change(jobs: &Jobs, id: &JobId, op: &TuneOp) -> Result<End, End> {
+    let begun = jobs.rewrite(id);
+    if begun.is_none() {
+        let device = jobs.host.device(Path::new(&op.device))?;
+        unmanaged(jobs, &device, &op.svname, "changed")?;
+    }
+    let journal = |rewrite: &crate::tune::Rewrite| {
+        let put = jobs.update(id, true, |entry| entry.rewrite = Some(rewrite.clone()));
+        put.map(drop).map_err(|error| chain(&error))
+    };
+    match tune(&jobs.host, op, begun.as_ref(), journal) {
+        Ok(result) => {
+            let what = if result.changed { "says so now" } else { "said so already, nothing was changed" };
+            let message = format!("{} {what}: label {}", op.svname, result.formatted_as.label);
+            Ok(End { result: Some(OpResult::Tuned(Box::new(result))), ..End::done(message) })
+        }
+        Err(TuneEnd::Refused(why)) => Err(End::failed(format!("{} was not changed: {why}", op.svname), false)),
+        Err(TuneEnd::Failed { message, retryable }) => Err(End::failed(message, retryable)),
+    }
+}
+
+fn migrate(jobs: &Jobs, id: &JobId, op: &MigrateOp) -> Result<End, End> {
+    let result = evacuate::migrate(&jobs.host, op, &JobReport { jobs, id }).map_err(evacuation_end)?;
+    Ok(End { result: Some(OpResult::Migrated(result.clone())), ..End::done(moved(&op.ost, &result)) })
+}
+
+fn find_files(jobs: &Jobs, id: &JobId, op: &FindFilesOp) -> Result<End, End> {
+    let result = evacuate::find(&jobs.host, op, &JobReport { jobs, id }).map_err(evacuation_end)?;
+    let message = match result.files {
+        0 => format!("no file has an object on {}", op.ost),
+        files => format!("{files} files have objects on {}", op.ost),
+    };
+    Ok(End { result: Some(OpResult::Found(result)), ..End::done(message) })
+}
+
+fn moved(ost: &SvName, result: &MigrateResult) -> String {
+    let failed = if result.failed == 0 { String::new() } else { format!(", {} could not be moved", result.failed) };
+    format!("{} files of {} bytes were moved off {ost}{failed}", result.files, result.bytes)
+}
+
+fn evacuation_end(end: EvacuateEnd) -> End {
+    match end {
+        EvacuateEnd::Failed { message, retryable } => End::failed(message, retryable),
+        EvacuateEnd::Cancelled(result) => {
+            let message = format!(
+                "cancelled; {} files of {} bytes were moved before, and stay where they are",
+                result.files, result.bytes
+            );
+            End { result: Some(OpResult::Migrated(result)), ..End::cancelled(message) }
+        }
+    }
 }
 
 fn load_proxy(host: &Host) -> Result<End, End> {

@@ -41,6 +41,8 @@ pub(crate) struct Node {
     daemon: Option<Child>,
     client: Client,
     mgs: Option<String>,
+    /// Environment of the agent, and so of the programs that it runs.
+    env: Vec<(String, String)>,
 }
 
 impl Node {
@@ -53,9 +55,16 @@ impl Node {
         assert!(nix::unistd::geteuid().is_root(), "this test needs root: it works on loop devices");
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("images")).unwrap();
-        let mut node = Self { dir, daemon: None, client: Client::new("http://127.0.0.1:1", None).unwrap(), mgs };
+        let client = Client::new("http://127.0.0.1:1", None).unwrap();
+        let mut node = Self { dir, daemon: None, client, mgs, env: Vec::new() };
         node.restart();
         node
+    }
+
+    /// Has the agent run its programs with this variable, from now on.
+    pub(crate) fn set_env(&mut self, name: &str, value: &str) {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self.restart();
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -85,6 +94,7 @@ impl Node {
         command.args(["--node", "oss1", "--listen", "127.0.0.1:0", "--nid", "127.0.0.1@tcp", "--log", "warn"]);
         command.arg("--state-dir").arg(self.path("state")).arg("--image-dir").arg(self.path("images"));
         command.arg("--socket").arg(self.path("agent.sock")).arg("--param-root").arg(self.path("root"));
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         if let Some(mgs) = &self.mgs {
             command.args(["--mgs", mgs]);
         }

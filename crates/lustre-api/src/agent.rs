@@ -1,5 +1,6 @@
 //! The node agent's API.
 
+use crate::agent_ops::{FindFilesOp, MigrateOp, OpResult, StopForce, TuneOp};
 use crate::device::{Device, FormattedAs};
 use crate::endpoint::endpoints;
 use crate::job::{FormatResult, JobId, JobPath, JobState, Progress, WaitQuery};
@@ -117,10 +118,43 @@ pub enum AgentOp {
     Start(StartOp),
     /// Unmount a target.
     Stop(StopOp),
+    /// Change what a target at rest says of itself.
+    Tune(TuneOp),
+    /// Move files off an OST.
+    Migrate(MigrateOp),
+    /// Look for files on an OST.
+    FindFiles(FindFilesOp),
     /// Load the module of the kernel proxy, the build that is installed, now and at boot.
     LoadProxy,
     /// Unload it, and don't load it at boot.
     UnloadProxy,
+}
+
+impl AgentOp {
+    /// The target that it is about; none where it is about the node.
+    pub fn svname(&self) -> Option<&SvName> {
+        match self {
+            Self::Format(op) => Some(&op.svname),
+            Self::Start(op) => Some(&op.svname),
+            Self::Stop(op) => Some(&op.svname),
+            Self::Tune(op) => Some(&op.svname),
+            Self::Migrate(op) => Some(&op.ost),
+            Self::FindFiles(op) => Some(&op.ost),
+            Self::LoadProxy | Self::UnloadProxy => None,
+        }
+    }
+
+    /// The device that it works on; none where it works on files.
+    pub fn device(&self) -> Option<&str> {
+        match self {
+            Self::Format(op) => Some(&op.device),
+            Self::Start(op) => Some(&op.device),
+            Self::Stop(op) => Some(&op.device),
+            Self::Tune(op) => Some(&op.device),
+            Self::LoadProxy | Self::UnloadProxy => Some("/dev/lustre_mgs_proxy"),
+            Self::Migrate(_) | Self::FindFiles(_) => None,
+        }
+    }
 }
 
 /// Makes a target on a device: mke2fs and `CONFIGS/mountdata`. Asking again for the same target changes nothing.
@@ -199,6 +233,9 @@ pub struct StopOp {
     /// Give up after so many seconds; 300 when missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_s: Option<u32>,
+    /// What to do when it doesn't let go in that time.
+    #[serde(default, skip_serializing_if = "StopForce::is_never")]
+    pub force: StopForce,
 }
 
 /// A job of an agent: one operation.
@@ -234,6 +271,9 @@ pub struct AgentJob {
     /// What the node has of the kernel proxy after loading or unloading it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<ProxyState>,
+    /// What any other finished operation achieved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<OpResult>,
     /// Who started it.
     pub who: String,
     /// When it was accepted.

@@ -9,6 +9,7 @@
 //! every refusal is a [`Problem`]; unknown fields in a request are refused.
 
 pub mod agent;
+pub mod agent_ops;
 pub mod attributes;
 pub mod backup;
 pub mod device;

@@ -110,6 +110,17 @@ impl<'a, R: ReadAt + ?Sized> Ext4<'a, R> {
         }
     }
 
+    /// Where each block of the file at `path` is on the device, in bytes; none where there is no such file, or one with holes.
+    /// Errors also where it is longer than `max_blocks`.
+    pub fn places_of(&self, path: &str, max_blocks: u32) -> Result<Option<Vec<u64>>, Ext4Error> {
+        let Some(inode) = self.file(path)? else { return Ok(None) };
+        let blocks = u32::try_from(inode.size.div_ceil(self.superblock.block_bytes)).unwrap_or(u32::MAX);
+        if blocks > max_blocks {
+            return Err(Ext4Error::Unusual("a file longer than it should be"));
+        }
+        (0..blocks).map(|at| self.map(&inode, at)).collect()
+    }
+
     /// The inode of the file at `path`, from the root; none where there is no such file.
     fn file(&self, path: &str) -> Result<Option<Inode>, Ext4Error> {
         let mut inode = self.inode(ROOT_INODE)?;

@@ -163,6 +163,11 @@ impl Superblock {
         self.features[0] & COMPAT_ORPHAN_FILE != 0
     }
 
+    /// Whether its journal has something to be replayed.
+    pub fn needs_recovery(&self) -> bool {
+        self.features[1] & INCOMPAT_RECOVER != 0
+    }
+
     /// Whether the superblock and all metadata carry checksums.
     pub fn has_checksums(&self) -> bool {
         self.features[2] & RO_COMPAT_METADATA_CSUM != 0

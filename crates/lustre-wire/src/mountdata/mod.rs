@@ -20,12 +20,14 @@ mod params;
 #[cfg(test)]
 mod tests;
 mod text;
+mod tunefs;
 
 pub use flags::Flags;
 pub use label::{Label, LabelError, LabelState};
 pub use mkfs::{Failover, Mkfs, MkfsError};
 pub use params::{ParamEntry, Params, ParamsError};
 pub use text::FixedText;
+pub use tunefs::{Tunefs, TunefsError};
 
 use thiserror::Error;
 

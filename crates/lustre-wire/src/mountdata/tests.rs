@@ -89,6 +89,53 @@ fn remains_behind_an_erased_parameter_are_no_text_but_stay() {
     assert!(erased.encode()[at::PARAMS].windows(13).any(|window| window == b"failover.node"));
 }
 
+/// The recorded tool was at work on the result of the case before.
+#[test]
+fn a_changed_target_is_what_tunefs_lustre_makes_of_it() {
+    let tuned = |case: &str, label: &str, tunefs: &Tunefs| {
+        let file = Mountdata::decode(&recorded(case)).unwrap();
+        let (file, label) = tunefs.apply(&file, &label.parse().unwrap()).unwrap();
+        (file.encode(), label.to_string())
+    };
+    let writeconf = Tunefs { writeconf: Some(true), ..Tunefs::default() };
+    let (bytes, label) = tuned("40-ost-for-tunefs", "gold:OST0009", &writeconf);
+    assert!(bytes == recorded("41-tunefs-writeconf"));
+    assert_eq!(label, "gold=OST0009");
+    // Asked again, nothing is written: the tool itself loses VIRGIN only when it changes something else.
+    assert!(tuned("41-tunefs-writeconf", "gold=OST0009", &writeconf) == (recorded("41-tunefs-writeconf"), label));
+    let registered = Mountdata { flags: Flags::OST, ..Mountdata::decode(&recorded("40-ost-for-tunefs")).unwrap() };
+    let (after, _) = writeconf.apply(&registered, &"gold-OST0009".parse().unwrap()).unwrap();
+    assert_eq!(after.flags, Flags(0x102), "as recorded of a registered target");
+    let back = Tunefs { writeconf: Some(false), ..Tunefs::default() };
+    let (after, label) = back.apply(&after, &"gold=OST0009".parse().unwrap()).unwrap();
+    assert_eq!((after.flags, label.to_string()), (Flags::OST, "gold-OST0009".to_owned()));
+    assert_eq!(after.svname.as_bytes(), b"gold-OST0009");
+}
+
+#[test]
+fn new_nids_take_the_place_of_the_old_ones() {
+    let file = Mountdata::decode(&recorded("44-tunefs-add-second-mgsnode")).unwrap();
+    let label: Label = "gold=OST0009".parse().unwrap();
+    let moved = Tunefs {
+        mgs_nids: Some(nids("10.9.0.7@tcp")),
+        failover: Some(Some(nids("10.9.0.4@tcp"))),
+        ..Tunefs::default()
+    };
+    let (after, _) = moved.apply(&file, &label).unwrap();
+    assert_eq!(
+        after.params.to_string_lossy(),
+        " mgsnode=10.9.0.7@tcp sys.timeout=40 ost.writethrough_cache_enable=0 failover.node=10.9.0.4@tcp"
+    );
+    assert_eq!(moved.apply(&after, &label).unwrap().0, after);
+    let alone = Tunefs { failover: Some(None), ..Tunefs::default() };
+    let (after, _) = alone.apply(&after, &label).unwrap();
+    assert!(!after.params.to_string_lossy().contains("failover.node"));
+    assert_eq!(Tunefs::default().apply(&file, &Label::Mgs), Err(TunefsError::Mgs));
+    let long = nids(&vec!["10.9.0.1@tcp"; 330].join(":"));
+    let long = Tunefs { failover: Some(Some(long)), ..Tunefs::default() };
+    assert!(matches!(long.apply(&file, &label), Err(TunefsError::Room(_))));
+}
+
 #[test]
 fn flags_that_nobody_knows_survive() {
     let mut bytes = recorded("06-ost0");

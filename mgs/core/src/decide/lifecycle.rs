@@ -1,6 +1,7 @@
 //! Start, stop and deregister of targets that exist.
 
 use lustre_api::agent::{AgentOp, StartDriver, StartOp, StopOp};
+use lustre_api::agent_ops::StopForce;
 use lustre_api::job::{JobKind, JobObject, StepKind};
 use lustre_api::target::{Target, TargetState};
 use lustre_api::{Problem, Written};
@@ -151,7 +152,12 @@ pub(super) fn start_step(svname: &SvName, record: &TargetRecord) -> NewStep {
 
 /// The step that stops a target on its node.
 pub(super) fn stop_step(svname: &SvName, record: &TargetRecord) -> NewStep {
-    let op = StopOp { svname: svname.clone(), device: record.spec.device.clone(), timeout_s: None };
+    let op = StopOp {
+        svname: svname.clone(),
+        device: record.spec.device.clone(),
+        timeout_s: None,
+        force: StopForce::Never,
+    };
     NewStep::on(record.spec.node.clone(), StepKind::Stop, AgentOp::Stop(op))
 }
 
