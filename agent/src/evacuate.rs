@@ -68,6 +68,12 @@ pub fn migrate(host: &Host, op: &MigrateOp, watch: &dyn Watch) -> Result<Migrate
             // The search is not kept: who cancels an evacuation has no more use for it.
             return Err(EvacuateEnd::Cancelled(batch.result));
         }
+        if now() < op.not_before && now() < op.until {
+            // What is waited for takes nothing of the batch's rate.
+            batch.begun = Instant::now();
+            thread::sleep(POLL);
+            continue;
+        }
         if batch.is_over() {
             host.scans.keep(&op.ost, scan);
             break;
@@ -187,6 +193,8 @@ impl Batch<'_> {
                 total: None,
                 unit: "bytes".to_owned(),
                 at: now(),
+                rate_per_s: None,
+                eta_s: None,
             });
         }
     }

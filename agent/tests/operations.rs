@@ -269,6 +269,7 @@ impl FakeClient {
             max_bytes,
             max_files,
             rate_bytes_per_s: None,
+            not_before: Time::from_unix_ms(0),
             until: Time::from_unix_ms(u64::MAX / 4),
         }
     }

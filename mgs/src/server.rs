@@ -14,6 +14,7 @@ use lustre_api::node::{AnnounceNode, DeleteNode, GetNode, GetNodeInventory, Hear
 use lustre_api::nodemap::{
     ConfirmNodemap, ConfirmNodemapsActive, DeleteNodemap, GetNodemap, ListNodemaps, PutNodemap, PutNodemapsActive,
 };
+use lustre_api::operation::{PauseJob, PostEvacuate, PostMove, PostReplaceNids, PostWriteconf, ResumeJob};
 use lustre_api::param::{DeleteParam, GetCatalogue, GetParam, ListParams, PutParam};
 use lustre_api::param_set::PutParams;
 use lustre_api::plan::PostPlan;
@@ -71,6 +72,24 @@ pub fn server(api: Arc<Api>) -> Server<Api> {
         )
         .route::<DeregisterTarget, _, _>(|api, call| async move {
             api.deregister_target(&caller(&call), &call.path, &call.query).await
+        })
+        .route::<PostWriteconf, _, _>(|api, call| async move {
+            api.writeconf_filesystem(&caller(&call), &call.path, &call.query, call.body).await
+        })
+        .route::<PostMove, _, _>(|api, call| async move {
+            api.move_target(&caller(&call), &call.path, &call.query, call.body).await
+        })
+        .route::<PostReplaceNids, _, _>(|api, call| async move {
+            api.replace_nids(&caller(&call), &call.path, &call.query, call.body).await
+        })
+        .route::<PostEvacuate, _, _>(|api, call| async move {
+            api.evacuate_target(&caller(&call), &call.path, &call.query, call.body).await
+        })
+        .route::<PauseJob, _, _>(|api, call| async move {
+            api.pause_job(&caller(&call), &call.path, &call.query, true).await
+        })
+        .route::<ResumeJob, _, _>(|api, call| async move {
+            api.pause_job(&caller(&call), &call.path, &call.query, false).await
         })
         .route::<ListParams, _, _>(|api, call| async move { api.list_params(&call.query) })
         .route::<GetParam, _, _>(|api, call| async move { api.get_param(&call.path) })

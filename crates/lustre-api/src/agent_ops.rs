@@ -78,6 +78,8 @@ pub struct MigrateOp {
     /// At most so many bytes a second, on the average of the batch; without limit when missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_bytes_per_s: Option<u64>,
+    /// No file is begun before this time; it is waited for.
+    pub not_before: Time,
     /// No file is begun at or after this time.
     pub until: Time,
 }

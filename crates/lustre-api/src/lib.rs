@@ -25,6 +25,7 @@ pub mod node;
 pub mod node_param;
 mod node_settings;
 pub mod nodemap;
+pub mod operation;
 pub mod param;
 pub mod param_set;
 pub mod plan;

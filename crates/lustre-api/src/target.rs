@@ -87,6 +87,9 @@ pub struct Target {
     /// The NIDs that it registered with.
     #[serde(default)]
     pub nids: Vec<Nid>,
+    /// The partner node that it was started on last; missing where that is its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runs_on: Option<NodeName>,
     /// The last job on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<JobId>,

@@ -6,7 +6,10 @@ use clap::{Args, Parser, Subcommand};
 use lustre_api::event::EventKind;
 use lustre_api::job::{JobId, JobState};
 use lustre_api::node::Window;
-use lustre_types::{FsName, Nid, NidRange, NodeName, NodemapName, ParamName, ParamScope, PoolName, SvName};
+use lustre_api::operation::DailyWindow;
+use lustre_types::{
+    ByteSize, FsName, Nid, NidList, NidRange, NodeName, NodemapName, ParamName, ParamScope, PoolName, SvName,
+};
 
 use crate::output::Output;
 
@@ -128,6 +131,16 @@ pub(crate) enum FsCommand {
         #[command(flatten)]
         write: WriteArgs,
     },
+    /// Has the configuration written anew: stops the targets, marks them, starts them in the right order. Every client must
+    /// have unmounted the file system. Tunables, pools and partner nodes come back by themselves.
+    Writeconf {
+        fsname: FsName,
+        /// Also write this MGS's NIDs onto the targets: for an MGS that moved.
+        #[arg(long)]
+        mgs_nids: bool,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
     /// Removes a file system that has nothing left in it.
     Delete {
         fsname: FsName,
@@ -163,12 +176,71 @@ pub(crate) enum TargetCommand {
         #[command(flatten)]
         write: WriteArgs,
     },
+    /// Stops a target where it runs and starts it on its partner node, or back on its own.
+    Move {
+        svname: SvName,
+        #[command(flatten)]
+        args: MoveArgs,
+    },
+    /// Writes other NIDs of a target into the configuration; its file system is stopped for that.
+    ReplaceNids {
+        svname: SvName,
+        #[command(flatten)]
+        args: ReplaceNidsArgs,
+    },
+    /// Moves every file off an OST and takes it out of the configuration; may take days, rests and goes on
+    /// (mgsctl job pause, resume).
+    Evacuate {
+        svname: SvName,
+        #[command(flatten)]
+        args: EvacuateArgs,
+    },
     /// Takes a target out of the configuration. Its device and the data on it are left as they are.
     Delete {
         svname: SvName,
         #[command(flatten)]
         write: WriteArgs,
     },
+}
+
+/// `mgsctl target move`
+#[derive(Debug, Args)]
+pub(crate) struct MoveArgs {
+    /// The node; the other one of two when missing.
+    pub(crate) node: Option<NodeName>,
+    /// The node where it runs is switched off: don't stop it there. Two nodes with one target destroy it.
+    #[arg(long)]
+    pub(crate) node_is_down: bool,
+    #[command(flatten)]
+    pub(crate) write: WriteArgs,
+}
+
+/// `mgsctl target replace-nids`
+#[derive(Debug, Args)]
+pub(crate) struct ReplaceNidsArgs {
+    /// NIDs of its node, then of each partner: `10.0.0.5@tcp,10.1.0.5@o2ib:10.0.0.6@tcp`.
+    pub(crate) nids: NidList,
+    #[command(flatten)]
+    pub(crate) write: WriteArgs,
+}
+
+/// `mgsctl target evacuate`
+#[derive(Debug, Args)]
+pub(crate) struct EvacuateArgs {
+    /// The node that moves the files: it has an agent and has mounted the file system.
+    #[arg(long, value_name = "NODE")]
+    pub(crate) client: NodeName,
+    /// Where it is mounted there; looked up when missing.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) mountpoint: Option<String>,
+    /// At most so much a second, as in 200M.
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) rate: Option<ByteSize>,
+    /// Only in this time of the day, UTC: `22:00-06:00`.
+    #[arg(long, value_name = "FROM-TO")]
+    pub(crate) window: Option<DailyWindow>,
+    #[command(flatten)]
+    pub(crate) write: WriteArgs,
 }
 
 /// `mgsctl export`
@@ -564,6 +636,18 @@ pub(crate) enum JobCommand {
     Log { id: JobId },
     /// Asks a job to stop. What has been done is not undone.
     Cancel { id: JobId },
+    /// Lets an evacuation rest. What it has set stays set.
+    Pause {
+        id: JobId,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
+    /// Lets an evacuation that rests go on.
+    Resume {
+        id: JobId,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
 }
 
 /// What a job does to a target.

@@ -10,7 +10,7 @@ use crate::cli::FsCommand;
 use crate::output::{Table, fields, or_dash, size};
 use crate::status::all;
 use crate::target::table as target_table;
-use crate::{Context, Failure};
+use crate::{Context, Failure, operation};
 
 pub(crate) async fn run(context: &Context, command: FsCommand) -> Result<(), Failure> {
     match command {
@@ -24,6 +24,9 @@ pub(crate) async fn run(context: &Context, command: FsCommand) -> Result<(), Fai
             let query = PageQuery { fsname: Some(fsname), ..PageQuery::default() };
             let targets = all::<ListTargets, _>(context, query).await?;
             context.output.show(&fs, |fs| format!("{}\n{}", details(fs), target_table(&targets)));
+        }
+        FsCommand::Writeconf { fsname, mgs_nids, write } => {
+            operation::writeconf(context, fsname, mgs_nids, &write).await?;
         }
         FsCommand::Create { fsname, description, write } => {
             let spec = FilesystemSpec { name: fsname.clone(), description };

@@ -13,7 +13,7 @@ use lustre_api::{Nothing, Time};
 
 use crate::cli::{JobCommand, JobVerb, TargetCommand, WriteArgs};
 use crate::output::{Output, Table, fields, or_dash, print};
-use crate::{Context, Failure, target};
+use crate::{Context, Failure, operation, target};
 
 /// How long one request waits for news.
 const WAIT_S: u32 = 30;
@@ -48,6 +48,8 @@ pub(crate) async fn run(context: &Context, command: JobCommand) -> Result<(), Fa
                 return Err(Failure::Shown);
             }
         }
+        JobCommand::Pause { id, write } => operation::pause(context, JobPath { id }, true, &write).await?,
+        JobCommand::Resume { id, write } => operation::pause(context, JobPath { id }, false, &write).await?,
         JobCommand::Cancel { id } => {
             let job = context.client.call::<CancelJob>(&JobPath { id }, &Nothing {}, &Nothing {}).await?;
             context.output.show(&job, |job| format!("job {} is {}\n", job.id, job.state.as_str()));
@@ -308,7 +310,7 @@ fn table(list: &[Job]) -> String {
     table.text("no jobs at work; --all lists those that are over")
 }
 
-fn details(job: &Job) -> String {
+pub(crate) fn details(job: &Job) -> String {
     let mut text = fields(&[
         ("job", job.id.to_string()),
         ("object", job.object.to_string()),

@@ -11,6 +11,7 @@ mod log;
 mod mgs;
 mod node;
 mod nodemap;
+mod operation;
 mod output;
 mod param;
 mod plan;

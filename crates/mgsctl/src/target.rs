@@ -9,7 +9,7 @@ use lustre_types::Nid;
 use crate::cli::{TargetCommand, WriteArgs};
 use crate::output::{Table, fields, or_dash, size};
 use crate::status::all;
-use crate::{Context, Failure};
+use crate::{Context, Failure, operation};
 
 pub(crate) async fn run(context: &Context, command: TargetCommand) -> Result<(), Failure> {
     let client = &context.client;
@@ -34,6 +34,9 @@ pub(crate) async fn run(context: &Context, command: TargetCommand) -> Result<(),
             let written = client.call::<StopTarget>(&TargetPath { svname }, &write.query(), &Nothing {}).await?;
             show(context, &written, &write, "is stopped");
         }
+        TargetCommand::Move { svname, args } => operation::move_target(context, svname, args).await?,
+        TargetCommand::ReplaceNids { svname, args } => operation::replace_nids(context, svname, args).await?,
+        TargetCommand::Evacuate { svname, args } => operation::evacuate(context, svname, args).await?,
         TargetCommand::Delete { svname, write } => {
             let written = client.call::<DeregisterTarget>(&TargetPath { svname }, &write.query(), &Nothing {}).await?;
             show(context, &written, &write, "is taken out of the configuration; its device keeps its data");
@@ -69,6 +72,7 @@ fn details(target: &Target) -> String {
         ("id", target.id.clone()),
         ("state", format!("{}: {}", target.state.as_str(), target.state_reason)),
         ("device", format!("{}:{}", target.spec.node, target.spec.device)),
+        ("runs on", or_dash(target.runs_on.as_ref())),
         ("failover", if failover.is_empty() { "-".into() } else { failover }),
         ("label", or_dash(target.label.as_ref())),
         ("uuid", or_dash(target.uuid.as_ref())),

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::configlog::LogEvent;
+use crate::decide::evacuate::{Evacuation, EvacuationLimits};
 use crate::key::{Key, KeyError};
 
 /// One object's change: its new value, or that it is gone.
@@ -129,6 +130,9 @@ pub struct TargetRecord {
     /// Uuid of the client that registered it over LNet: the same registration again is no other target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registrant: Option<String>,
+    /// The node that it was started on last, where that is not its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runs_on: Option<NodeName>,
     /// The last job on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<JobId>,
@@ -141,6 +145,18 @@ pub struct TargetRecord {
     /// SHA-256 of the reservation's token, in hex. The token itself is never stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_sha256: Option<String>,
+}
+
+impl TargetRecord {
+    /// The node that it was started on last, or is started on first.
+    pub fn place(&self) -> &NodeName {
+        self.runs_on.as_ref().unwrap_or(&self.spec.node)
+    }
+
+    /// The path of its device on a node: as a person wrote it for its own node, elsewhere the one that stays the same longest.
+    pub fn device_on(&self, node: &NodeName) -> &str {
+        if *node == self.spec.node { &self.spec.device } else { &self.device_key }
+    }
 }
 
 /// A tunable that is set.
@@ -300,6 +316,19 @@ pub struct JobRecord {
     /// where the job that this one is a part of holds it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub holds: Vec<JobObject>,
+    /// How far an evacuation has come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evacuation: Option<Box<Evacuation>>,
+}
+
+/// What an evacuation sets on an OST, and takes back where it does not come to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OstTunable {
+    /// No new objects.
+    NoCreate,
+    /// Nobody uses it.
+    Inactive,
 }
 
 /// Something that the MGS does in a step of a job.
@@ -312,6 +341,14 @@ pub enum OwnAct {
     Deregister,
     /// Lets a job run whose parent this is, and waits for its end.
     Job(JobId),
+    /// Writes other NIDs of the step's target into the configuration: those of its node, then of each partner.
+    ReplaceNids(NidList),
+    /// Sets a tunable of the step's OST, `true`, or unsets it.
+    Tunable(OstTunable, bool),
+    /// Takes the step's OST out of all pools.
+    LeavePools,
+    /// Begins an evacuation within these limits: keeps new files off the OST.
+    Evacuate(EvacuationLimits),
 }
 
 /// The table of a file system's running targets (`NIDTBL_VERSIONS`).

@@ -120,6 +120,7 @@ pub fn target(state: &State, svname: &SvName, record: &TargetRecord, revision: u
         size_bytes: record.size_bytes,
         formatted_over: record.formatted_over.clone(),
         nids: record.nids.clone(),
+        runs_on: record.runs_on.clone(),
         job: record.job.clone(),
         reserved_until: record.reserved_until,
         confirm_until: record.confirm.as_ref().map(|waits| waits.until),

@@ -9,6 +9,7 @@ mod logs;
 mod mgs;
 mod nodemaps;
 mod nodes;
+mod operations;
 mod params;
 mod plan;
 mod pools;

@@ -114,6 +114,7 @@ fn end_of(job: AgentJob) -> StepEnd {
         exit_status: job.exit_status,
         formatted: job.formatted,
         proxy: job.proxy,
+        result: job.result,
     }
 }
 

@@ -34,7 +34,7 @@ fn is_expected(state: &State, name: &NodeName, node: &NodeRecord, key: &ParamKey
         Concerned::Osts => Some(TargetKind::Ost),
         Concerned::Mdts => Some(TargetKind::Mdt),
     };
-    let mut served = state.targets.iter().filter(|(_, target)| target.value.spec.node == *name);
+    let mut served = state.targets.iter().filter(|(_, target)| target.value.place() == name);
     served.any(|(svname, _)| {
         let is_in_scope = match &key.scope {
             ParamScope::Filesystem | ParamScope::Clients => true,

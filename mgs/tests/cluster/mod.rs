@@ -269,6 +269,7 @@ impl Agents for Nodes {
                 exit_status: None,
                 formatted: None,
                 proxy: None,
+                result: None,
                 who: "mgs".into(),
                 created: Time::from_unix_ms(0),
                 ended: None,

@@ -236,6 +236,7 @@ fn planned(spec: &TargetSpec, svname: SvName) -> target::Target {
         formatted_over: None,
         nids: Vec::new(),
         job: None,
+        runs_on: None,
         reserved_until: None,
         confirm_until: None,
         revision: 0,

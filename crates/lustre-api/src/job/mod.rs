@@ -38,6 +38,14 @@ pub enum JobKind {
     EnsureProxy,
     /// Unload it.
     RemoveProxy,
+    /// Stop a file system, have its configuration written anew, and start it in the right order.
+    Writeconf,
+    /// Stop a target on one node and start it on another.
+    MoveTarget,
+    /// Stop a file system, write other NIDs of a target into its configuration, and start it again.
+    ReplaceNids,
+    /// Empty an OST and take it out of the configuration.
+    Evacuate,
 }
 
 impl JobKind {
@@ -50,6 +58,25 @@ impl JobKind {
             Self::DeregisterTarget => "deregister",
             Self::EnsureProxy => "ensure-proxy",
             Self::RemoveProxy => "remove-proxy",
+            Self::Writeconf => "writeconf",
+            Self::MoveTarget => "move",
+            Self::ReplaceNids => "replace-nids",
+            Self::Evacuate => "evacuate",
+        }
+    }
+
+    /// How to go on with a job that ended without its goal, where that is not plain.
+    pub fn way_on(self, object: &JobObject) -> Option<String> {
+        match self {
+            Self::Writeconf => {
+                Some(format!("start it again to go on, it does what is left: mgsctl fs writeconf {object}"))
+            }
+            Self::MoveTarget => Some(format!("mgsctl target start {object} starts it where it was last")),
+            Self::ReplaceNids => Some("start it again to go on; mgsctl target start starts what is stopped".to_owned()),
+            Self::Evacuate => {
+                Some(format!("start it again to go on with what is left: mgsctl target evacuate {object}"))
+            }
+            _ => None,
         }
     }
 }

@@ -26,6 +26,20 @@ pub enum StepKind {
     LoadProxy,
     /// Unload it (on the node).
     UnloadProxy,
+    /// Change what the target's device says of it (on the node).
+    Tune,
+    /// Write other NIDs of the target into the configuration (on the MGS).
+    ReplaceNids,
+    /// Keep new files off the OST (on the MGS).
+    NoCreate,
+    /// Move files off the OST, batch by batch (on a client).
+    Migrate,
+    /// Tell clients and MDTs that the OST is inactive (on the MGS).
+    Deactivate,
+    /// See that no file is left on the OST (on a client).
+    Verify,
+    /// Take the OST out of its pools (on the MGS).
+    LeavePools,
 }
 
 impl StepKind {
@@ -40,6 +54,13 @@ impl StepKind {
             Self::Job => "job",
             Self::LoadProxy => "load_proxy",
             Self::UnloadProxy => "unload_proxy",
+            Self::Tune => "tune",
+            Self::ReplaceNids => "replace_nids",
+            Self::NoCreate => "no_create",
+            Self::Migrate => "migrate",
+            Self::Deactivate => "deactivate",
+            Self::Verify => "verify",
+            Self::LeavePools => "leave_pools",
         }
     }
 }

@@ -5,7 +5,7 @@ use lustre_api::agent_ops::StopForce;
 use lustre_api::job::{JobKind, JobObject, StepKind};
 use lustre_api::target::{Target, TargetState};
 use lustre_api::{Problem, Written};
-use lustre_types::{SvName, TargetKind};
+use lustre_types::{NodeName, SvName, TargetKind};
 
 use crate::configlog::PoolChange;
 use crate::decide::job::{self, NewJob, NewStep};
@@ -63,7 +63,7 @@ pub fn deregister(state: &State, req: &Request<'_>, svname: &SvName) -> Result<D
         return Ok(Decision::changed(req, format!("delete {svname}"), view, compare, changes));
     }
     let has_lustre =
-        node::find(state, &record.spec.node).is_ok_and(|node| node.value.info.start_driver != StartDriver::None);
+        node::find(state, record.place()).is_ok_and(|node| node.value.info.start_driver != StartDriver::None);
     let mut steps = Vec::new();
     if record.state == TargetState::Started && has_lustre {
         steps.push(stop_step(svname, record));
@@ -118,7 +118,7 @@ pub(super) fn removal(
     Ok((compare, changes))
 }
 
-fn pools_with<'a>(
+pub(super) fn pools_with<'a>(
     state: &'a State,
     svname: &'a SvName,
 ) -> impl Iterator<Item = &'a (lustre_types::FsName, lustre_types::PoolName)> {
@@ -136,7 +136,7 @@ fn ready<'a>(state: &'a State, req: &Request<'_>, svname: &SvName) -> Result<&'a
         let problem = Problem::refused(format!("{svname} is {}, not registered", object.value.state.as_str()));
         return Err(problem.remedy("ensure it again; that formats, registers and starts it"));
     }
-    let node = node::find(state, &object.value.spec.node)?;
+    let node = node::find(state, object.value.place())?;
     if node.value.info.start_driver == StartDriver::None {
         let problem = Problem::refused(format!("{} has no Lustre to start {svname} with", node.value.info.node));
         return Err(problem.remedy("install the Lustre server modules there, or configure another start driver"));
@@ -146,19 +146,24 @@ fn ready<'a>(state: &'a State, req: &Request<'_>, svname: &SvName) -> Result<&'a
 
 /// The step that starts a target on its node.
 pub(super) fn start_step(svname: &SvName, record: &TargetRecord) -> NewStep {
-    let op = StartOp { svname: svname.clone(), device: record.spec.device.clone(), mountpoint: None };
-    NewStep::on(record.spec.node.clone(), StepKind::Start, AgentOp::Start(op))
+    start_step_on(svname, record, record.place())
+}
+
+/// The step that starts a target on a node.
+pub(super) fn start_step_on(svname: &SvName, record: &TargetRecord, node: &NodeName) -> NewStep {
+    let op = StartOp { svname: svname.clone(), device: record.device_on(node).to_owned(), mountpoint: None };
+    NewStep::on(node.clone(), StepKind::Start, AgentOp::Start(op))
 }
 
 /// The step that stops a target on its node.
 pub(super) fn stop_step(svname: &SvName, record: &TargetRecord) -> NewStep {
     let op = StopOp {
         svname: svname.clone(),
-        device: record.spec.device.clone(),
+        device: record.device_on(record.place()).to_owned(),
         timeout_s: None,
         force: StopForce::Never,
     };
-    NewStep::on(record.spec.node.clone(), StepKind::Stop, AgentOp::Stop(op))
+    NewStep::on(record.place().clone(), StepKind::Stop, AgentOp::Stop(op))
 }
 
 /// The answer to a request whose job was started before, under the caller's name for it.

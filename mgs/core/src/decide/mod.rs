@@ -4,6 +4,7 @@
 //! [`Decision::compare`], so a commit that came in between makes the driver decide again instead of being overwritten.
 
 pub mod confirm;
+pub mod evacuate;
 pub mod filesystem;
 pub mod job;
 pub mod lifecycle;
@@ -12,6 +13,7 @@ pub mod mgs;
 pub mod nidtbl;
 pub mod node;
 pub mod nodemap;
+pub mod operate;
 pub mod param;
 pub mod param_set;
 pub mod pool;

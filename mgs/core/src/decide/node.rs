@@ -62,7 +62,7 @@ pub fn announce(
 }
 
 fn is_started_on(target: &TargetRecord, node: &NodeName) -> bool {
-    target.spec.node == *node && target.state == TargetState::Started
+    *target.place() == *node && target.state == TargetState::Started
 }
 
 /// A boot starts no target by itself, and whatever does start them has not told: what was known is not known any more.

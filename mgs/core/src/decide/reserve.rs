@@ -75,6 +75,7 @@ pub fn reserve(
         formatted_over: None,
         nids: Vec::new(),
         registrant: None,
+        runs_on: None,
         job: None,
         reserved_until: Some(until),
         confirm: None,

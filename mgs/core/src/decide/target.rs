@@ -155,6 +155,7 @@ fn create(
         formatted_over: None,
         nids: Vec::new(),
         registrant: None,
+        runs_on: None,
         job: None,
         reserved_until: None,
         confirm: None,
@@ -259,7 +260,8 @@ fn moved(
     req.check_revision(&format!("target {svname}"), target.revision)?;
     let spec = TargetSpec { index: svname.index(), ..body.target.clone() };
     let old_claim = Key::Device(before.spec.node.clone(), before.device_key.clone());
-    let after = TargetRecord { spec, device_key: stable_path(device).to_owned(), ..before.clone() };
+    let runs_on = before.runs_on.clone().filter(|node| *node != spec.node);
+    let after = TargetRecord { spec, device_key: stable_path(device).to_owned(), runs_on, ..before.clone() };
     let claim = Key::Device(after.spec.node.clone(), after.device_key.clone());
     let key = Key::Target(svname.clone());
     let mut compare = vec![as_read(key.clone(), target.revision), absent(claim.clone())];

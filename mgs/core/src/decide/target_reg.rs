@@ -311,6 +311,7 @@ fn new_record(state: &State, asked: &RegistrationRequest) -> TargetRecord {
         formatted_over: None,
         nids: Vec::new(),
         registrant: None,
+        runs_on: None,
         job: None,
         reserved_until: None,
         confirm: None,

@@ -23,6 +23,7 @@ pub use start::{MAX_STEPS, NewJob, NewStep, Started, busy_with, idle, named, req
 pub use work::{Hand, Work, ready, work, work_of};
 
 use lustre_api::Problem;
+use lustre_api::agent_ops::OpResult;
 use lustre_api::job::{FormatResult, Job, JobId, JobState, StepKind};
 use lustre_api::proxy::ProxyState;
 use lustre_api::target::TargetState;
@@ -56,6 +57,8 @@ pub struct StepEnd {
     pub formatted: Option<FormatResult>,
     /// What the node has of the kernel proxy now.
     pub proxy: Option<ProxyState>,
+    /// What another operation achieved.
+    pub result: Option<OpResult>,
 }
 
 impl StepEnd {
@@ -69,6 +72,7 @@ impl StepEnd {
             exit_status: None,
             formatted: None,
             proxy: None,
+            result: None,
         }
     }
 }
@@ -101,6 +105,8 @@ fn begin_step(transition: &mut Transition<'_>, at: usize) {
     step.state = JobState::Running;
     step.attempts += 1;
     step.started = Some(transition.req.now);
+    transition.give_out_batch(at);
+    let step = &transition.record.job.steps[at];
     if let (StepKind::Format, Some(node)) = (step.kind, step.node.clone())
         && let Some((_, target)) = transition.target(at)
     {
@@ -117,6 +123,15 @@ pub fn end(state: &State, req: &Request<'_>, id: &JobId, step: usize, end: StepE
         return Ok(Decision::nothing());
     };
     let (kind, node) = (ended.kind, ended.node.clone());
+    let end = match kind {
+        StepKind::Migrate => match transition.take_in_batch(step, end) {
+            Some(end) => end,
+            // There is another batch.
+            None => return Ok(transition.decide("a batch")),
+        },
+        StepKind::Verify => verified(end),
+        _ => end,
+    };
     let (outcome, note) = match (&end.formatted, kind) {
         // Done means observed: a format that left something else is none.
         (Some(result), StepKind::Format) if end.state == JobState::Done => {
@@ -159,6 +174,23 @@ fn not_shown(mut transition: Transition<'_>, step: usize, kind: StepKind) -> Dec
     let message = format!("{node} does not show the kernel proxy as it should be after the {}", kind.as_str());
     transition.end_step(step, JobState::Failed, Some(message));
     transition.decide(&format!("end {}", kind.as_str()))
+}
+
+/// A search that found files did not find what was wanted.
+fn verified(end: StepEnd) -> StepEnd {
+    match &end.result {
+        Some(OpResult::Found(found)) if found.files == 0 => end,
+        Some(OpResult::Found(found)) if end.state == JobState::Done => {
+            let first = found.paths.first().map(|path| format!(", {path} among them")).unwrap_or_default();
+            let message = format!("{} files have appeared on it since{first}", found.files);
+            StepEnd { state: JobState::Failed, message: Some(message), ..end }
+        }
+        _ if end.state == JobState::Done => {
+            let message = "the client did not say whether files are left".to_owned();
+            StepEnd { state: JobState::Failed, message: Some(message), ..end }
+        }
+        _ => end,
+    }
 }
 
 /// The last lines that fit.

@@ -3,10 +3,15 @@
 use lustre_api::Problem;
 use lustre_api::job::{JobState, StepKind};
 use lustre_api::target::TargetState;
+use lustre_types::NidList;
 
 use super::transition::{Transition, refused, started};
-use crate::decide::{lifecycle, register};
-use crate::record::{JobRecord, OwnAct};
+use crate::configlog::PoolChange;
+use crate::decide::evacuate::Evacuation;
+use crate::decide::operate::evacuate;
+use crate::decide::{Compare, as_read, lifecycle, log, nidtbl, put, register};
+use crate::key::Key;
+use crate::record::{JobRecord, OstTunable, OwnAct, PoolRecord, Record};
 
 /// What the MGS does in a step; `None` where a node does it.
 pub(super) fn act(record: &JobRecord, step: usize) -> Option<OwnAct> {
@@ -26,6 +31,14 @@ pub(super) fn run(transition: &mut Transition<'_>, step: usize, act: &OwnAct) {
         OwnAct::Register => register(transition, step),
         OwnAct::Deregister => deregister(transition, step),
         OwnAct::Job(_) => return transition.take_in_children(),
+        OwnAct::ReplaceNids(nids) => replace_nids(transition, step, nids),
+        OwnAct::Evacuate(limits) => {
+            let begun = Evacuation::new(limits.clone(), transition.req.now);
+            transition.record.evacuation = Some(Box::new(begun));
+            tunable(transition, step, OstTunable::NoCreate, true)
+        }
+        OwnAct::Tunable(wanted, is_set) => tunable(transition, step, *wanted, *is_set),
+        OwnAct::LeavePools => leave_pools(transition, step),
     };
     let (outcome, message) = match outcome {
         Ok(()) => (JobState::Done, None),
@@ -70,5 +83,60 @@ fn deregister(transition: &mut Transition<'_>, step: usize) -> Result<(), Proble
         transition.more.extend(changes);
         transition.gone(svname);
     }
+    Ok(())
+}
+
+/// Writes other NIDs of the target into the logs; where it runs now is forgotten, until it says so again.
+/// Errors: a config log that is full.
+fn replace_nids(transition: &mut Transition<'_>, step: usize, nids: &NidList) -> Result<(), Problem> {
+    let (state, req) = (transition.state, transition.req);
+    let Some((svname, target)) = transition.target(step) else { return Ok(()) };
+    let Some((first, partners)) = nids.nodes().split_first() else { return Ok(()) };
+    target.nids.clone_from(first);
+    target.spec.failover_nodes = partners.iter().filter_map(|node| NidList::new(vec![node.clone()])).collect();
+    let (mut compare, mut changes) = (Vec::new(), Vec::new());
+    let mut draft = log::draft(state, req, svname.fsname());
+    draft.replace_nids(&svname, nids.nodes())?;
+    log::commit(draft, &mut compare, &mut changes);
+    if let (Some(as_read), Some(removal)) = nidtbl::removal(state, &svname) {
+        compare.push(as_read);
+        changes.push(removal);
+    }
+    transition.compare.extend(compare);
+    transition.more.extend(changes);
+    Ok(())
+}
+
+/// Sets a tunable of the OST, or unsets it. Errors: a config log that is full.
+fn tunable(transition: &mut Transition<'_>, step: usize, wanted: OstTunable, is_set: bool) -> Result<(), Problem> {
+    let (state, req) = (transition.state, transition.req);
+    let Some(svname) = transition.record.job.svname_of(step).cloned() else { return Ok(()) };
+    let (mut compare, mut changes) = (Vec::new(), Vec::new());
+    evacuate::tunable(state, req, &svname, wanted, is_set, &mut compare, &mut changes)?;
+    transition.compare.extend(compare);
+    transition.more.extend(changes);
+    Ok(())
+}
+
+/// Takes the OST out of every pool. Errors: a config log that is full.
+fn leave_pools(transition: &mut Transition<'_>, step: usize) -> Result<(), Problem> {
+    let (state, req) = (transition.state, transition.req);
+    let Some(svname) = transition.record.job.svname_of(step).cloned() else { return Ok(()) };
+    let Some(fsname) = svname.fsname() else { return Ok(()) };
+    let mut compare = vec![Compare::Prefix(Key::pools_of(fsname), state.revision)];
+    let mut changes = Vec::new();
+    let mut draft = log::draft(state, req, Some(fsname));
+    for (owner, pool) in lifecycle::pools_with(state, &svname) {
+        let found = &state.pools[&(owner.clone(), pool.clone())];
+        let mut members = found.value.members.clone();
+        members.remove(&svname);
+        draft.pool(owner, pool, &PoolChange::Remove(svname.clone()))?;
+        let key = Key::Pool(owner.clone(), pool.clone());
+        compare.push(as_read(key.clone(), found.revision));
+        changes.push(put(key, Record::Pool(PoolRecord { members })));
+    }
+    log::commit(draft, &mut compare, &mut changes);
+    transition.compare.extend(compare);
+    transition.more.extend(changes);
     Ok(())
 }

@@ -243,6 +243,7 @@ fn record(state: &State, req: &Request<'_>, new: NewJob, holds: Vec<JobObject>) 
         ops: Vec::new(),
         own: std::collections::BTreeMap::new(),
         holds,
+        evacuation: None,
     };
     for (at, step) in new.steps.into_iter().enumerate() {
         let mut shown = Step { after: step.after, svname: step.svname, ..Step::new(step.kind) };

@@ -9,7 +9,10 @@ use lustre_api::proxy::ProxyState;
 use lustre_api::target::TargetState;
 use lustre_types::{NodeName, SvName};
 
+use super::StepEnd;
 use super::work::child;
+use crate::decide::evacuate::Verdict;
+use crate::decide::operate::evacuate;
 use crate::decide::{Compare, Decision, Request, as_read, put, remove};
 use crate::key::Key;
 use crate::record::{Change, JobRecord, Record, TargetRecord};
@@ -92,11 +95,12 @@ impl<'a> Transition<'a> {
             StepKind::Format => {
                 (TargetState::Formatted, "its device is formatted; it waits to be registered".to_owned())
             }
-            StepKind::Start => (TargetState::Started, started(state, &node)),
-            StepKind::Stop => (TargetState::Stopped, format!("stopped by {who}")),
-            StepKind::Register | StepKind::Deregister | StepKind::Job | StepKind::LoadProxy | StepKind::UnloadProxy => {
-                return;
+            StepKind::Start => {
+                target.runs_on = Some(node.clone()).filter(|node| *node != target.spec.node);
+                (TargetState::Started, started(state, &node))
             }
+            StepKind::Stop => (TargetState::Stopped, format!("stopped by {who}")),
+            _ => return,
         };
         (target.state, target.state_reason) = (state, reason);
     }
@@ -124,12 +128,13 @@ impl<'a> Transition<'a> {
         job.state = outcome;
         job.ended = Some(now);
         if outcome != JobState::Done {
-            self.say_why(outcome);
+            let undone = self.undo(outcome);
+            self.say_why(outcome, &undone);
         }
     }
 
     /// Why the job ended without its goal, for it and its target.
-    fn say_why(&mut self, outcome: JobState) {
+    fn say_why(&mut self, outcome: JobState, undone: &str) {
         let job = &mut self.record.job;
         let of = |state| job.steps.iter().find(|step| step.state == state && step.attempts > 0);
         let verb = if outcome == JobState::Cancelled { "was cancelled" } else { "failed" };
@@ -146,7 +151,11 @@ impl<'a> Transition<'a> {
             None => ("before its first step".to_owned(), "cancelled before it began".to_owned()),
         };
         let colon = if why.is_empty() { "" } else { ": " };
-        let error = format!("job {} on {} {verb} {place}{colon}{why}", job.id, job.object);
+        let error = format!("job {} on {} {verb} {place}{colon}{why}{undone}", job.id, job.object);
+        let error = match job.kind.way_on(&job.object) {
+            Some(way_on) => format!("{error}; {way_on}"),
+            None => error,
+        };
         job.error = Some(error.clone());
         let (kind, id, svname) = (job.kind, job.id.clone(), job.svname().cloned());
         if let Some(target) = svname.and_then(|svname| self.named(&svname)) {
@@ -190,6 +199,66 @@ impl<'a> Transition<'a> {
         let missing = (!result.missing_features.is_empty())
             .then(|| format!("made without {}: this e2fsprogs lacks them", result.missing_features.join(", ")));
         Some(missing.or(note))
+    }
+
+    /// Says what the next batch of an evacuation is, where the step is one.
+    pub(super) fn give_out_batch(&mut self, at: usize) {
+        let is_batch = self.record.job.steps[at].kind == StepKind::Migrate;
+        let Some(svname) = self.record.job.svname_of(at).cloned().filter(|_| is_batch) else { return };
+        let Some(evacuation) = &mut self.record.evacuation else { return };
+        self.record.ops[at] = Some(evacuation.next(&svname, self.req.now));
+    }
+
+    /// Takes in how a batch of an evacuation ended; gives how the step ends, where it does.
+    pub(super) fn take_in_batch(&mut self, at: usize, end: StepEnd) -> Option<StepEnd> {
+        let now = self.req.now;
+        let Some(evacuation) = &mut self.record.evacuation else { return Some(end) };
+        let is_wanted = self.record.job.state != JobState::Cancelling;
+        let why = || end.message.clone().unwrap_or_default();
+        let verdict = match (end.state, &end.result) {
+            (JobState::Done, Some(result)) => evacuation.done(now, result),
+            (JobState::Cancelled, result) => {
+                evacuation.stopped(now, result.as_ref());
+                Verdict::GoOn
+            }
+            _ => evacuation.failed(now, &why()),
+        };
+        let summary = Some(evacuation.summary());
+        match verdict {
+            Verdict::Empty => Some(StepEnd { state: JobState::Done, message: summary, ..end }),
+            Verdict::GiveUp(why) => Some(StepEnd { state: JobState::Failed, message: Some(why), ..end }),
+            Verdict::GoOn if !is_wanted => Some(StepEnd { state: JobState::Cancelled, message: summary, ..end }),
+            Verdict::GoOn => {
+                let step = &mut self.record.job.steps[at];
+                step.state = JobState::Queued;
+                step.message = summary;
+                None
+            }
+        }
+    }
+
+    /// Takes back what an evacuation set that ends without its goal; gives the words for it.
+    fn undo(&mut self, outcome: JobState) -> String {
+        let mut words = String::new();
+        let Some(svname) = self.record.job.svname().cloned() else { return words };
+        // Each is decided on what the one before leaves behind: both write the same logs.
+        let mut scratch: Option<State> = None;
+        for (tunable, done) in evacuate::to_undo(&self.record, outcome) {
+            let state = scratch.as_ref().unwrap_or(self.state);
+            let (mut compare, mut changes) = (Vec::new(), Vec::new());
+            match evacuate::tunable(state, self.req, &svname, tunable, false, &mut compare, &mut changes) {
+                Ok(()) => {
+                    let mut after = state.clone();
+                    changes.iter().for_each(|change| after.apply(self.state.revision + 1, change.clone()));
+                    scratch = Some(after);
+                    self.compare.extend(compare);
+                    self.more.extend(changes);
+                    words.push_str(&format!("; {done}"));
+                }
+                Err(problem) => words.push_str(&format!("; not taken back: {problem}")),
+            }
+        }
+        words
     }
 
     /// Takes in the ends of the jobs that it waits for.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use lustre_api::Time;
 use lustre_api::agent::AgentOp;
-use lustre_api::job::{Job, JobId, JobState};
+use lustre_api::job::{Job, JobId, JobState, StepKind};
 use lustre_types::NodeName;
 
 use super::limits::{Limits, admit};
@@ -82,7 +82,7 @@ pub fn work_of(state: &State, record: &JobRecord) -> Vec<Work> {
                 node: node.clone(),
                 agent_id: agent_id(job, at),
                 op: Box::new(op.clone()),
-                cancel: job.state == JobState::Cancelling,
+                cancel: job.state == JobState::Cancelling || step.kind == StepKind::Migrate && is_paused(record),
             })),
             _ => must_settle |= child(record, at).is_none_or(|child| is_over(state, child)),
         }
@@ -104,9 +104,16 @@ pub fn ready(state: &State, record: &JobRecord) -> Vec<usize> {
         return Vec::new();
     }
     let is_done = |at: usize| job.steps.get(at).is_some_and(|step| step.state == JobState::Done);
-    let is_ready =
-        |at: &usize| job.steps[*at].state == JobState::Queued && job.predecessors(*at).into_iter().all(is_done);
+    let rests = |at: usize| job.steps[at].kind == StepKind::Migrate && is_paused(record);
+    let is_ready = |at: &usize| {
+        job.steps[*at].state == JobState::Queued && !rests(*at) && job.predecessors(*at).into_iter().all(is_done)
+    };
     (0..job.steps.len()).filter(is_ready).collect()
+}
+
+/// Whether a person lets its evacuation rest.
+fn is_paused(record: &JobRecord) -> bool {
+    record.evacuation.as_ref().is_some_and(|evacuation| evacuation.is_paused)
 }
 
 /// The agent's name for an attempt at a step.

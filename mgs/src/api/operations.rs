@@ -1,0 +1,113 @@
+//! Operations on file systems and targets that exist.
+
+use lustre_api::filesystem::FilesystemPath;
+use lustre_api::job::{Job, JobPath};
+use lustre_api::operation::{EvacuateTarget, MoveTarget, ReplaceNids, WriteconfFilesystem};
+use lustre_api::target::TargetPath;
+use lustre_api::{Problem, WriteQuery, Written};
+use lustre_mgs_core::decide::operate;
+use lustre_mgs_core::{Request, State};
+use lustre_types::FsName;
+
+use super::Api;
+use crate::engine::Caller;
+
+/// Clients named in a warning.
+const NAMED: usize = 5;
+
+impl Api {
+    /// `writeconf_filesystem`
+    pub async fn writeconf_filesystem(
+        &self,
+        caller: &Caller,
+        path: &FilesystemPath,
+        query: &WriteQuery,
+        body: WriteconfFilesystem,
+    ) -> Result<Written<Job>, Problem> {
+        let decide = |state: &State, req: &Request<'_>| operate::writeconf::writeconf(state, req, &path.fsname, &body);
+        let mut written = self.engine.write(caller, query, decide).await?;
+        self.warn_of_clients(&path.fsname, &mut written);
+        Ok(written)
+    }
+
+    /// `move_target`
+    pub async fn move_target(
+        &self,
+        caller: &Caller,
+        path: &TargetPath,
+        query: &WriteQuery,
+        body: MoveTarget,
+    ) -> Result<Written<Job>, Problem> {
+        let decide = |state: &State, req: &Request<'_>| {
+            operate::moving::move_target(state, req, &path.svname, &body, &|node| self.liveness.of(node).1)
+        };
+        self.engine.write(caller, query, decide).await
+    }
+
+    /// `replace_nids`
+    pub async fn replace_nids(
+        &self,
+        caller: &Caller,
+        path: &TargetPath,
+        query: &WriteQuery,
+        body: ReplaceNids,
+    ) -> Result<Written<Job>, Problem> {
+        let decide = |state: &State, req: &Request<'_>| operate::nids::replace_nids(state, req, &path.svname, &body);
+        let mut written = self.engine.write(caller, query, decide).await?;
+        if let Some(fsname) = path.svname.fsname() {
+            self.warn_of_clients(fsname, &mut written);
+        }
+        Ok(written)
+    }
+
+    /// `evacuate_target`
+    pub async fn evacuate_target(
+        &self,
+        caller: &Caller,
+        path: &TargetPath,
+        query: &WriteQuery,
+        body: EvacuateTarget,
+    ) -> Result<Written<Job>, Problem> {
+        let decide = |state: &State, req: &Request<'_>| operate::evacuate::evacuate(state, req, &path.svname, &body);
+        self.engine.write(caller, query, decide).await
+    }
+
+    /// `pause_job`, `resume_job`
+    pub async fn pause_job(
+        &self,
+        caller: &Caller,
+        path: &JobPath,
+        query: &WriteQuery,
+        is_paused: bool,
+    ) -> Result<Written<Job>, Problem> {
+        let decide = |state: &State, req: &Request<'_>| operate::evacuate::pause(state, req, &path.id, is_paused);
+        self.engine.write(caller, query, decide).await
+    }
+
+    /// Names nodes of Lustre that have the file system and are no targets of it, as far as this MGS knows.
+    fn warn_of_clients(&self, fsname: &FsName, written: &mut Written<Job>) {
+        if !written.changed {
+            return;
+        }
+        let state = self.engine.state();
+        let of_targets: Vec<String> = state
+            .targets_of(fsname, None)
+            .flat_map(|(_, target)| target.value.nids.iter().map(ToString::to_string))
+            .collect();
+        let exports = self.nodes.as_ref().map(|nodes| nodes.exports()).unwrap_or_default();
+        let has_it = |names: &[FsName]| names.contains(fsname);
+        let mut clients: Vec<String> = exports
+            .iter()
+            .filter(|export| has_it(&export.filesystems) && !of_targets.contains(&export.nid.to_string()))
+            .map(|export| export.nid.to_string())
+            .collect();
+        clients.sort();
+        clients.dedup();
+        if !clients.is_empty() {
+            let more =
+                if clients.len() > NAMED { format!(" and {} more", clients.len() - NAMED) } else { String::new() };
+            let some = clients[..clients.len().min(NAMED)].join(", ");
+            written.warnings.push(format!("{fsname} is mounted now by {some}{more}; mgsctl export list shows them"));
+        }
+    }
+}
