@@ -159,6 +159,9 @@ impl Agent {
         command.args(["--node", node, "--listen", listen, "--mgs", mgs]).args(started);
         command.arg("--state-dir").arg(dir.join("state")).arg("--image-dir").arg(dir.join("images"));
         command.arg("--socket").arg(dir.join("agent.sock")).arg("--param-root").arg(dir.join("root"));
+        // Programs that a test puts there come before those of the machine.
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{}:{path}", dir.join("bin").display()));
         Daemon::start(&mut command, &dir.join("agent.log")).with_context(|| format!("lustre-agent of {node}"))
     }
 
@@ -179,6 +182,13 @@ impl Agent {
     /// What a tunable is on the node.
     pub fn tunable(&self, path: &str) -> anyhow::Result<String> {
         Ok(std::fs::read_to_string(self.dir.join("root/sys/fs/lustre").join(path))?.trim_end().to_owned())
+    }
+
+    /// The directory of programs that the agent runs rather than those of the machine; empty at first.
+    pub fn bin(&self) -> anyhow::Result<PathBuf> {
+        let bin = self.dir.join("bin");
+        std::fs::create_dir_all(&bin)?;
+        Ok(bin)
     }
 
     /// The agent's unix socket.

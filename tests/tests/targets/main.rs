@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod capture;
+mod operations;
 mod site;
 mod tunables;
 mod userspace;

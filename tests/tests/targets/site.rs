@@ -1,6 +1,6 @@
 //! A file system on two nodes whose targets register over LNet.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lustre_api::agent::{FormattedDevice, GetAgentJob, GetFormatted, PutAgentJob};
 use lustre_api::job::{JobPath, WaitQuery};
@@ -10,7 +10,7 @@ use rest::Client;
 use serde_json::{Value, json};
 use testkit::Cluster;
 
-const MIB: u64 = 1 << 20;
+pub(crate) const MIB: u64 = 1 << 20;
 
 /// An MGS with nodes `mds1` and `oss1`, and file system `scratch` with an MDT and OSTs.
 pub(crate) struct Site {
@@ -21,7 +21,12 @@ pub(crate) struct Site {
 impl Site {
     /// Without any target.
     pub(crate) fn start() -> Self {
-        let cluster = Cluster::start_userspace(&["mds1", "oss1"]).unwrap();
+        Self::on(&["mds1", "oss1"])
+    }
+
+    /// Without any target, on these nodes.
+    pub(crate) fn on(nodes: &[&str]) -> Self {
+        let cluster = Cluster::start_userspace(nodes).unwrap();
         cluster.mgsctl(&["fs", "create", "scratch"]).unwrap();
         Self { cluster, runtime: tokio::runtime::Runtime::new().unwrap() }
     }
@@ -39,14 +44,22 @@ impl Site {
     /// Ensures a target on an image file of its node and waits until it is started. Gives the file.
     pub(crate) fn ensure(&self, node: &str, kind: &str, image: &str, size_bytes: u64) -> PathBuf {
         let path = self.cluster.agent(node).image(image, size_bytes).unwrap();
-        let body = json!({"target": {"kind": kind, "filesystem": "scratch", "node": node, "device": path}});
-        let body: EnsureTarget = serde_json::from_value(body).unwrap();
+        self.ensure_on(node, kind, &path, &json!({}));
+        path
+    }
+
+    /// As [`Site::ensure`], on a device that is there, with more attributes.
+    pub(crate) fn ensure_on(&self, node: &str, kind: &str, device: &Path, more: &Value) {
+        let mut target = json!({"kind": kind, "filesystem": "scratch", "node": node, "device": device});
+        for (name, value) in more.as_object().unwrap() {
+            target[name] = value.clone();
+        }
+        let body: EnsureTarget = serde_json::from_value(json!({"target": target})).unwrap();
         let client = Client::new(self.cluster.mgs.endpoint(), None).unwrap();
         let query = WriteQuery::default();
         let call = client.call::<PostTarget>(&Nothing {}, &query, &body);
         let svname = self.runtime.block_on(call).unwrap().object.svname.to_string();
         self.reaches(&svname, "started");
-        path
     }
 
     /// Waits until a target is in a state.
