@@ -65,6 +65,13 @@ fn what(step: &Step) -> String {
         StepKind::Job => "waiting for another job",
         StepKind::LoadProxy => "loading the kernel proxy",
         StepKind::UnloadProxy => "unloading the kernel proxy",
+        StepKind::Tune => "changing what its device says",
+        StepKind::ReplaceNids => "writing other NIDs",
+        StepKind::NoCreate => "keeping new files off",
+        StepKind::Migrate => "moving files",
+        StepKind::Deactivate => "deactivating",
+        StepKind::Verify => "looking for files",
+        StepKind::LeavePools => "leaving its pools",
     };
     let mut text = match (&step.node, step.state) {
         (Some(node), JobState::Queued) => format!("{doing}, waiting for {node}"),

@@ -169,6 +169,7 @@ fn put(state: &Mutex<State>, id: JobId, op: AgentOp) -> Result<AgentJob, Problem
         exit_status: None,
         formatted: None,
         proxy: None,
+        result: None,
         who: "test".to_owned(),
         created: Time::from_unix_ms(0),
         ended: Some(Time::from_unix_ms(0)),
