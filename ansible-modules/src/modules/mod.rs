@@ -11,6 +11,8 @@ mod facts;
 mod filesystem;
 mod format_policy;
 mod info;
+mod job;
+mod job_info;
 mod jobs;
 mod mgs_proxy;
 mod nodemap;
@@ -120,6 +122,8 @@ pub fn all() -> Vec<Module> {
         facts::module(),
         filesystem::module(),
         info::module(),
+        job::module(),
+        job_info::module(),
         mgs_proxy::module(),
         nodemap::module(),
         param::module(),

@@ -19,7 +19,8 @@ use proptest::prelude::*;
 use sim::{Sim, blank, ensure, ost};
 
 fn stop_op() -> AgentOp {
-    AgentOp::Stop(StopOp { svname: "scratch-OST0000".parse().unwrap(), device: "/dev/sdb".into(), timeout_s: None })
+    let (svname, device) = ("scratch-OST0000".parse().unwrap(), "/dev/sdb".into());
+    AgentOp::Stop(StopOp { svname, device, timeout_s: None, force: lustre_api::agent_ops::StopForce::Never })
 }
 
 fn step() -> NewStep {
