@@ -1,7 +1,7 @@
 //! `lustre_job_info`.
 
-use lustre_api::job::{GetJob, Job, JobPath, ListJobs, WaitQuery};
-use lustre_api::{Nothing, PageQuery};
+use lustre_api::Nothing;
+use lustre_api::job::{GetJob, Job, JobPath, JobQuery, ListJobs, WaitQuery};
 use serde_json::{Map, json};
 
 use super::session::{Session, json_of};
@@ -63,7 +63,7 @@ async fn run(task: &Task<'_>) -> Result<Outcome, Failure> {
 async fn all(task: &Task<'_>, session: &Session) -> Result<Vec<Job>, Failure> {
     let fsname = task.text("filesystem").map(str::parse).transpose();
     let fsname = fsname.map_err(|error| Failure::from(format!("filesystem: {error}")))?;
-    let mut query = PageQuery { fsname, ..PageQuery::default() };
+    let mut query = JobQuery { fsname, ..JobQuery::default() };
     let mut jobs = Vec::new();
     loop {
         let page = session.mgs.call::<ListJobs>(&Nothing {}, &query, &Nothing {}).await;

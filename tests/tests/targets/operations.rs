@@ -29,7 +29,7 @@ impl Site {
             .iter()
             .map(|(kind, index, node, device)| {
                 let index: u32 = index.parse().unwrap();
-                json!({"kind": kind, "filesystem": "scratch", "index": index, "node": node, "device": device})
+                json!({"target": {"kind": kind, "filesystem": "scratch", "index": index, "node": node, "device": device}})
             })
             .collect();
         let params = json!([{"filesystem": "scratch", "scope": "filesystem", "name": "timeout", "value": "47"}]);
@@ -214,5 +214,7 @@ fn an_evacuation_rests_goes_on_and_is_taken_back() {
     let error = job["error"].as_str().unwrap();
     assert!(error.contains("the OST takes new files again") && error.contains("mgsctl target evacuate"), "{error}");
     site.has_param("oss1", "scratch-OST0001", "ost.no_create", "0");
+    let refused = site.cluster.mgsctl(&["job", "retry", &id]).unwrap_err().to_string();
+    assert!(refused.contains("were taken back") && refused.contains("ask for the evacuate"), "{refused}");
     assert_eq!(site.target("scratch-OST0001")["state"], "started");
 }

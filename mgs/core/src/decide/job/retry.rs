@@ -61,6 +61,10 @@ fn check(state: &State, job: &Job) -> Result<(), Problem> {
     };
     let refuse =
         |why: String| Err(Problem::refused(format!("job {id} can't be tried again: {why}")).remedy(again.clone()));
+    let has_begun = job.steps.iter().any(|step| step.state == JobState::Done);
+    if job.kind == JobKind::Evacuate && has_begun {
+        return refuse("steps of it that are done were taken back when it ended".into());
+    }
     for (at, step) in job.steps.iter().enumerate().filter(|(_, step)| step.state != JobState::Done) {
         if step.kind == StepKind::Format && step.attempts > 0 {
             return refuse("its format had begun, so the device is not what the plan saw any more".into());
