@@ -48,7 +48,7 @@ fn main() {
         "codec_registration_vs_socket",
         || drop(register(&registration)),
         socket(registration.len(), 4864),
-        "<=0.40",
+        "<=0.10",
     );
     let copy = || drop(black_box(black_box(&log).clone()));
     result("codec_log_encode_vs_copy", || drop(file.encode()), copy, "<=10");
