@@ -29,7 +29,9 @@ pub fn read(host: &Host, wanted: &ReadNodeParams) -> Result<NodeParams, Problem>
     }
     let found = wanted.patterns.iter().map(|pattern| known[pattern.as_str()].clone()).collect();
     let files = params::files(&host.root.param_root.join("etc/lustre"));
-    Ok(NodeParams { found, files, boot_id: mke2fs::boot_id(), at: now() })
+    let mountinfo = std::fs::read_to_string(host.root.proc.join("self/mountinfo")).unwrap_or_default();
+    let mount_options = params::mount_options(&mountinfo);
+    Ok(NodeParams { found, files, mount_options, boot_id: mke2fs::boot_id(), at: now() })
 }
 
 fn describe(found: params::Found, names_only: bool) -> NodeParam {

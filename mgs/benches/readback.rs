@@ -32,13 +32,19 @@ async fn read_back() -> Duration {
         tokio::time::sleep(SLOWEST * n / u32::try_from(NODES).expect("fits")).await;
         let name = format!("obdfilter.scratch-OST{n:04x}.brw_size");
         let param = NodeParam { name, value: Some("4".into()), is_writable: true, error: None };
-        Ok(NodeParams { found: vec![vec![param]], files: vec![], boot_id: "b".into(), at: Time::from_unix_ms(0) })
+        Ok(NodeParams {
+            found: vec![vec![param]],
+            files: vec![],
+            mount_options: vec![],
+            boot_id: "b".into(),
+            at: Time::from_unix_ms(0),
+        })
     });
     let wanted = Wanted { name: "obdfilter.*.brw_size", permanent: Some("4M"), ..Wanted::default() };
     let mut proven = 0;
     for (node, answer) in answers.await {
         let answer = answer.expect("every node answers");
-        let proof = judge(&node, &wanted, &answer.found[0], &answer.files, true).expect("it has one");
+        let proof = judge(&node, &wanted, &answer, true).expect("it has one");
         proven += u64::from(proof.state == lustre_api::proof::ProofState::Applied);
     }
     assert_eq!(proven, NODES, "every node has the value");

@@ -256,6 +256,22 @@ async fn a_change_that_nobody_confirms_goes_back() {
 }
 
 #[tokio::test]
+async fn a_name_that_the_catalogue_lacks_is_taken_where_a_node_has_it() {
+    let cluster = with_clients(2).await;
+    let refused = cluster.put("osc.*.brand_new", "1").await.unwrap_err();
+    assert!(refused.message.contains("is not in the catalogue"), "{}", refused.message);
+    cluster.nodes.tunables(&url(2), |tunables| {
+        tunables.values.insert("osc.scratch-OST0000-osc-ff2.brand_new".into(), "0".into());
+    });
+    cluster.put("osc.*.brand_new", "1").await.unwrap();
+    let stored = cluster.api.get_param(&path("osc.*.brand_new")).unwrap();
+    assert!(!stored.spec.allow_unknown, "nobody asked for that");
+    let desired = lustre_api::plan::Desired { params: vec![spec("osc.*.brand_new", "2")], ..Default::default() };
+    let plan = cluster.api.plan(&desired).await.unwrap();
+    assert!(!plan.has_errors() && plan.findings.iter().any(|found| found.code == "not_in_catalogue"), "{plan:?}");
+}
+
+#[tokio::test]
 async fn a_conflict_names_who_was_faster() {
     let cluster = with_clients(1).await;
     let planned = cluster.put("timeout", "40").await.unwrap();

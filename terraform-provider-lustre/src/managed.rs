@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lustre_api::attributes::{ChangeEffect, Resource as Table};
-use lustre_api::mgs::Snapshot;
+use lustre_api::mgs::{LiveParams, Snapshot};
 use lustre_api::plan::{Change, Desired, Finding, ObjectKey};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
@@ -268,10 +268,18 @@ impl<K: Kind> Managed<K> {
             return K::complete(spec.as_ref(), plan, None);
         };
         let needs_devices = spec.as_ref().is_some_and(K::needs_devices);
+        let live = match &spec {
+            Some(spec) => mgs.live_params(K::desired(spec, &plan.planned).params).await,
+            None => Ok(LiveParams::new()),
+        };
         let mut snapshot = match mgs.assumed(needs_devices).await {
             Ok(snapshot) => snapshot,
             Err(failure) => return failure.report(K::TABLE, "Can't check the plan", diags),
         };
+        match live {
+            Ok(live) => snapshot.live_params.extend(live),
+            Err(failure) => return failure.report(K::TABLE, "Can't check the plan", diags),
+        }
         let mut change = None;
         if let Some(spec) = &spec {
             let found = lustre_plan::diff(&K::desired(spec, &plan.planned), &snapshot);

@@ -5,9 +5,9 @@ mod wait;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use lustre_api::mgs::{GetSnapshot, Snapshot, SnapshotQuery};
+use lustre_api::mgs::{GetSnapshot, LiveParams, Snapshot, SnapshotQuery};
 use lustre_api::node::{GetNode, GetNodeInventory, LiveNode, Node, NodePath};
-use lustre_api::param::ParamPath;
+use lustre_api::param::{ParamPath, ParamSpec};
 use lustre_api::proof::{ExplainParam, Explanation};
 use lustre_api::target::{GetTarget, Target, TargetPath};
 use lustre_api::{Endpoint, Nothing, ProblemCode, WriteQuery};
@@ -110,6 +110,21 @@ impl Mgs {
     /// What nodes have of a tunable, now.
     pub(crate) async fn explain(&self, path: ParamPath) -> Result<Explanation, Failure> {
         Ok(self.client.call::<ExplainParam>(&path, &Nothing {}, &Nothing {}).await?)
+    }
+
+    /// Of these tunables, those that the catalogue does not know and that nodes have, now. Costs nothing where it knows all.
+    pub(crate) async fn live_params(&self, specs: Vec<ParamSpec>) -> Result<LiveParams, Failure> {
+        let mut live = LiveParams::new();
+        for spec in specs.into_iter().filter(|spec| !spec.allow_unknown) {
+            if lustre_plan::catalogue::lookup(spec.name.as_str()).is_some() {
+                continue;
+            }
+            let fsname = spec.filesystem.map_or_else(|| "*".to_owned(), |fsname| fsname.to_string());
+            let path = ParamPath { fsname, scope: spec.scope, name: spec.name.clone() };
+            let having = self.explain(path).await?.nodes.into_iter().filter(|proof| !proof.values.is_empty());
+            live.insert(spec.name, having.map(|proof| proof.node).collect());
+        }
+        Ok(live)
     }
 
     /// A node with its devices, looked at now.

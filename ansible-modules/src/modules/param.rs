@@ -172,6 +172,7 @@ async fn run(task: &Task<'_>) -> Result<Outcome, Failure> {
             allow_unknown: given.unwrap_or_else(|| known.is_some_and(|known| known.spec.allow_unknown)),
         });
     }
+    let snapshot = with_live(&session, snapshot, &desired.params).await?;
     let view = |snapshot: &Snapshot| {
         let set = snapshot.params.iter().filter(|known| named.iter().any(|(name, _)| is_it(&known.spec, name)));
         set.map(json_of).collect()
@@ -186,6 +187,20 @@ async fn run(task: &Task<'_>) -> Result<Outcome, Failure> {
         outcome.values.insert("proof".to_owned(), proof.iter().map(json_of).collect());
     }
     Ok(outcome)
+}
+
+/// What is there, with those of the tunables that the catalogue does not know and that nodes have, now.
+async fn with_live(session: &Session, mut snapshot: Snapshot, specs: &[ParamSpec]) -> Result<Snapshot, Failure> {
+    for spec in specs.iter().filter(|spec| !spec.allow_unknown) {
+        if lustre_plan::catalogue::lookup(spec.name.as_str()).is_some() {
+            continue;
+        }
+        let named = [(spec.name.clone(), String::new())];
+        let explained = prove(session, spec.filesystem.as_ref(), &spec.scope, &named).await?;
+        let having = explained.into_iter().flat_map(|one| one.nodes).filter(|proof| !proof.values.is_empty());
+        snapshot.live_params.insert(spec.name.clone(), having.map(|proof| proof.node).collect());
+    }
+    Ok(snapshot)
 }
 
 /// Keeps what would go back.

@@ -10,6 +10,7 @@ mod connection;
 mod example;
 mod formats;
 mod host;
+mod nodemaps;
 mod objects;
 mod site;
 mod tunables;

@@ -7,9 +7,10 @@ use crate::nodemap::Nodemap;
 use crate::param::Param;
 use crate::pool::Pool;
 use crate::target::Target;
-use lustre_types::{FsName, NidList};
+use lustre_types::{FsName, NidList, NodeName, ParamName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What an MGS is and can do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -40,6 +41,9 @@ pub struct MgsInfo {
     pub store_error: Option<String>,
 }
 
+/// Tunables that nodes have, with those nodes.
+pub type LiveParams = BTreeMap<ParamName, Vec<NodeName>>;
+
 /// Everything at one revision: what plans are computed against.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Snapshot {
@@ -66,6 +70,9 @@ pub struct Snapshot {
     pub nodemaps_confirm_until: Option<crate::Time>,
     /// Nodes, by name; with their devices where the query asked for them.
     pub nodes: Vec<LiveNode>,
+    /// Tunables that the catalogue does not know, but live nodes have; only of those that somebody asked about.
+    #[serde(default, skip_serializing_if = "LiveParams::is_empty")]
+    pub live_params: LiveParams,
 }
 
 /// Query of a snapshot.

@@ -33,6 +33,19 @@ pub struct FileParam {
     pub value: String,
 }
 
+/// An option that Lustre is mounted with on the node, and what it sets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MountOption {
+    /// Where it is mounted.
+    pub mountpoint: String,
+    /// The option, as in `nochecksum`.
+    pub option: String,
+    /// The pattern of the tunables that it sets.
+    pub name: String,
+    /// The value.
+    pub value: String,
+}
+
 /// What to read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -54,6 +67,9 @@ pub struct NodeParams {
     pub found: Vec<Vec<NodeParam>>,
     /// What the node's own files set.
     pub files: Vec<FileParam>,
+    /// What options of mounts set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mount_options: Vec<MountOption>,
     /// Changes with every boot of the node: temporary values end with it.
     pub boot_id: String,
     /// When it was read.

@@ -35,6 +35,8 @@ pub enum LayerKind {
     Default,
     /// The node's own files, `/etc/lustre/*.params`.
     NodeFile,
+    /// An option that Lustre was mounted with.
+    MountOption,
     /// The MGS's logs: what is set permanently.
     Mgs,
     /// Set for the time being, through the agents.

@@ -1,9 +1,12 @@
 //! Tunables.
 
+use lustre_api::mgs::LiveParams;
 use lustre_api::param::{Catalogue, CatalogueQuery, Param, ParamPath, ParamSpec};
 use lustre_api::param_set::{ParamSet, PutParamSet};
 use lustre_api::{Page, PageQuery, Problem, WriteQuery, Written};
 use lustre_mgs_core::{ParamKey, Request, State, decide, view};
+
+use lustre_types::ParamName;
 
 use super::{Api, page};
 use crate::engine::Caller;
@@ -48,11 +51,27 @@ impl Api {
         spec: ParamSpec,
     ) -> Result<Written<Param>, Problem> {
         let key = key(path)?;
-        let put = |state: &State, req: &Request<'_>| decide::param::put_param(state, req, &key, &spec);
+        let live = self.live_params(std::slice::from_ref(&spec)).await;
+        let put = |state: &State, req: &Request<'_>| decide::param::put_confirmed(state, req, &key, &spec, None, &live);
         match self.engine.write(caller, query, put).await {
             Ok(written) => Ok(written),
             Err(problem) => Err(self.name_author(&key, problem).await),
         }
+    }
+
+    /// Of these tunables, those that the catalogue does not know and that nodes have, now: the catalogue is never the last word.
+    pub(super) async fn live_params(&self, specs: &[ParamSpec]) -> LiveParams {
+        let mut live = LiveParams::new();
+        for spec in specs.iter().filter(|spec| !spec.allow_unknown) {
+            if lustre_plan::catalogue::lookup(spec.name.as_str()).is_some() {
+                continue;
+            }
+            let nodes = self.nodes_having(spec).await;
+            if !nodes.is_empty() {
+                live.insert(spec.name.clone(), nodes);
+            }
+        }
+        live
     }
 
     /// `put_params`
@@ -62,7 +81,15 @@ impl Api {
         query: &WriteQuery,
         body: PutParamSet,
     ) -> Result<Written<ParamSet>, Problem> {
-        let put = |state: &State, req: &Request<'_>| decide::param_set::put_set(state, req, &body);
+        let one = |(name, value): (&ParamName, &String)| ParamSpec {
+            filesystem: body.spec.filesystem.clone(),
+            scope: body.spec.scope.clone(),
+            name: name.clone(),
+            value: value.clone(),
+            allow_unknown: body.spec.allow_unknown,
+        };
+        let live = self.live_params(&body.spec.params.iter().map(one).collect::<Vec<_>>()).await;
+        let put = |state: &State, req: &Request<'_>| decide::param_set::put_set(state, req, &body, &live);
         let problem = match self.engine.write(caller, query, put).await {
             Ok(written) => return Ok(written),
             Err(problem) => problem,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lustre_api::node_param::ReadNodeParams;
-use lustre_api::param::{Param, ParamPath};
+use lustre_api::param::{Param, ParamPath, ParamSpec};
 use lustre_api::proof::{
     Author, CarefulParam, CarefulWritten, Explanation, NodeProof, ParamsDiff, ParamsDiffQuery, ProofState,
     RevertParams, SetTemporary, TemporaryParam, TemporaryParams, TemporaryPath, TemporarySet,
@@ -95,8 +95,7 @@ impl Api {
                     let entry = catalogue::lookup(key.name.as_str());
                     let name = entry.map_or(key.name.as_str(), |entry| entry.name.as_str());
                     let wanted = Wanted { name, id: &id, permanent, temporary, entry };
-                    let found: Vec<_> = answer.found.into_iter().flatten().collect();
-                    judge(&node, &wanted, &found, &answer.files, is_expected)
+                    judge(&node, &wanted, &answer, is_expected)
                 }
             }
         });
@@ -241,6 +240,14 @@ impl Api {
         nodes.iter().map(place).collect()
     }
 
+    /// The nodes that have a tunable that can be written.
+    pub(super) async fn nodes_having(&self, spec: &ParamSpec) -> Vec<NodeName> {
+        let key = ParamKey { filesystem: spec.filesystem.clone(), scope: spec.scope.clone(), name: spec.name.clone() };
+        let Ok(places) = self.places_of(&key, &[]) else { return Vec::new() };
+        let canonical = naming::set_param(key.filesystem.as_ref(), &key.scope, &key.name);
+        self.nodes_with(&canonical, places).await.into_iter().map(|(node, _)| node).collect()
+    }
+
     /// Those of the nodes that have a tunable that can be written.
     async fn nodes_with(&self, pattern: &str, places: Vec<Place>) -> Vec<Place> {
         let question = ReadNodeParams { patterns: vec![pattern.to_owned()], names_only: true, recursive: false };
@@ -262,8 +269,9 @@ impl Api {
         body: CarefulParam,
     ) -> Result<CarefulWritten, Problem> {
         let key = key(path)?;
+        let live = self.live_params(std::slice::from_ref(&body.spec)).await;
         let decide = |state: &State, req: &Request<'_>| {
-            decide::param::put_confirmed(state, req, &key, &body.spec, body.confirm_within_s)
+            decide::param::put_confirmed(state, req, &key, &body.spec, body.confirm_within_s, &live)
         };
         let Some(canary) = &body.canary else {
             let written = self.engine.write(caller, query, decide).await;

@@ -1,6 +1,6 @@
 //! One node's proof from what its agent read.
 
-use lustre_api::node_param::{FileParam, NodeParam};
+use lustre_api::node_param::{NodeParam, NodeParams};
 use lustre_api::param::CatalogueEntry;
 use lustre_api::proof::{Layer, LayerKind, NodeProof, ProofState, ProvenValue};
 use lustre_plan::catalogue::{self, Agreement};
@@ -26,13 +26,8 @@ pub struct Wanted<'a> {
 }
 
 /// What a node's values come to. None where it has no such tunable and need not have one.
-pub fn judge(
-    node: &NodeName,
-    wanted: &Wanted<'_>,
-    found: &[NodeParam],
-    files: &[FileParam],
-    is_expected: bool,
-) -> Option<NodeProof> {
+pub fn judge(node: &NodeName, wanted: &Wanted<'_>, answer: &NodeParams, is_expected: bool) -> Option<NodeProof> {
+    let found: Vec<&NodeParam> = answer.found.iter().flatten().collect();
     let proof = |state, message| NodeProof { node: node.clone(), state, message, values: vec![], layers: vec![] };
     if found.is_empty() {
         let message = format!("{node} has no {}; is Lustre running there, and the target started?", wanted.name);
@@ -47,7 +42,7 @@ pub fn judge(
         name: param.name.clone(),
         value: short(param.value.as_deref().unwrap_or_default()),
     });
-    Some(NodeProof { values: values.collect(), layers: layers(wanted, worst, files), ..proof(state, message) })
+    Some(NodeProof { values: values.collect(), layers: layers(wanted, worst, answer), ..proof(state, message) })
 }
 
 fn weight(state: ProofState) -> u8 {
@@ -101,7 +96,7 @@ fn temporary_only<'a>(
 }
 
 /// The layers that say something, the weakest first; the last that says what the node has has won.
-fn layers(wanted: &Wanted<'_>, param: &NodeParam, files: &[FileParam]) -> Vec<Layer> {
+fn layers(wanted: &Wanted<'_>, param: &NodeParam, answer: &NodeParams) -> Vec<Layer> {
     let mut layers = Vec::new();
     let mut add = |kind, value: &str, source: String| {
         layers.push(Layer { kind, value: short(value), source, won: false });
@@ -109,8 +104,11 @@ fn layers(wanted: &Wanted<'_>, param: &NodeParam, files: &[FileParam]) -> Vec<La
     if let Some(default) = wanted.entry.and_then(|entry| entry.default.as_deref()) {
         add(LayerKind::Default, default, "the catalogue".to_owned());
     }
-    for file in files.iter().filter(|file| catalogue::stands_for(&file.name, &param.name)) {
+    for file in answer.files.iter().filter(|file| catalogue::stands_for(&file.name, &param.name)) {
         add(LayerKind::NodeFile, &file.value, format!("{} line {}", file.file, file.line));
+    }
+    for mounted in answer.mount_options.iter().filter(|mounted| catalogue::stands_for(&mounted.name, &param.name)) {
+        add(LayerKind::MountOption, &mounted.value, format!("option {} of {}", mounted.option, mounted.mountpoint));
     }
     if let Some(value) = wanted.permanent {
         add(LayerKind::Mgs, value, format!("param {}", wanted.id));
@@ -142,6 +140,8 @@ fn short(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lustre_api::Time;
+    use lustre_api::node_param::{FileParam, MountOption};
 
     fn param(value: &str) -> NodeParam {
         let name = "osc.scratch-OST0000-osc-ff.max_dirty_mb".to_owned();
@@ -165,7 +165,29 @@ mod tests {
             temporary: temporary.map(|value| (value, "until the node restarts".to_owned())),
             entry: catalogue::lookup("osc.*.max_rpcs_in_flight"),
         };
-        judge(&"c1".parse().unwrap(), &wanted, &[param(live)], files, true).unwrap()
+        judge(&"c1".parse().unwrap(), &wanted, &answer(vec![param(live)], files), true).unwrap()
+    }
+
+    fn answer(found: Vec<NodeParam>, files: &[FileParam]) -> NodeParams {
+        let (found, files) = (vec![found], files.to_vec());
+        NodeParams { found, files, mount_options: vec![], boot_id: "b".into(), at: Time::from_unix_ms(0) }
+    }
+
+    #[test]
+    fn a_mount_option_that_says_what_the_node_has_won() {
+        let name = "llite.scratch-ff.checksums".to_owned();
+        let found = NodeParam { name, value: Some("0".into()), is_writable: true, error: None };
+        let option = MountOption {
+            mountpoint: "/mnt".into(),
+            option: "nochecksum".into(),
+            name: "llite.scratch-*.checksums".into(),
+            value: "0".into(),
+        };
+        let answer = NodeParams { mount_options: vec![option], ..answer(vec![found], &[]) };
+        let wanted = Wanted { name: "llite.*.checksums", permanent: Some("1"), ..Wanted::default() };
+        let proof = judge(&"c1".parse().unwrap(), &wanted, &answer, true).unwrap();
+        assert_eq!((proof.state, winner(&proof)), (ProofState::Differs, LayerKind::MountOption));
+        assert!(proof.layers.iter().any(|layer| layer.source == "option nochecksum of /mnt"));
     }
 
     fn winner(proof: &NodeProof) -> LayerKind {
@@ -192,7 +214,7 @@ mod tests {
     fn a_node_without_the_tunable_counts_only_where_it_should_have_it() {
         let wanted = Wanted { name: "timeout", permanent: Some("1"), ..Wanted::default() };
         let node: NodeName = "oss1".parse().unwrap();
-        assert!(judge(&node, &wanted, &[], &[], false).is_none());
-        assert_eq!(judge(&node, &wanted, &[], &[], true).unwrap().state, ProofState::NoSuchParameter);
+        assert!(judge(&node, &wanted, &answer(vec![], &[]), false).is_none());
+        assert_eq!(judge(&node, &wanted, &answer(vec![], &[]), true).unwrap().state, ProofState::NoSuchParameter);
     }
 }

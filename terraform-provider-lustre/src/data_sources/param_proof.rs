@@ -37,8 +37,8 @@ impl DataSource for ParamProof {
                     "nodes",
                     Type::list(node),
                     "The nodes concerned with their `state` (`applied`, `differs`, `refused`, `no_such_parameter`, `unknowable`, \
-                     `not_reached`, `not_set`), why, what they have, and the layer that won: `default`, `node_file`, `mgs`, \
-                     `temporary` or `live`.",
+                     `not_reached`, `not_set`), why, what they have, and the layer that won: `default`, `node_file`, `mount_option`, \
+                     `mgs`, `temporary` or `live`.",
                 ),
             ],
             ..Schema::default()

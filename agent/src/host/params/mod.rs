@@ -5,9 +5,11 @@
 //! [`Sysroot`](super::Sysroot), so that tests, and a target that runs in userspace, have trees of their own.
 
 mod file;
+mod mount_options;
 mod tree;
 
 pub use file::files;
+pub use mount_options::mount_options;
 pub use tree::{Found, MAX_FOUND};
 
 use super::Host;

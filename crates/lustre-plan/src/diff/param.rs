@@ -4,10 +4,11 @@ use lustre_api::attributes::PARAM;
 use lustre_api::param::Effective;
 use lustre_api::param::ParamSpec;
 use lustre_api::plan::{Action, ObjectKey};
-use lustre_types::{LustreVersion, ParamScope};
+use lustre_types::{LustreVersion, NodeName, ParamScope};
 
 use super::{Say, Work, all_fields, fields, json};
-use crate::{catalogue, naming};
+use crate::catalogue::{self, ParamFault};
+use crate::naming;
 
 impl Work<'_> {
     pub(super) fn params(&mut self) {
@@ -17,7 +18,22 @@ impl Work<'_> {
                 scope: spec.scope.clone(),
                 name: spec.name.clone(),
             };
-            if let Err(fault) = catalogue::check(spec) {
+            let mut checked = catalogue::check(spec);
+            // The catalogue is advice: what nodes have exists.
+            if let Err(ParamFault::UnknownName { .. }) = &checked
+                && let Some(nodes) = self.snapshot.live_params.get(&spec.name).filter(|nodes| !nodes.is_empty())
+            {
+                checked = catalogue::check(&ParamSpec { allow_unknown: true, ..spec.clone() });
+                let shown: Vec<&str> = nodes.iter().take(5).map(NodeName::as_str).collect();
+                let say = Say {
+                    attribute: Some("name"),
+                    code: "not_in_catalogue",
+                    message: format!("{} is not in the catalogue; {} has it", spec.name, shown.join(", ")),
+                    remedy: "nobody can check its value before the nodes do".to_owned(),
+                };
+                self.warning(&object, say);
+            }
+            if let Err(fault) = checked {
                 let say = Say {
                     attribute: Some(fault.attribute()),
                     code: fault.code(),

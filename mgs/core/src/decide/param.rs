@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lustre_api::mgs::LiveParams;
 use lustre_api::param::{Param, ParamSpec};
 use lustre_api::proof::{ParamDifference, ParamsDiff};
 use lustre_api::{Problem, Written};
@@ -24,23 +25,25 @@ pub fn put_param(
     key: &ParamKey,
     spec: &ParamSpec,
 ) -> Result<Decision<Written<Param>>, Problem> {
-    put_confirmed(state, req, key, spec, None)
+    put_confirmed(state, req, key, spec, None, &LiveParams::new())
 }
 
-/// As [`put_param`]; with `confirm_within_s` the value before it comes back unless [`confirm`] is called in time.
+/// As [`put_param`]; with `confirm_within_s` the value before it comes back unless [`confirm`] is called in time. `live` are the
+/// tunables that the catalogue lacks and nodes have.
 pub fn put_confirmed(
     state: &State,
     req: &Request<'_>,
     key: &ParamKey,
     spec: &ParamSpec,
     confirm_within_s: Option<u32>,
+    live: &LiveParams,
 ) -> Result<Decision<Written<Param>>, Problem> {
     let named = ParamKey { filesystem: spec.filesystem.clone(), scope: spec.scope.clone(), name: spec.name.clone() };
     if named != *key {
         return Err(Problem::invalid(format!("the path names tunable {key}, the body {named}")).attribute("name"));
     }
     confirm::check(confirm_within_s)?;
-    rules::param(state, req, spec)?;
+    rules::params(state, req, vec![spec.clone()], live)?;
     let before = state.params.get(key);
     if let Some(before) = before {
         // `64M` and `67108864` are the same size: the first form stays.

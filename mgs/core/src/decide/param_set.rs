@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use lustre_api::mgs::LiveParams;
 use lustre_api::param::{Param, ParamSpec};
 use lustre_api::param_set::{ParamSet, ParamSetSpec, PutParamSet};
 use lustre_api::{Problem, Written};
@@ -17,14 +18,19 @@ use crate::view;
 /// Sets tunables, and unsets others, all of them or none. Errors: an unknown file system, a value that the catalogue refuses,
 /// a name that it does not know (unless that is allowed), a name that is both set and unset, more than one commit has room
 /// for, one that changed after the caller's plan.
-pub fn put_set(state: &State, req: &Request<'_>, body: &PutParamSet) -> Result<Decision<Written<ParamSet>>, Problem> {
+pub fn put_set(
+    state: &State,
+    req: &Request<'_>,
+    body: &PutParamSet,
+    live: &LiveParams,
+) -> Result<Decision<Written<ParamSet>>, Problem> {
     confirm::check(body.confirm_within_s)?;
     let spec = &body.spec;
     if let Some(name) = body.unset.iter().find(|name| spec.params.contains_key(name)) {
         return Err(Problem::invalid(format!("{name} is to be set and unset")).attribute("unset"));
     }
     let specs: Vec<ParamSpec> = spec.params.iter().map(|(name, value)| one(spec, name, value)).collect();
-    rules::params(state, req, specs.clone()).map_err(|problem| {
+    rules::params(state, req, specs.clone(), live).map_err(|problem| {
         // Of which of them, the message says.
         let is_of_one = problem.attribute.as_deref().is_some_and(|name| name == "name" || name == "value");
         if is_of_one { problem.attribute("spec.params") } else { problem }

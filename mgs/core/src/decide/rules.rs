@@ -4,7 +4,7 @@
 use lustre_api::agent::Inventory;
 use lustre_api::device::Device;
 use lustre_api::filesystem::{Filesystem, FilesystemSpec, FilesystemState};
-use lustre_api::mgs::Snapshot;
+use lustre_api::mgs::{LiveParams, Snapshot};
 use lustre_api::node::LiveNode;
 use lustre_api::nodemap::NodemapSpec;
 use lustre_api::param::ParamSpec;
@@ -26,16 +26,16 @@ pub(super) fn filesystem(state: &State, req: &Request<'_>, spec: &FilesystemSpec
     refuse(errors(&desired, &around(state, req, None)), "")
 }
 
-/// Errors: a tunable that can't be, or not of this file system; a value that no node would take.
-pub(super) fn param(state: &State, req: &Request<'_>, spec: &ParamSpec) -> Result<(), Problem> {
-    let desired = Desired { params: vec![spec.clone()], ..Desired::default() };
-    refuse(errors(&desired, &around(state, req, spec.filesystem.as_ref())), "")
-}
-
-/// Errors: one of several tunables that can't be; the file system of all of them is the same.
-pub(super) fn params(state: &State, req: &Request<'_>, specs: Vec<ParamSpec>) -> Result<(), Problem> {
+/// Errors: a tunable that can't be, or not of this file system; a value that no node would take. The file system of all of
+/// them is the same; `live` are those that the catalogue lacks and nodes have.
+pub(super) fn params(
+    state: &State,
+    req: &Request<'_>,
+    specs: Vec<ParamSpec>,
+    live: &LiveParams,
+) -> Result<(), Problem> {
     let Some(first) = specs.first() else { return Ok(()) };
-    let snapshot = around(state, req, first.filesystem.as_ref());
+    let snapshot = Snapshot { live_params: live.clone(), ..around(state, req, first.filesystem.as_ref()) };
     refuse(errors(&Desired { params: specs, ..Desired::default() }, &snapshot), "")
 }
 
@@ -159,6 +159,7 @@ fn around(state: &State, req: &Request<'_>, fsname: Option<&FsName>) -> Snapshot
         nodemaps_active: false,
         nodemaps_confirm_until: None,
         nodes: Vec::new(),
+        live_params: LiveParams::new(),
     }
 }
 
