@@ -8,7 +8,7 @@ mod sim;
 use lustre_api::agent::StartDriver;
 use lustre_api::mgs::LiveParams;
 use lustre_api::param_set::{ParamSetSpec, PutParamSet};
-use lustre_api::{Problem, ProblemCode, Time, Written};
+use lustre_api::{Problem, ProblemCode, Time};
 use lustre_mgs_core::{Request, decide};
 use lustre_types::SvName;
 use sim::{Sim, blank, ensure, ost};
@@ -57,7 +57,7 @@ fn partner_nodes_that_nobody_confirms_go_back_in_configuration_and_logs() {
     assert_eq!(sim.target("gold-OST0000").spec.failover_nodes.len(), 1);
 }
 
-fn put(sim: &mut Sim, params: &[(&str, &str)], exclusive: bool, seconds: Option<u32>) -> Result<Written<()>, Problem> {
+fn put(sim: &mut Sim, params: &[(&str, &str)], exclusive: bool, seconds: Option<u32>) -> Result<bool, Problem> {
     let params = params.iter().map(|(name, value)| (name.parse().unwrap(), (*value).to_owned())).collect();
     let spec = ParamSetSpec {
         filesystem: Some("scratch".parse().unwrap()),
@@ -69,8 +69,7 @@ fn put(sim: &mut Sim, params: &[(&str, &str)], exclusive: bool, seconds: Option<
     let body = PutParamSet { spec, unset: vec![], confirm_within_s: seconds };
     let req = sim.env_request();
     let decision = decide::param_set::put_set(&sim.state, &req, &body, &LiveParams::new())?;
-    let written = sim.commit(decision).unwrap();
-    Ok(Written { object: (), changed: written.changed, revision: written.revision, job: None, warnings: vec![] })
+    Ok(sim.commit(decision).unwrap().changed)
 }
 
 fn value(sim: &Sim, name: &str) -> Option<String> {
@@ -90,9 +89,9 @@ fn several_tunables_change_together_or_not_at_all() {
     assert!(refused.message.contains("at_max"), "{refused}");
     assert_eq!((sim.state.revision, value(&sim, "timeout")), (revision, None), "nothing half-applied");
 
-    assert!(put(&mut sim, &[("timeout", "100"), ("at_max", "600")], false, None).unwrap().changed);
+    assert!(put(&mut sim, &[("timeout", "100"), ("at_max", "600")], false, None).unwrap());
     assert_eq!(sim.state.revision, revision + 1, "one commit");
-    assert!(!put(&mut sim, &[("timeout", "0x64"), ("at_max", "600")], false, None).unwrap().changed, "it is so");
+    assert!(!put(&mut sim, &[("timeout", "0x64"), ("at_max", "600")], false, None).unwrap(), "it is so");
     put(&mut sim, &[("timeout", "40")], true, Some(60)).unwrap();
     assert_eq!(value(&sim, "at_max"), None, "exclusive");
     assert_eq!(expire(&mut sim).as_deref(), Some("param scratch/filesystem/timeout"));
