@@ -76,7 +76,7 @@ async fn turn(agent: &Arc<Agent>, mgs: &Client, api_url: &str, enrolled: &mut Op
 
 /// Routes that pass `/mgs/...` on to the MGS, so that programs of this node reach it through the agent's socket.
 pub fn proxy(url: &str) -> Result<Router, reqwest::Error> {
-    let builder = reqwest::Client::builder().no_proxy().connect_timeout(Duration::from_secs(5));
+    let builder = rest::http(url).connect_timeout(Duration::from_secs(5));
     let (builder, base) = match url.strip_prefix("unix://") {
         Some(path) => (builder.unix_socket(path), "http://localhost".to_owned()),
         None => (builder, url.trim_end_matches('/').to_owned()),

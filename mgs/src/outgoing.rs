@@ -6,12 +6,12 @@ use std::time::Duration;
 use anyhow::Context;
 use reqwest::{Certificate, Client, redirect};
 
-/// A client that goes where it was told and nowhere else: no proxy, no redirects.
+/// A client for `url` that goes where it was told and nowhere else: no proxy, no redirects.
 ///
 /// With `ca`, servers must have a certificate of the authority in that PEM file; otherwise one that the system trusts.
 /// Errors: a file that can't be read, or holds no certificate.
-pub(crate) fn client(timeout: Duration, ca: Option<&Path>) -> anyhow::Result<Client> {
-    let mut builder = Client::builder().timeout(timeout).no_proxy().redirect(redirect::Policy::none());
+pub(crate) fn client(url: &str, timeout: Duration, ca: Option<&Path>) -> anyhow::Result<Client> {
+    let mut builder = rest::http(url).timeout(timeout).redirect(redirect::Policy::none());
     if let Some(ca) = ca {
         let pem = std::fs::read(ca).with_context(|| format!("can't read {}", ca.display()))?;
         let authorities = Certificate::from_pem_bundle(&pem).ok().filter(|found| !found.is_empty());

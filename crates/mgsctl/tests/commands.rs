@@ -195,3 +195,12 @@ fn a_shell_completes_the_commands_and_a_broken_pipe_is_no_panic() {
     let cut = bash(format!("{program} completion zsh | true"));
     assert!(cut.stderr.is_empty(), "{}", String::from_utf8_lossy(&cut.stderr));
 }
+
+#[tokio::test]
+async fn an_mgs_over_http_is_reached_from_where_there_are_no_certificates() {
+    let mgs = mgs().await;
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_mgsctl"));
+    command.args(["--endpoint", &mgs.url, "status"]).env("SSL_CERT_FILE", "/nowhere").env("SSL_CERT_DIR", "/nowhere");
+    let output = command.output().await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -14,7 +14,7 @@ pub mod openapi;
 mod server;
 
 #[cfg(feature = "client")]
-pub use client::{Client, ClientError, EventStream};
+pub use client::{Client, ClientError, EventStream, http};
 #[cfg(feature = "server")]
 pub use server::{Call, Events, Identity, Listener, Raw, Server};
 

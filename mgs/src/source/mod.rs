@@ -63,7 +63,7 @@ enum Reader {
 impl Reader {
     fn new(config: &Config) -> anyhow::Result<Self> {
         if outgoing::is_url(&config.source) {
-            let client = outgoing::client(http::TIMEOUT, config.ca.as_deref())?;
+            let client = outgoing::client(&config.source, http::TIMEOUT, config.ca.as_deref())?;
             let (url, token_file) = (config.source.clone(), config.token_file.clone());
             return Ok(Self::Http(Box::new(http::Http::new(client, url, token_file))));
         }

@@ -81,7 +81,7 @@ pub fn start(
             note.delivered = cursor.delivered();
             note.dead_letters = cursor.dead_letters().into();
         });
-        let http = outgoing::client(deliver::TIMEOUT, receiver.ca_file.as_deref())
+        let http = outgoing::client(&receiver.url, deliver::TIMEOUT, receiver.ca_file.as_deref())
             .with_context(|| format!("webhook {}", receiver.name))?;
         tasks.spawn(deliver::run(engine.clone(), ownership.clone(), board.clone(), receiver, cursor, http));
     }

@@ -53,12 +53,23 @@ pub enum ClientError {
     },
 }
 
+/// How a connection to `url` is made: to there, through no proxy. The system's certificates are asked for where they are
+/// needed only: a node without any must reach `http://` and `unix://`.
+pub fn http(url: &str) -> reqwest::ClientBuilder {
+    let builder = reqwest::Client::builder().no_proxy();
+    #[cfg(feature = "tls")]
+    let builder = if url.starts_with("https:") { builder } else { builder.tls_certs_only([]) };
+    #[cfg(not(feature = "tls"))]
+    let _ = url;
+    builder
+}
+
 impl Client {
     /// A client for `http://host:port`, `https://host:port` or `unix:///path`; `token` goes along with every call.
     /// Nothing is connected yet. Errors: [`ClientError::Url`].
     pub fn new(url: &str, token: Option<&str>) -> Result<Self, ClientError> {
         let bad = || ClientError::Url { url: url.to_owned() };
-        let builder = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).no_proxy();
+        let builder = http(url).connect_timeout(CONNECT_TIMEOUT);
         let (builder, base) = match url.strip_prefix("unix://") {
             Some(path) if path.starts_with('/') => (builder.unix_socket(path), "http://localhost".to_owned()),
             Some(_) => return Err(bad()),
