@@ -141,14 +141,7 @@ impl Machine {
     pub(crate) fn new() -> Result<Self> {
         let (kernel, dir) = (kernel()?, tempfile::tempdir()?);
         let busybox = ["/usr/bin/busybox", "/bin/busybox"].map(PathBuf::from).into_iter().find(|path| path.exists());
-        let mut files = vec![("bin/busybox".to_owned(), busybox.context(INSTALL)?, true)];
-        // Built together, all programs can speak TLS, and then want to know whom the system trusts, also for plain HTTP.
-        let trusted = "etc/ssl/certs/ca-certificates.crt";
-        files.extend(
-            Some(Path::new("/").join(trusted))
-                .filter(|path| path.exists())
-                .map(|path| (trusted.to_owned(), path, false)),
-        );
+        let files = vec![("bin/busybox".to_owned(), busybox.context(INSTALL)?, true)];
         Self { kernel, dir, files }.module("..", "lustre_mgs_proxy")
     }
 
