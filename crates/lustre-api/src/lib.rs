@@ -37,8 +37,10 @@ pub mod source;
 pub mod target;
 mod time;
 pub mod webhook;
+mod window;
 
 pub use endpoint::{Endpoint, Method, Nothing, Page, PageQuery, WriteQuery, Written};
 pub use fuzz::fuzz_request;
 pub use problem::{Problem, ProblemCode};
 pub use time::Time;
+pub use window::{Window, WindowError};

@@ -7,7 +7,7 @@ use lustre_types::NodeName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use crate::node_settings::{NodeSettings, Window, WindowError};
+pub use crate::node_settings::NodeSettings;
 
 /// What an agent says of itself when it enrols, and again whenever it changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

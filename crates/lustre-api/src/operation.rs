@@ -3,7 +3,7 @@
 use crate::filesystem::FilesystemPath;
 use crate::job::Job;
 use crate::target::TargetPath;
-use crate::{WriteQuery, Written, endpoint::endpoints};
+use crate::{Window, WriteQuery, Written, endpoint::endpoints};
 use lustre_types::{NidList, NodeName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -51,50 +51,9 @@ pub struct EvacuateTarget {
     /// At most so many bytes a second; without limit when missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_bytes_per_s: Option<u64>,
-    /// Move files only in this time of the day.
+    /// Move files only in this time of the day, as in `22:00-06:00`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub window: Option<DailyWindow>,
-}
-
-/// A time of every day, by the clock of UTC: from `from` until `to`, over midnight where `to` is earlier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct DailyWindow {
-    /// Minute of the day when it begins, 0 to 1439.
-    pub from_minute: u16,
-    /// Minute of the day when it is over, 0 to 1439; another one than `from_minute`.
-    pub to_minute: u16,
-}
-
-/// Why a text is no [`DailyWindow`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no time of the day; write it like 22:00-06:00 (UTC)")]
-pub struct WindowError(String);
-
-impl DailyWindow {
-    /// Whether its numbers can be.
-    pub fn is_valid(&self) -> bool {
-        self.from_minute < 1440 && self.to_minute < 1440 && self.from_minute != self.to_minute
-    }
-}
-
-impl std::str::FromStr for DailyWindow {
-    type Err = WindowError;
-
-    /// Reads `22:00-06:00`.
-    fn from_str(text: &str) -> Result<Self, WindowError> {
-        let minute = |clock: &str| -> Option<u16> {
-            let (hours, minutes) = clock.split_once(':')?;
-            let number = |digits: &str, below: u16| {
-                digits.parse::<u16>().ok().filter(|number| digits.len() == 2 && *number < below)
-            };
-            Some(number(hours, 24)? * 60 + number(minutes, 60)?)
-        };
-        let window = text.split_once('-').and_then(|(from, to)| {
-            Some(Self { from_minute: minute(from)?, to_minute: minute(to)? }).filter(Self::is_valid)
-        });
-        window.ok_or_else(|| WindowError(text.chars().take(40).collect()))
-    }
+    pub window: Option<Window>,
 }
 
 endpoints! {
@@ -110,18 +69,4 @@ endpoints! {
     PauseJob = "pause_job" Post "/v1/jobs/{id}/pause" { path: crate::job::JobPath, query: WriteQuery, reply: Written<Job>, status: 202 }
     /// Lets an evacuation that rests go on.
     ResumeJob = "resume_job" Post "/v1/jobs/{id}/resume" { path: crate::job::JobPath, query: WriteQuery, reply: Written<Job>, status: 202 }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_window_reads_as_a_person_writes_it() {
-        let window: DailyWindow = "22:30-06:00".parse().unwrap();
-        assert_eq!((window.from_minute, window.to_minute), (1350, 360));
-        for wrong in ["", "22:00", "24:00-06:00", "22:60-06:00", "6:00-7:00", "06:00-06:00", "a-b", "+1:00-02:00"] {
-            assert!(wrong.parse::<DailyWindow>().is_err(), "{wrong}");
-        }
-    }
 }

@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use lustre_api::Window;
 use lustre_api::event::EventKind;
 use lustre_api::job::{JobId, JobState};
-use lustre_api::node::Window;
-use lustre_api::operation::DailyWindow;
 use lustre_types::{
     ByteSize, FsName, Nid, NidList, NidRange, NodeName, NodemapName, ParamName, ParamScope, PoolName, SvName,
 };
@@ -238,7 +237,7 @@ pub(crate) struct EvacuateArgs {
     pub(crate) rate: Option<ByteSize>,
     /// Only in this time of the day, UTC: `22:00-06:00`.
     #[arg(long, value_name = "FROM-TO")]
-    pub(crate) window: Option<DailyWindow>,
+    pub(crate) window: Option<Window>,
     #[command(flatten)]
     pub(crate) write: WriteArgs,
 }

@@ -10,7 +10,6 @@
 use lustre_api::Time;
 use lustre_api::agent::AgentOp;
 use lustre_api::agent_ops::{FileFailure, FindFilesResult, MigrateOp, MigrateResult, OpResult};
-use lustre_api::operation::DailyWindow;
 use lustre_mgs_core::decide::evacuate::{Evacuation, EvacuationLimits, Verdict};
 
 const DAY_MS: u64 = 86_400_000;
@@ -62,8 +61,10 @@ impl World {
         let files = files.collect();
         let rate_bytes_per_s = (!dice.one_in(4)).then(|| 10_000 + dice.roll(5_000_000));
         let window = dice.one_in(2).then(|| {
-            let from_minute = dice.roll(1440) as u16;
-            DailyWindow { from_minute, to_minute: (from_minute + 30 + dice.roll(600) as u16) % 1440 }
+            let from = dice.roll(1440);
+            let to = (from + 30 + dice.roll(600)) % 1440;
+            let text = format!("{:02}:{:02}-{:02}:{:02}", from / 60, from % 60, to / 60, to % 60);
+            text.parse().unwrap()
         });
         let limits = EvacuationLimits { mountpoint: None, rate_bytes_per_s, window };
         let (now, to_come) = (1_700_000_000_000 + dice.roll(DAY_MS), dice.roll(8) as u32);
@@ -71,11 +72,7 @@ impl World {
     }
 
     fn is_open(&self, at: u64) -> bool {
-        self.limits.window.is_none_or(|window| {
-            let minute = (at % DAY_MS / 60_000) as u16;
-            let (from, to) = (window.from_minute, window.to_minute);
-            if from < to { (from..to).contains(&minute) } else { minute >= from || minute < to }
-        })
+        self.limits.window.is_none_or(|window| window.contains(Time::from_unix_ms(at)))
     }
 
     fn maybe_a_new_file(&mut self) {

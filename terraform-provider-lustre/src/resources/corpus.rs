@@ -12,6 +12,7 @@ use lustre_api::attributes::{
 };
 use lustre_api::mgs::{GetSnapshot, Snapshot};
 use lustre_api::plan::{Action, Desired, ObjectKey};
+use lustre_api::proof::{ExplainParam, Explanation};
 use lustre_plan::{LATER, diff};
 use rest::{Client, Listener, Server};
 use serde_json::{Value as Json, json};
@@ -125,6 +126,20 @@ async fn session(observed: Snapshot) -> (Arc<Session>, Arc<Seen>, watch::Sender<
         .route::<GetSnapshot, _, _>(|seen, _| async move {
             seen.asked.fetch_add(1, Ordering::Relaxed);
             Ok(seen.observed.clone())
+        })
+        // No node has what the catalogue does not know.
+        .route::<ExplainParam, _, _>(|_, call| async move {
+            Ok(Explanation {
+                id: format!("{}/{}/{}", call.path.fsname, call.path.scope, call.path.name),
+                canonical_name: call.path.name.to_string(),
+                conf_param_name: None,
+                wanted: None,
+                author: None,
+                catalogue: None,
+                temporary: vec![],
+                nodes: vec![],
+                is_proven: true,
+            })
         })
         .router();
     let listener = Listener::tcp("127.0.0.1:0".parse().expect("an address")).await.expect("a listener");

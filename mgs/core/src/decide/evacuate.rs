@@ -7,10 +7,9 @@
 //!
 //! No clock and no I/O: what a batch came to is told, and everything survives in the job's record.
 
-use lustre_api::Time;
 use lustre_api::agent::AgentOp;
 use lustre_api::agent_ops::{FileFailure, FindFilesOp, FindFilesResult, MigrateOp, MigrateResult, OpResult, OstUsage};
-use lustre_api::operation::DailyWindow;
+use lustre_api::{Time, Window};
 use lustre_types::SvName;
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +26,6 @@ const MAX_ERRORS: u32 = 6;
 const ERROR_PAUSE_MS: u64 = 10_000;
 /// Files that are remembered by name.
 const NAMED: usize = 100;
-const DAY_MS: u64 = 86_400_000;
 
 /// What an evacuation keeps to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +38,7 @@ pub struct EvacuationLimits {
     pub rate_bytes_per_s: Option<u64>,
     /// Time of the day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub window: Option<DailyWindow>,
+    pub window: Option<Window>,
 }
 
 /// What it is doing.
@@ -134,8 +132,8 @@ impl Evacuation {
             return AgentOp::FindFiles(FindFilesOp { ost: ost.clone(), mountpoint, max_files: 1000 });
         }
         let from =
-            self.limits.window.map_or(self.not_before.max(now), |window| open_at(window, self.not_before.max(now)));
-        let end = self.limits.window.map_or(u64::MAX, |window| closed_at(window, from).unix_ms());
+            self.limits.window.map_or(self.not_before.max(now), |window| window.open_at(self.not_before.max(now)));
+        let end = self.limits.window.map_or(u64::MAX, |window| window.closed_at(from).unix_ms());
         let until = Time::from_unix_ms((from.unix_ms() + BATCH_MS).min(end));
         // What the whole batch may take; never nothing, or it would never end.
         let lasts_ms = until.unix_ms() - from.unix_ms();
@@ -272,26 +270,4 @@ impl Evacuation {
 
 fn after(time: Time, ms: u64) -> Time {
     Time::from_unix_ms(time.unix_ms().saturating_add(ms).min(u64::MAX / 2))
-}
-
-/// How far `time` is into the window, and how long that is, milliseconds.
-fn into(window: DailyWindow, time: Time) -> (u64, u64) {
-    let minute = |minute: u16| u64::from(minute % 1440) * 60_000;
-    let from = minute(window.from_minute);
-    let since = (time.unix_ms() % DAY_MS + DAY_MS - from) % DAY_MS;
-    let length = (minute(window.to_minute) + DAY_MS - from) % DAY_MS;
-    // Never empty: checked when it was asked for, and if not, the whole day.
-    (since, if length == 0 { DAY_MS } else { length })
-}
-
-/// `time`, or when the window opens next.
-fn open_at(window: DailyWindow, time: Time) -> Time {
-    let (since, length) = into(window, time);
-    if since < length { time } else { after(time, DAY_MS - since) }
-}
-
-/// When the window closes that is open at `time`.
-fn closed_at(window: DailyWindow, time: Time) -> Time {
-    let (since, length) = into(window, time);
-    after(time, length.saturating_sub(since))
 }

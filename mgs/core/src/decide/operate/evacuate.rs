@@ -49,10 +49,6 @@ pub fn evacuate(
         return Err(Problem::refused(format!("{svname} is the only OST of {fsname}: its files can go nowhere")));
     }
     node::find(state, &body.client).map_err(|problem| problem.attribute("client"))?;
-    if body.window.is_some_and(|window| !window.is_valid()) {
-        let problem = Problem::invalid("a window has two different minutes of the day, each 0 to 1439");
-        return Err(problem.attribute("window"));
-    }
     if body.rate_bytes_per_s == Some(0) {
         let problem = Problem::invalid("at 0 bytes a second nothing would ever move");
         return Err(problem.remedy("pause the job instead: mgsctl job pause").attribute("rate_bytes_per_s"));
