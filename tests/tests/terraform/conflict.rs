@@ -83,7 +83,8 @@ fn a_change_during_an_apply_is_a_conflict_that_the_mgs_sees() -> anyhow::Result<
     format.go_on();
     let output = apply.wait_with_output()?;
     assert_eq!(output.status.code(), Some(1));
-    let found = testkit::diagnostics(&String::from_utf8_lossy(&output.stdout));
+    let mut found = testkit::diagnostics(&String::from_utf8_lossy(&output.stdout));
+    found.retain(|diagnostic| diagnostic.is_error);
     let [refused] = found.as_slice() else { panic!("one problem expected: {found:#?}") };
     assert_eq!(refused.address, "lustre_param.dirty");
     assert!(refused.summary.contains("Changed since the plan"), "{refused:#?}");

@@ -64,7 +64,7 @@ fn a_long_format_logs_how_far_it_is() -> anyhow::Result<()> {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let log = String::from_utf8_lossy(&output.stderr);
     let lines: Vec<_> = log.lines().filter(|line| line.contains("[INFO]") && line.contains("progress=")).collect();
-    assert!(lines.iter().any(|line| line.contains("svname=scratch-MDT0000")), "{log}");
+    assert!(lines.iter().any(|line| line.contains("object=scratch-MDT0000")), "{log}");
     assert!(lines.iter().any(|line| line.contains(" %")), "how far in percent: {lines:#?}");
     Ok(())
 }
