@@ -12,7 +12,7 @@ use lustre_api::job::{Job, JobId, JobKind, JobObject, JobState, StepKind};
 use lustre_api::node::NodeSettings;
 use lustre_api::proxy::{ProxyModule, ProxyState};
 use lustre_api::{Problem, ProblemCode};
-use lustre_mgs_core::decide::job::{self, Limits, NewJob, NewStep, StepEnd, Work};
+use lustre_mgs_core::decide::job::{self, Begun, Limits, NewJob, NewStep, StepEnd, Work};
 use lustre_mgs_core::decide::node::settings as node_settings;
 use lustre_mgs_core::{OwnAct, decide};
 use proptest::prelude::*;
@@ -323,7 +323,7 @@ fn settle(sim: &mut Sim, name: &str, settings: NodeSettings) {
 }
 
 /// The steps that may begin now, as `<job>-<place>`.
-fn admitted(sim: &Sim, limits: Limits, begun: &BTreeSet<(JobId, usize)>) -> Vec<String> {
+fn admitted(sim: &Sim, limits: Limits, begun: &Begun) -> Vec<String> {
     let now = lustre_api::Time::from_unix_ms(sim.now_ms);
     let work = job::work(&sim.state, &limits, now, begun);
     let names = work.into_iter().flat_map(|work| match work {
@@ -344,9 +344,9 @@ fn a_node_takes_so_many_steps_at_once_and_no_more_while_others_are_about_to_begi
     let mut sim = Sim::new();
     let id = wide(&mut sim, "j", node("oss1"), 5);
     let limits = Limits { per_node: 2, ..Limits::default() };
-    let none = BTreeSet::new();
+    let none = Begun::new();
     assert_eq!(admitted(&sim, limits, &none), ["j-0", "j-1"]);
-    let begun = BTreeSet::from([(id.clone(), 0), (id.clone(), 1)]);
+    let begun = Begun::from([(id.clone(), vec![0, 1])]);
     assert_eq!(admitted(&sim, limits, &begun), [""; 0], "those are on their way");
     let req = sim.env_request();
     let decision = job::begin(&sim.state, &req, &id, &[0, 1]).unwrap();
@@ -369,14 +369,14 @@ fn nodes_of_one_enclosure_share_its_limit() {
     let on = |node: &str| NewStep::on(node.parse().unwrap(), StepKind::Stop, stop_op()).after([]);
     start(&mut sim, new_job(scratch(), vec![on("oss1"), on("oss2"), on("mds1")]), Some("j"), None).unwrap();
     let limits = Limits { per_enclosure: 1, ..Limits::default() };
-    assert_eq!(admitted(&sim, limits, &BTreeSet::new()), ["j-0", "j-2"], "one of the shelf, and one elsewhere");
+    assert_eq!(admitted(&sim, limits, &Begun::new()), ["j-0", "j-2"], "one of the shelf, and one elsewhere");
 }
 
 #[test]
 fn nothing_begins_on_a_drained_node_or_outside_its_window_and_it_says_so() {
     let mut sim = Sim::new();
     let id = wide(&mut sim, "j", node("oss1"), 1);
-    let (limits, none) = (Limits::default(), BTreeSet::new());
+    let (limits, none) = (Limits::default(), Begun::new());
     settle(&mut sim, "oss1", NodeSettings { drained: Some("new cables".into()), ..NodeSettings::default() });
     assert_eq!(admitted(&sim, limits, &none), [""; 0]);
     let req = sim.env_request();
@@ -402,7 +402,7 @@ fn a_file_system_with_many_jobs_does_not_keep_another_one_waiting() {
     sim.now_ms = 1000;
     wide(&mut sim, "one", JobObject::Filesystem("other".parse().unwrap()), 1);
     let limits = Limits { per_node: 4, ..Limits::default() };
-    let admitted = admitted(&sim, limits, &BTreeSet::new());
+    let admitted = admitted(&sim, limits, &Begun::new());
     assert_eq!(admitted.len(), 4);
     assert!(admitted.contains(&"one-0".to_owned()), "{admitted:?}");
 }

@@ -9,7 +9,7 @@ mod step;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lustre_api::Problem;
 use lustre_api::job::JobId;
@@ -37,6 +37,9 @@ pub struct Runner {
 /// How often to look for steps whose time has come, where nothing else happens.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
+/// How many times as long as a look took nobody looks again.
+const REST: u32 = 3;
+
 /// Something under way. At most one transition of a job, and one task for each attempt at a step.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Task {
@@ -49,7 +52,7 @@ struct Running {
     abort: AbortHandle,
     cancel: watch::Sender<bool>,
     /// The steps that it is about to begin.
-    begins: Vec<(JobId, usize)>,
+    begins: Vec<usize>,
 }
 
 impl Runner {
@@ -65,13 +68,22 @@ impl Runner {
         let mut tasks: JoinSet<Task> = JoinSet::new();
         let mut open = BTreeSet::new();
         loop {
+            let began = Instant::now();
             let work = {
                 let state = self.engine.state();
                 self.tell_of_ended(&state, &mut open);
-                let begun = running.values().flat_map(|task| task.begins.iter().cloned()).collect();
-                job::work(&state, &self.engine.env().limits, crate::clock::now(), &begun)
+                let begun = running.iter().filter_map(|(task, known)| match task {
+                    Task::Transition(id) if !known.begins.is_empty() => Some((id.clone(), known.begins.clone())),
+                    _ => None,
+                });
+                job::work(&state, &self.engine.env().limits, crate::clock::now(), &begun.collect())
             };
             self.reconcile(&owner, work, &mut running, &mut tasks);
+            // Changes come in crowds. Looking at thousands of jobs after each of them would keep the changes waiting.
+            let rest = began.elapsed() * REST;
+            if rest >= Duration::from_millis(1) {
+                tokio::time::sleep(rest).await;
+            }
             tokio::select! {
                 changed = applied.changed() => if changed.is_err() { return },
                 // A maintenance window may have begun.
@@ -112,7 +124,7 @@ impl Runner {
             }
             let (cancel, is_cancelled) = watch::channel(cancelled);
             let begins = match &work {
-                Work::Begin { id, steps } => steps.iter().map(|step| (id.clone(), *step)).collect(),
+                Work::Begin { steps, .. } => steps.clone(),
                 _ => Vec::new(),
             };
             let abort = tasks.spawn(self.clone().carry_out(owner.clone(), task.clone(), work, is_cancelled));

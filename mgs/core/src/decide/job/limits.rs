@@ -31,6 +31,9 @@ impl Default for Limits {
     }
 }
 
+/// Steps that are about to begin, by job.
+pub type Begun = BTreeMap<JobId, Vec<usize>>;
+
 /// What is at work now.
 #[derive(Default)]
 struct Load<'a> {
@@ -40,12 +43,13 @@ struct Load<'a> {
 }
 
 impl<'a> Load<'a> {
-    fn of(state: &'a State, begun: &BTreeSet<(JobId, usize)>) -> Self {
+    fn of(state: &'a State, begun: &Begun) -> Self {
         let mut load = Self::default();
         for job in state.open_jobs().map(|job| &job.value) {
+            let begun = begun.get(&job.job.id);
             for (at, step) in job.job.steps.iter().enumerate() {
-                let is_begun = || !begun.is_empty() && begun.contains(&(job.job.id.clone(), at));
-                if step.state == lustre_api::job::JobState::Running || (!step.state.is_final() && is_begun()) {
+                let is_begun = begun.is_some_and(|begun| begun.contains(&at));
+                if step.state == lustre_api::job::JobState::Running || (!step.state.is_final() && is_begun) {
                     load.add(state, job, at);
                 }
             }
@@ -64,6 +68,11 @@ impl<'a> Load<'a> {
         }
     }
 
+    /// Steps at work for a file system.
+    fn of_filesystem(&self, fsname: Option<&FsName>) -> usize {
+        fsname.and_then(|fsname| self.filesystems.get(fsname)).copied().unwrap_or(0)
+    }
+
     /// Why a step may not begin now.
     fn blocks(&self, state: &State, limits: &Limits, now: Time, job: &JobRecord, step: usize) -> Option<String> {
         let node = job.job.steps[step].node.as_ref()?;
@@ -76,36 +85,32 @@ impl<'a> Load<'a> {
             let windows = settings.windows.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             return Some(format!("the maintenance window of {node}, {windows} UTC"));
         }
-        let full = |busy: Option<&usize>, most: usize, what: String| {
+        let full = |busy: Option<&usize>, most: usize, kind: &str, name: &str| {
             busy.filter(|busy| **busy >= most)
-                .map(|busy| format!("{what}: {busy} steps are at work there, at most {most} may be"))
+                .map(|busy| format!("{kind} {name}: {busy} steps are at work there, at most {most} may be"))
         };
         let enclosure = settings.and_then(|settings| settings.enclosure.as_deref());
-        full(self.nodes.get(node), limits.per_node, format!("node {node}"))
+        full(self.nodes.get(node), limits.per_node, "node", node.as_str())
             .or_else(|| {
                 let enclosure = enclosure?;
-                full(self.enclosures.get(enclosure), limits.per_enclosure, format!("enclosure {enclosure}"))
+                full(self.enclosures.get(enclosure), limits.per_enclosure, "enclosure", enclosure)
             })
             .or_else(|| {
                 let fsname = fsname_of(job, step)?;
-                full(self.filesystems.get(fsname), limits.per_filesystem, format!("file system {fsname}"))
+                full(self.filesystems.get(fsname), limits.per_filesystem, "file system", fsname.as_str())
             })
     }
 }
 
 /// Which ready steps begin now. `begun` are on their way already, and count as at work.
-pub(super) fn admit(
-    state: &State,
-    limits: &Limits,
-    now: Time,
-    begun: &BTreeSet<(JobId, usize)>,
-) -> BTreeMap<JobId, Vec<usize>> {
+pub(super) fn admit(state: &State, limits: &Limits, now: Time, begun: &Begun) -> BTreeMap<JobId, Vec<usize>> {
     let mut load = Load::of(state, begun);
     // By file system, the oldest job first.
     let mut queues: BTreeMap<Option<&FsName>, Vec<(Time, &JobRecord, usize)>> = BTreeMap::new();
     for job in state.open_jobs().map(|job| &job.value) {
+        let begun = begun.get(&job.job.id);
         for step in ready(state, job) {
-            if begun.is_empty() || !begun.contains(&(job.job.id.clone(), step)) {
+            if begun.is_none_or(|begun| !begun.contains(&step)) {
                 queues.entry(fsname_of(job, step)).or_default().push((job.job.created, job, step));
             }
         }
@@ -114,27 +119,22 @@ pub(super) fn admit(
         queue.sort_by_key(|(created, job, step)| std::cmp::Reverse((*created, &job.job.id, *step)));
     }
     let mut admitted: BTreeMap<JobId, Vec<usize>> = BTreeMap::new();
-    while let Some(fsname) = least_busy(&queues, &load) {
-        let Some((_, job, step)) = queues.get_mut(&fsname).and_then(Vec::pop) else { break };
+    let mut least_busy: BTreeSet<(usize, Option<&FsName>)> =
+        queues.keys().map(|fsname| (load.of_filesystem(*fsname), *fsname)).collect();
+    while let Some((_, fsname)) = least_busy.pop_first() {
+        let Some((_, job, step)) = queues.get_mut(&fsname).and_then(Vec::pop) else { continue };
         if load.blocks(state, limits, now, job, step).is_none() {
             load.add(state, job, step);
             admitted.entry(job.job.id.clone()).or_default().push(step);
         }
+        least_busy.insert((load.of_filesystem(fsname), fsname));
     }
     admitted
 }
 
-fn least_busy<'a>(
-    queues: &BTreeMap<Option<&'a FsName>, Vec<(Time, &JobRecord, usize)>>,
-    load: &Load<'_>,
-) -> Option<Option<&'a FsName>> {
-    let waiting = queues.iter().filter(|(_, queue)| !queue.is_empty()).map(|(fsname, _)| *fsname);
-    waiting.min_by_key(|fsname| fsname.and_then(|fsname| load.filesystems.get(fsname)).copied().unwrap_or(0))
-}
-
 /// Why ready steps of a job do not begin, by their places.
 pub fn held_back(state: &State, limits: &Limits, now: Time, record: &JobRecord) -> BTreeMap<usize, String> {
-    let load = Load::of(state, &BTreeSet::new());
+    let load = Load::of(state, &Begun::new());
     let ready = ready(state, record).into_iter();
     ready.filter_map(|step| Some((step, load.blocks(state, limits, now, record, step)?))).collect()
 }

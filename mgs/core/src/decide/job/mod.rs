@@ -17,7 +17,7 @@ mod transition;
 mod work;
 
 pub use explain::explain;
-pub use limits::{Limits, held_back};
+pub use limits::{Begun, Limits, held_back};
 pub use retry::retry;
 pub use start::{MAX_STEPS, NewJob, NewStep, Started, busy_with, idle, named, request, start};
 pub use work::{Hand, Work, ready, work, work_of};

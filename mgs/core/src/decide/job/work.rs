@@ -1,13 +1,11 @@
 //! What there is to do for the jobs that are not over.
 
-use std::collections::BTreeSet;
-
 use lustre_api::Time;
 use lustre_api::agent::AgentOp;
 use lustre_api::job::{Job, JobId, JobState, StepKind};
 use lustre_types::NodeName;
 
-use super::limits::{Limits, admit};
+use super::limits::{Begun, Limits, admit};
 use crate::record::{JobRecord, OwnAct};
 use crate::state::State;
 
@@ -49,7 +47,7 @@ pub struct Hand {
 }
 
 /// What all jobs need now, within the limits. The steps in `begun` are about to begin already.
-pub fn work(state: &State, limits: &Limits, now: Time, begun: &BTreeSet<(JobId, usize)>) -> Vec<Work> {
+pub fn work(state: &State, limits: &Limits, now: Time, begun: &Begun) -> Vec<Work> {
     let mut admitted = admit(state, limits, now, begun);
     let mut all: Vec<Work> = state.open_jobs().flat_map(|job| work_of(state, &job.value)).collect();
     all.retain_mut(|work| match work {
