@@ -2,6 +2,7 @@
 
 use lustre_api::Problem;
 use lustre_api::attributes::Resource as Table;
+use lustre_api::job::Move;
 use lustre_api::plan::{Action, Change, Finding, Severity};
 use tfplugin_proto::{Diagnostic, Diagnostics};
 
@@ -29,6 +30,16 @@ pub(crate) fn finding(table: &Table, finding: &Finding) -> Diagnostic {
 /// Who notices a change, before a person says yes to it.
 pub(crate) fn who_notices(change: &Change) -> Diagnostic {
     Diagnostic::warning("Who notices", sentence(&format!("{}: {}", change.object, change.blast_radius)))
+}
+
+/// What else changes its state with a job, before a person says yes to it.
+pub(crate) fn moves(name: &str, moves: &[Move]) -> Option<Diagnostic> {
+    let lines = moves.iter().map(|moved| {
+        let passing = if moved.is_passing { " for a while" } else { "" };
+        format!("\n  {}: {} -> {}{passing}: {}", moved.object, moved.now, moved.becomes, moved.why)
+    });
+    let lines = lines.collect::<String>();
+    (!lines.is_empty()).then(|| Diagnostic::warning("What else moves", format!("With {name}:{lines}")))
 }
 
 /// A change that goes back by itself.
@@ -122,6 +133,7 @@ mod tests {
             code: "device_mounted".into(),
             message: "oss1:/dev/sdb is mounted on /home".into(),
             remedy: Some("choose another device".into()),
+            place: None,
         };
         let diag = finding(&TARGET, &found);
         assert_eq!(diag.summary, "Device mounted");

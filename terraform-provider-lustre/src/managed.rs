@@ -1,14 +1,17 @@
 //! What all resources have in common: values by the attribute table, drift, plan, and who may be replaced.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use lustre_api::Written;
 use lustre_api::attributes::{ChangeEffect, Resource as Table};
+use lustre_api::job::Move;
 use lustre_api::mgs::{LiveParams, Snapshot};
 use lustre_api::plan::{Change, Desired, Finding, ObjectKey};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use tfplugin_proto::{
-    Attribute, Diagnostics, Listed, Mode, Plan, PlanKind, Resource, Schema, Severity, Type, Value, async_trait,
+    Attribute, Diagnostic, Diagnostics, Listed, Mode, Plan, PlanKind, Resource, Schema, Severity, Type, Value,
+    async_trait,
 };
 
 use crate::findings;
@@ -75,7 +78,12 @@ pub(crate) trait Kind: Send + Sync + 'static {
     }
 
     /// Makes the object as described, and returns what then is there.
-    async fn put(mgs: &Mgs, spec: Self::Spec, put: Put<'_>) -> Result<Json, Failure>;
+    async fn put(mgs: &Mgs, spec: Self::Spec, put: &Put<'_>) -> Result<Json, Failure>;
+
+    /// What else changes its state with a removal.
+    async fn moved_by_removal(_mgs: &Mgs, _prior: &Value) -> Vec<Move> {
+        Vec::new()
+    }
 
     /// Removes it, as its deletion policy says.
     async fn remove(mgs: &Mgs, prior: &Value) -> Result<(), Failure>;
@@ -114,15 +122,34 @@ pub(crate) struct Live<'a> {
     pub(crate) change: Option<&'a Change>,
 }
 
-/// What a `put` may want to know besides the spec.
+/// What a `put` may want to know besides the spec, and what it has to say although it succeeds.
 pub(crate) struct Put<'a> {
     /// What is planned.
     pub(crate) planned: &'a Value,
     /// What was there.
     pub(crate) prior: Option<&'a Value>,
+    warnings: Mutex<Vec<Diagnostic>>,
 }
 
-impl Put<'_> {
+impl<'a> Put<'a> {
+    fn new(planned: &'a Value, prior: Option<&'a Value>) -> Self {
+        Self { planned, prior, warnings: Mutex::default() }
+    }
+
+    /// Something for a person to look at when the apply is over.
+    pub(crate) fn warn(&self, warning: Diagnostic) {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(warning);
+    }
+
+    /// Keeps what the MGS said of a write although it did it.
+    pub(crate) fn heard<T>(&self, written: Written<T>) -> Written<T> {
+        written
+            .warnings
+            .iter()
+            .for_each(|said| self.warn(Diagnostic::warning("The MGS warns", findings::sentence(said))));
+        written
+    }
+
     /// The revision that a change is made against; none for a create, which takes up what it finds.
     pub(crate) async fn if_revision(&self, mgs: &Mgs) -> Result<Option<u64>, Failure> {
         match self.prior {
@@ -368,9 +395,10 @@ impl<K: Kind> Managed<K> {
         {
             return None;
         }
+        let put = Put::new(planned, prior);
         let result = match self.session.mgs() {
             Ok(mgs) => {
-                let made = K::put(&mgs, spec, Put { planned, prior }).await;
+                let made = K::put(&mgs, spec, &put).await;
                 if let Ok(view) = &made {
                     mgs.learn(|snapshot| K::made(view, snapshot));
                 }
@@ -378,6 +406,7 @@ impl<K: Kind> Managed<K> {
             }
             Err(failure) => Err(failure),
         };
+        diags.extend(put.warnings.into_inner().unwrap_or_else(PoisonError::into_inner));
         match result {
             Ok(view) => {
                 if let Some(until) = view[CONFIRM_UNTIL].as_str() {
@@ -429,7 +458,16 @@ impl<K: Kind> Resource for Managed<K> {
 
     async fn plan(&self, plan: &mut Plan, diags: &mut Diagnostics) {
         match plan.kind() {
-            PlanKind::Destroy => return K::check_removal(&plan.prior, diags),
+            PlanKind::Destroy => {
+                K::check_removal(&plan.prior, diags);
+                if !diags.has_errors()
+                    && let Some(mgs) = self.session.mgs_if_known()
+                {
+                    let moves = K::moved_by_removal(&mgs, &plan.prior).await;
+                    diags.extend(findings::moves(&K::name(&plan.prior).unwrap_or_default(), &moves));
+                }
+                return;
+            }
             PlanKind::Create => {
                 Self::settle(plan);
                 if let Some(name) = K::name(&plan.planned)

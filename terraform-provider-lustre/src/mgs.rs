@@ -89,6 +89,15 @@ impl Mgs {
         Ok(self.client.call::<E>(&path, &query, &body).await?)
     }
 
+    /// What a removal would answer; changes nothing.
+    pub(crate) async fn rehearse_removal<E>(&self, path: E::Path) -> Result<E::Reply, Failure>
+    where
+        E: Endpoint<Query = WriteQuery, Body = Nothing>,
+    {
+        let query = WriteQuery { dry_run: true, ..WriteQuery::default() };
+        Ok(self.client.call::<E>(&path, &query, &Nothing {}).await?)
+    }
+
     /// Removes; `None` if it was not there any more.
     pub(crate) async fn remove<E>(&self, path: E::Path) -> Result<Option<E::Reply>, Failure>
     where

@@ -2,20 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use lustre_api::filesystem::{DeleteFilesystem, FilesystemPath, PutFilesystem};
 use lustre_api::job::JobId;
 use lustre_api::mgs::Snapshot;
-use lustre_api::node::NodePath;
-use lustre_api::nodemap::{DeleteNodemap, NodemapPath, NodemapsActive, PutNodemap, PutNodemapBody, PutNodemapsActive};
-use lustre_api::param::{DeleteParam, Param, ParamPath, PutParam};
+use lustre_api::param::Param;
 use lustre_api::param_set::{ParamSetSpec, PutParamSet, PutParams};
-use lustre_api::plan::{Action, Change, Desired, DesiredTarget, ObjectKey, Plan};
-use lustre_api::pool::{DeletePool, PoolPath, PutPool};
-use lustre_api::proof::{CarefulParam, PutParamCarefully};
-use lustre_api::proxy::{EnsureProxy, RemoveProxy};
-use lustre_api::target::{DeregisterTarget, EnsureTarget, PostTarget, TargetPath};
-use lustre_api::{Endpoint, Nothing, Time, WriteQuery, Written};
-use lustre_types::{FsName, SvName, TargetKind};
+use lustre_api::plan::{Action, Change, Desired, ObjectKey, Plan, Request};
+use lustre_api::{Nothing, Time, WriteQuery};
 
 use super::Task;
 use super::session::{Session, json_of};
@@ -105,87 +97,20 @@ fn together(desired: &Desired, plan: &Plan, confirm_within_s: Option<u32>) -> Op
 
 impl Work<'_> {
     async fn change(&mut self, change: &Change, desired: &Desired, snapshot: &Snapshot) -> Result<(), Failure> {
-        let lost = || Failure::from(format!("fault: the plan changes {}, which is not described", change.object));
-        let is_delete = change.action == Action::Delete;
-        match &change.object {
-            ObjectKey::Filesystem { name } if is_delete => {
-                self.call::<DeleteFilesystem, _>(FilesystemPath { fsname: name.clone() }, Nothing {}).await
-            }
-            ObjectKey::Filesystem { name } => {
-                let spec = desired.filesystems.iter().find(|spec| spec.name == *name).ok_or_else(lost)?;
-                self.call::<PutFilesystem, _>(FilesystemPath { fsname: name.clone() }, spec.clone()).await
-            }
-            ObjectKey::Target { svname } if is_delete => {
-                self.call::<DeregisterTarget, _>(TargetPath { svname: svname.clone() }, Nothing {}).await
-            }
-            ObjectKey::Target { .. } | ObjectKey::NewTarget { .. } => {
-                let wanted = described_by(&change.object, desired, snapshot).ok_or_else(lost)?;
-                let device = device_of(snapshot, &wanted.target).filter(|_| change.action == Action::Create);
-                let ensure = EnsureTarget {
-                    target: wanted.target.clone(),
-                    expect_content: device.map(|device| device.content.clone()),
-                    expect_size_bytes: device.map(|device| device.size_bytes),
-                    allow_reformat: wanted.allow_reformat,
-                    confirm_within_s: self.confirm_within_s,
-                };
-                self.call::<PostTarget, _>(Nothing {}, ensure).await
-            }
-            ObjectKey::Param { filesystem, scope, name } => {
-                let fsname = filesystem.as_ref().map_or("*", FsName::as_str).to_owned();
-                let path = ParamPath { fsname, scope: scope.clone(), name: name.clone() };
-                if is_delete {
-                    return self.call::<DeleteParam, _>(path, Nothing {}).await;
-                }
-                let mut specs = desired.params.iter();
-                let spec = specs.find(|s| s.filesystem == *filesystem && s.scope == *scope && s.name == *name);
-                let spec = spec.ok_or_else(lost)?.clone();
-                let confirm_within_s = self.confirm_within_s;
-                if confirm_within_s.is_none() {
-                    return self.call::<PutParam, _>(path, spec).await;
-                }
-                let body = CarefulParam { spec, canary: None, confirm_within_s };
-                let written = self.session.mgs.call::<PutParamCarefully>(&path, &self.query, &body).await;
-                let written = written.map_err(|error| self.session.explain(error).failure)?.written;
-                self.applied.warnings.extend(written.warnings);
-                self.waits(change, written.object.confirm_until);
-                Ok(())
-            }
-            ObjectKey::Nodemap { name } => {
-                let path = NodemapPath { name: name.clone() };
-                if is_delete {
-                    return self.call::<DeleteNodemap, _>(path, Nothing {}).await;
-                }
-                let spec = desired.nodemaps.iter().find(|spec| spec.name == *name).ok_or_else(lost)?.clone();
-                let body = PutNodemapBody { spec, confirm_within_s: self.confirm_within_s };
-                let written = self.session.mgs.call::<PutNodemap>(&path, &self.query, &body).await;
-                let written = written.map_err(|error| self.session.explain(error).failure)?;
-                self.waits(change, written.object.confirm_until);
-                Ok(())
-            }
-            ObjectKey::Nodemaps {} => {
-                let active = !is_delete && desired.nodemaps_active.is_some_and(|wanted| wanted.active);
-                let body = NodemapsActive { active, confirm_within_s: self.confirm_within_s };
-                let written = self.session.mgs.call::<PutNodemapsActive>(&Nothing {}, &self.query, &body).await;
-                let written = written.map_err(|error| self.session.explain(error).failure)?;
-                self.waits(change, written.object.confirm_until);
-                Ok(())
-            }
-            ObjectKey::Pool { filesystem, name } => {
-                let path = PoolPath { fsname: filesystem.clone(), pool: name.clone() };
-                if is_delete {
-                    return self.call::<DeletePool, _>(path, Nothing {}).await;
-                }
-                let mut specs = desired.pools.iter();
-                let spec = specs.find(|spec| spec.filesystem == *filesystem && spec.name == *name);
-                self.call::<PutPool, _>(path, spec.ok_or_else(lost)?.clone()).await
-            }
-            ObjectKey::MgsProxy { node } if is_delete => {
-                self.call::<RemoveProxy, _>(NodePath { node: node.clone() }, Nothing {}).await
-            }
-            ObjectKey::MgsProxy { node } => {
-                self.call::<EnsureProxy, _>(NodePath { node: node.clone() }, Nothing {}).await
-            }
+        let request = lustre_plan::request(desired, change, self.confirm_within_s);
+        let mut request = request.map_err(|error| Failure::from(format!("fault: {error}")))?;
+        if let Request::EnsureTarget(ensure) = &mut request
+            && ensure.expect_content.is_some()
+        {
+            // A disk of another size under the same name is another disk.
+            ensure.expect_size_bytes = device_of(snapshot, &ensure.target).map(|device| device.size_bytes);
         }
+        let made = self.session.mgs.make(&request, &self.query).await;
+        let made = made.map_err(|error| self.session.explain(error).failure)?;
+        self.applied.jobs.extend(made.job);
+        self.applied.warnings.extend(made.warnings);
+        self.waits(change, made.confirm_until);
+        Ok(())
     }
 
     /// Says that a change goes back by itself.
@@ -196,46 +121,4 @@ impl Work<'_> {
             self.applied.warnings.push(warning);
         }
     }
-
-    async fn call<E, T>(&mut self, path: E::Path, body: E::Body) -> Result<(), Failure>
-    where
-        E: Endpoint<Query = WriteQuery, Reply = Written<T>>,
-    {
-        let written = self.session.mgs.call::<E>(&path, &self.query, &body).await;
-        let written = written.map_err(|error| self.session.explain(error).failure)?;
-        self.applied.jobs.extend(written.job);
-        self.applied.warnings.extend(written.warnings);
-        Ok(())
-    }
-}
-
-/// The described target that a plan's object is. A description without index finds its name by its place.
-pub(super) fn described_by<'d>(
-    object: &ObjectKey,
-    desired: &'d Desired,
-    snapshot: &Snapshot,
-) -> Option<&'d DesiredTarget> {
-    let mut targets = desired.targets.iter();
-    match object {
-        ObjectKey::NewTarget { node, device } => {
-            targets.find(|wanted| wanted.target.node == *node && wanted.target.device == *device)
-        }
-        ObjectKey::Target { svname } => targets.find(|wanted| is_named(wanted, svname, snapshot)),
-        _ => None,
-    }
-}
-
-fn is_named(wanted: &DesiredTarget, svname: &SvName, snapshot: &Snapshot) -> bool {
-    let spec = &wanted.target;
-    if spec.kind != svname.kind() || (spec.kind != TargetKind::Mgt && spec.filesystem.as_ref() != svname.fsname()) {
-        return false;
-    }
-    if spec.index.is_some() || spec.kind == TargetKind::Mgt {
-        return spec.index == svname.index();
-    }
-    let device = device_of(snapshot, spec);
-    let is_place = |path: &str| path == spec.device || device.is_some_and(|device| device.is_named(path));
-    let mut known = snapshot.targets.iter().filter(|known| known.svname == *svname);
-    known.any(|known| known.spec.node == spec.node && is_place(&known.spec.device))
-        || device.and_then(|device| device.formatted_as.as_ref()).is_some_and(|found| found.svname == *svname)
 }

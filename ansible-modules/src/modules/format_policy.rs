@@ -5,12 +5,11 @@
 
 use lustre_api::device::Device;
 use lustre_api::mgs::Snapshot;
-use lustre_api::plan::{Action, Change, Desired, Finding, ObjectKey, Plan, Severity};
+use lustre_api::plan::{Action, Change, Desired, Finding, ObjectKey, Place, Plan, Severity};
 use lustre_api::target::TargetSpec;
 use lustre_types::{SvName, TargetKind};
 
 use super::Task;
-use super::apply::described_by;
 use super::target::device_of;
 use crate::argspec::{Argument, ArgumentType};
 
@@ -85,7 +84,7 @@ pub(super) fn speak_of_confirm(desired: &Desired, snapshot: &Snapshot, plan: &mu
         if !finding.remedy.as_ref().is_some_and(|remedy| remedy.contains("allow_reformat")) {
             continue;
         }
-        let Some(wanted) = described_by(&finding.object, desired, snapshot) else { continue };
+        let Some(wanted) = finding.place.as_ref().and_then(|place| desired.target_at(place)) else { continue };
         let confirm = device_of(snapshot, &wanted.target).and_then(|device| confirmation(&wanted.target, device));
         let how = match confirm {
             Some(confirm) => format!("set format: confirmed, and confirm: {confirm:?} on this target"),
@@ -107,9 +106,8 @@ pub(super) fn findings(
     for (wanted, consent) in desired.targets.iter().zip(consents) {
         let spec = &wanted.target;
         let Some(device) = device_of(snapshot, spec) else { continue };
-        let mut changes = plan.changes.iter();
-        let change =
-            changes.find(|change| described_by(&change.object, desired, snapshot).is_some_and(|it| it.target == *spec));
+        let place = Place { node: spec.node.clone(), device: spec.device.clone() };
+        let change = plan.changes.iter().find(|change| change.place.as_ref() == Some(&place));
         let object = change.map(|change| change.object.clone());
         let object = object.or_else(|| named(spec).map(|svname| ObjectKey::Target { svname }));
         let object =
@@ -122,9 +120,9 @@ pub(super) fn findings(
                 code: code.to_owned(),
                 message,
                 remedy: Some(remedy),
+                place: Some(place.clone()),
             });
         };
-        let place = format!("{}:{}", spec.node, spec.device);
         if let Some(serial) = &consent.serial
             && device.serial.as_ref() != Some(serial)
             && device.wwn.as_ref() != Some(serial)

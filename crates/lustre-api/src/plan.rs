@@ -1,12 +1,14 @@
 //! Plans: what would have to change, in which order, and why.
 
 use crate::endpoint::endpoints;
-use crate::filesystem::FilesystemSpec;
-use crate::nodemap::{NodemapSpec, NodemapsSpec};
-use crate::param::ParamSpec;
-use crate::pool::PoolSpec;
+use crate::filesystem::{FilesystemPath, FilesystemSpec};
+use crate::node::NodePath;
+use crate::nodemap::{NodemapPath, NodemapSpec, NodemapsActive, NodemapsSpec, PutNodemapBody};
+use crate::param::{ParamPath, ParamSpec};
+use crate::pool::{PoolPath, PoolSpec};
+use crate::proof::CarefulParam;
 use crate::proxy::ProxySpec;
-use crate::target::TargetSpec;
+use crate::target::{EnsureTarget, TargetPath, TargetSpec};
 use lustre_types::{FsName, NodemapName, ParamName, ParamScope, PoolName, SvName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -40,6 +42,13 @@ pub struct Desired {
     /// Objects to be absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub absent: Vec<ObjectKey>,
+}
+
+impl Desired {
+    /// The target that is described at a place.
+    pub fn target_at(&self, place: &Place) -> Option<&DesiredTarget> {
+        self.targets.iter().find(|wanted| wanted.target.node == place.node && wanted.target.device == place.device)
+    }
 }
 
 /// A target to be as described, and what its format may overwrite.
@@ -157,6 +166,25 @@ pub struct Change {
     pub destroys_data: bool,
     /// Who notices, as in `clients of scratch see 1 more OST`.
     pub blast_radius: String,
+    /// For a target: where it was described to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
+}
+
+/// Where a target is described to be; tells which description a change or a finding is of, also where it gives no index.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Place {
+    /// The node.
+    pub node: lustre_types::NodeName,
+    /// The device, by the name that the description gives it.
+    pub device: String,
+}
+
+impl std::fmt::Display for Place {
+    /// `oss1:/dev/sdb`
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.node, self.device)
+    }
 }
 
 /// What happens to an object.
@@ -217,6 +245,9 @@ pub struct Finding {
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
+    /// For a target: where it was described to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
 }
 
 /// How much a finding weighs.
@@ -227,6 +258,39 @@ pub enum Severity {
     Error,
     /// It can, but a person should know.
     Warning,
+}
+
+/// The call that makes a change of a plan. `lustre_plan::request` finds it, `rest::Client::make` sends it.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// [`crate::filesystem::PutFilesystem`]
+    PutFilesystem(FilesystemPath, FilesystemSpec),
+    /// [`crate::filesystem::DeleteFilesystem`]
+    DeleteFilesystem(FilesystemPath),
+    /// [`crate::target::PostTarget`]
+    EnsureTarget(Box<EnsureTarget>),
+    /// [`crate::target::DeregisterTarget`]
+    DeregisterTarget(TargetPath),
+    /// [`crate::param::PutParam`]
+    PutParam(ParamPath, ParamSpec),
+    /// [`crate::proof::PutParamCarefully`]
+    PutParamCarefully(ParamPath, CarefulParam),
+    /// [`crate::param::DeleteParam`]
+    DeleteParam(ParamPath),
+    /// [`crate::pool::PutPool`]
+    PutPool(PoolPath, PoolSpec),
+    /// [`crate::pool::DeletePool`]
+    DeletePool(PoolPath),
+    /// [`crate::nodemap::PutNodemap`]
+    PutNodemap(NodemapPath, Box<PutNodemapBody>),
+    /// [`crate::nodemap::DeleteNodemap`]
+    DeleteNodemap(NodemapPath),
+    /// [`crate::nodemap::PutNodemapsActive`]
+    PutNodemapsActive(NodemapsActive),
+    /// [`crate::proxy::EnsureProxy`]
+    EnsureProxy(NodePath),
+    /// [`crate::proxy::RemoveProxy`]
+    RemoveProxy(NodePath),
 }
 
 endpoints! {

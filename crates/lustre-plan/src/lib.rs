@@ -4,7 +4,8 @@
 //! for the same reasons and in the same words. What is not described is left alone.
 //!
 //! A [`Plan`] is the ordered list of changes, each with its fields, its reason, who notices it and whether it destroys data,
-//! and of findings: errors stand against the plan, warnings a person should know. [`render`] shows it to people.
+//! and of findings: errors stand against the plan, warnings a person should know. [`render`] shows it to people, [`request`]
+//! is the call that makes one of its changes.
 //!
 //! Also here, because a plan has to know it: the catalogue of tunables ([`catalogue`]), their two names ([`naming`]) and the
 //! notation of pool members ([`pool_members`]).
@@ -14,9 +15,11 @@ mod diff;
 mod members;
 pub mod naming;
 mod render;
+mod request;
 mod value;
 
 pub use diff::{FILESET_FRAGMENT, LATER, diff, nodemap_records};
 pub use lustre_api::plan::Plan;
 pub use members::{MemberError, Mode, pool_members};
 pub use render::render;
+pub use request::{NotDescribed, request};

@@ -14,7 +14,7 @@ pub mod openapi;
 mod server;
 
 #[cfg(feature = "client")]
-pub use client::{Client, ClientError, EventStream, http};
+pub use client::{Client, ClientError, EventStream, Made, http};
 #[cfg(feature = "server")]
 pub use server::{Call, Events, Identity, Listener, Raw, Server};
 

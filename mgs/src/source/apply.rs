@@ -2,16 +2,9 @@
 
 use std::sync::Arc;
 
-use lustre_api::filesystem::FilesystemPath;
 use lustre_api::job::{JobId, JobPath, JobState, WaitQuery};
-use lustre_api::node::NodePath;
-use lustre_api::nodemap::{NodemapPath, NodemapsActive, PutNodemapBody};
-use lustre_api::param::ParamPath;
-use lustre_api::plan::{Action, Change, DesiredTarget, ObjectKey, Plan, Severity};
-use lustre_api::pool::PoolPath;
-use lustre_api::target::{EnsureTarget, TargetPath};
+use lustre_api::plan::{Plan, Request, Severity};
 use lustre_api::{Problem, ProblemCode, WriteQuery};
-use lustre_types::FsName;
 
 use super::Found;
 use crate::api::Api;
@@ -54,7 +47,9 @@ pub(super) async fn apply(api: &Arc<Api>, caller: &Caller, found: &Found, plan: 
             is_passing: matches!(problem.code, ProblemCode::Unavailable | ProblemCode::Conflict),
             error: format!("{}: {problem}", change.object),
         };
-        if let Some(id) = one(api, caller, found, change, &query).await.map_err(failed)? {
+        let request = lustre_plan::request(&found.desired, change, None);
+        let request = request.map_err(|err| failed(Problem::invalid(err.to_string())))?;
+        if let Some(id) = make(api, caller, request, &query).await.map_err(failed)? {
             ended(api, &id).await.map_err(failed)?;
         }
     }
@@ -62,113 +57,25 @@ pub(super) async fn apply(api: &Arc<Api>, caller: &Caller, found: &Found, plan: 
 }
 
 /// Makes one change; gives the job that carries it out.
-async fn one(
-    api: &Arc<Api>,
-    caller: &Caller,
-    found: &Found,
-    change: &Change,
-    query: &WriteQuery,
-) -> Result<Option<JobId>, Problem> {
-    let desired = &found.desired;
-    let is_delete = change.action == Action::Delete;
-    let vanished = || Problem::invalid(format!("the plan names {}, the source does not", change.object));
-    match &change.object {
-        ObjectKey::Filesystem { name } => {
-            let path = FilesystemPath { fsname: name.clone() };
-            if is_delete {
-                api.delete_filesystem(caller, &path, query).await?;
-            } else {
-                let spec = desired.filesystems.iter().find(|spec| spec.name == *name).ok_or_else(vanished)?;
-                api.put_filesystem(caller, &path, query, spec.clone()).await?;
-            }
+async fn make(api: &Arc<Api>, caller: &Caller, request: Request, query: &WriteQuery) -> Result<Option<JobId>, Problem> {
+    Ok(match request {
+        Request::PutFilesystem(path, body) => api.put_filesystem(caller, &path, query, body).await?.job,
+        Request::DeleteFilesystem(path) => api.delete_filesystem(caller, &path, query).await?.job,
+        Request::EnsureTarget(body) => api.ensure_target(caller, query, *body).await?.job,
+        Request::DeregisterTarget(path) => api.deregister_target(caller, &path, query).await?.job,
+        Request::PutParam(path, body) => api.put_param(caller, &path, query, body).await?.job,
+        Request::PutParamCarefully(path, body) => {
+            api.put_param_carefully(caller, &path, query, body).await?.written.job
         }
-        ObjectKey::Target { svname } if is_delete => {
-            let path = TargetPath { svname: svname.clone() };
-            return Ok(api.deregister_target(caller, &path, query).await?.job);
-        }
-        ObjectKey::Target { svname } => {
-            let is_it = |wanted: &&DesiredTarget| {
-                let spec = &wanted.target;
-                spec.kind == svname.kind()
-                    && spec.filesystem.as_ref() == svname.fsname()
-                    && spec.index == svname.index()
-            };
-            let wanted = desired.targets.iter().find(is_it).ok_or_else(vanished)?;
-            return ensure(api, caller, wanted, change, query).await;
-        }
-        ObjectKey::NewTarget { node, device } => {
-            let is_it = |wanted: &&DesiredTarget| wanted.target.node == *node && wanted.target.device == *device;
-            let wanted = desired.targets.iter().find(is_it).ok_or_else(vanished)?;
-            return ensure(api, caller, wanted, change, query).await;
-        }
-        ObjectKey::Param { filesystem, scope, name } => {
-            let fsname = filesystem.as_ref().map_or("*", FsName::as_str).to_owned();
-            let path = ParamPath { fsname, scope: scope.clone(), name: name.clone() };
-            if is_delete {
-                api.delete_param(caller, &path, query).await?;
-            } else {
-                let is_it = |spec: &&lustre_api::param::ParamSpec| {
-                    spec.filesystem == *filesystem && spec.scope == *scope && spec.name == *name
-                };
-                let spec = desired.params.iter().find(is_it).ok_or_else(vanished)?;
-                api.put_param(caller, &path, query, spec.clone()).await?;
-            }
-        }
-        ObjectKey::Pool { filesystem, name } => {
-            let path = PoolPath { fsname: filesystem.clone(), pool: name.clone() };
-            if is_delete {
-                api.delete_pool(caller, &path, query).await?;
-            } else {
-                let is_it = |spec: &&lustre_api::pool::PoolSpec| spec.filesystem == *filesystem && spec.name == *name;
-                let spec = desired.pools.iter().find(is_it).ok_or_else(vanished)?;
-                api.put_pool(caller, &path, query, spec.clone()).await?;
-            }
-        }
-        ObjectKey::Nodemap { name } => {
-            let path = NodemapPath { name: name.clone() };
-            if is_delete {
-                api.delete_nodemap(caller, &path, query).await?;
-            } else {
-                let spec = desired.nodemaps.iter().find(|spec| spec.name == *name).ok_or_else(vanished)?.clone();
-                api.put_nodemap(caller, &path, query, PutNodemapBody { spec, confirm_within_s: None }).await?;
-            }
-        }
-        ObjectKey::Nodemaps {} => {
-            let active = !is_delete && desired.nodemaps_active.is_some_and(|wanted| wanted.active);
-            let body = NodemapsActive { active, confirm_within_s: None };
-            api.put_nodemaps_active(caller, query, body).await?;
-        }
-        ObjectKey::MgsProxy { node } => {
-            let path = NodePath { node: node.clone() };
-            let written = if is_delete {
-                api.remove_mgs_proxy(caller, &path, query).await?
-            } else {
-                api.ensure_mgs_proxy(caller, &path, query).await?
-            };
-            return Ok(written.job);
-        }
-    }
-    Ok(None)
-}
-
-/// Ensures a target, on the device as the plan saw it.
-async fn ensure(
-    api: &Arc<Api>,
-    caller: &Caller,
-    wanted: &DesiredTarget,
-    change: &Change,
-    query: &WriteQuery,
-) -> Result<Option<JobId>, Problem> {
-    let seen = change.fields.iter().find(|field| field.path == "formatted_over");
-    let seen = seen.filter(|field| field.after != lustre_plan::LATER);
-    let body = EnsureTarget {
-        target: wanted.target.clone(),
-        expect_content: seen.and_then(|field| field.after.as_str()).map(str::to_owned),
-        expect_size_bytes: None,
-        allow_reformat: wanted.allow_reformat,
-        confirm_within_s: None,
-    };
-    Ok(api.ensure_target(caller, query, body).await?.job)
+        Request::DeleteParam(path) => api.delete_param(caller, &path, query).await?.job,
+        Request::PutPool(path, body) => api.put_pool(caller, &path, query, body).await?.job,
+        Request::DeletePool(path) => api.delete_pool(caller, &path, query).await?.job,
+        Request::PutNodemap(path, body) => api.put_nodemap(caller, &path, query, *body).await?.job,
+        Request::DeleteNodemap(path) => api.delete_nodemap(caller, &path, query).await?.job,
+        Request::PutNodemapsActive(body) => api.put_nodemaps_active(caller, query, body).await?.job,
+        Request::EnsureProxy(path) => api.ensure_mgs_proxy(caller, &path, query).await?.job,
+        Request::RemoveProxy(path) => api.remove_mgs_proxy(caller, &path, query).await?.job,
+    })
 }
 
 /// Waits until a job is over. Errors: it did not succeed.

@@ -52,9 +52,9 @@ impl Kind for Filesystem {
         check_policy(&FILESYSTEM, text(prior, "name"), prior, diags);
     }
 
-    async fn put(mgs: &Mgs, spec: FilesystemSpec, put: Put<'_>) -> Result<Json, Failure> {
+    async fn put(mgs: &Mgs, spec: FilesystemSpec, put: &Put<'_>) -> Result<Json, Failure> {
         let path = FilesystemPath { fsname: spec.name.clone() };
-        let written = mgs.write::<PutFilesystem>(path, spec, put.if_revision(mgs).await?).await?;
+        let written = put.heard(mgs.write::<PutFilesystem>(path, spec, put.if_revision(mgs).await?).await?);
         Ok(view(&written.object))
     }
 

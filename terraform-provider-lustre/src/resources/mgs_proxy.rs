@@ -76,11 +76,11 @@ impl Kind for MgsProxy {
         // The node refuses while an MGS daemon serves through it.
     }
 
-    async fn put(mgs: &Mgs, spec: ProxySpec, put: Put<'_>) -> Result<Json, Failure> {
+    async fn put(mgs: &Mgs, spec: ProxySpec, put: &Put<'_>) -> Result<Json, Failure> {
         let operation = if put.prior.is_some() { "update" } else { "create" };
         let limit = timeouts::limit(put.planned, operation);
         let path = NodePath { node: spec.node.clone() };
-        let written = mgs.write::<EnsureProxy>(path, lustre_api::Nothing {}, None).await?;
+        let written = put.heard(mgs.write::<EnsureProxy>(path, lustre_api::Nothing {}, None).await?);
         if let Some(job) = written.job {
             mgs.wait_for(&job, limit).await?;
         }

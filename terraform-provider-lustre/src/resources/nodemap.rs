@@ -62,10 +62,10 @@ impl Kind for Nodemap {
         // Its NIDs belong to the default one then: nothing to refuse.
     }
 
-    async fn put(mgs: &Mgs, spec: NodemapSpec, put: Put<'_>) -> Result<Json, Failure> {
+    async fn put(mgs: &Mgs, spec: NodemapSpec, put: &Put<'_>) -> Result<Json, Failure> {
         let path = NodemapPath { name: spec.name.clone() };
         let body = PutNodemapBody { spec, confirm_within_s: confirm_within(put.planned) };
-        let written = mgs.write::<PutNodemap>(path, body, put.if_revision(mgs).await?).await?;
+        let written = put.heard(mgs.write::<PutNodemap>(path, body, put.if_revision(mgs).await?).await?);
         Ok(flat(&written.object))
     }
 

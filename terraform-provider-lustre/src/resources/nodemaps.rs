@@ -55,9 +55,9 @@ impl Kind for Nodemaps {
         // Ids are taken as they are then: nothing to refuse.
     }
 
-    async fn put(mgs: &Mgs, spec: NodemapsSpec, put: Put<'_>) -> Result<Json, Failure> {
+    async fn put(mgs: &Mgs, spec: NodemapsSpec, put: &Put<'_>) -> Result<Json, Failure> {
         let body = NodemapsActive { active: spec.active, confirm_within_s: confirm_within(put.planned) };
-        let written = mgs.write::<PutNodemapsActive>(Nothing {}, body, put.if_revision(mgs).await?).await?;
+        let written = put.heard(mgs.write::<PutNodemapsActive>(Nothing {}, body, put.if_revision(mgs).await?).await?);
         let confirm_until = view(&written.object.confirm_until);
         Ok(json!({ "id": ID, "active": written.object.active, "confirm_until": confirm_until }))
     }

@@ -81,16 +81,16 @@ impl Kind for Param {
         // Its default comes back: nothing to refuse.
     }
 
-    async fn put(mgs: &Mgs, spec: ParamSpec, put: Put<'_>) -> Result<Json, Failure> {
+    async fn put(mgs: &Mgs, spec: ParamSpec, put: &Put<'_>) -> Result<Json, Failure> {
         let path = path(spec.filesystem.as_ref(), &spec.scope, &spec.name);
         let if_revision = put.if_revision(mgs).await?;
-        let written = match confirm_within(put.planned) {
+        let written = put.heard(match confirm_within(put.planned) {
             None => mgs.write::<PutParam>(path, spec, if_revision).await?,
             confirm_within_s => {
                 let body = CarefulParam { spec, canary: None, confirm_within_s };
                 mgs.write::<PutParamCarefully>(path, body, if_revision).await?.written
             }
-        };
+        });
         Ok(view(&written.object))
     }
 

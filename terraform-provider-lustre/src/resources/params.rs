@@ -156,11 +156,11 @@ impl Kind for Params {
         // Their defaults come back: nothing to refuse.
     }
 
-    async fn put(mgs: &Mgs, spec: ParamSetSpec, put: Put<'_>) -> Result<Json, Failure> {
+    async fn put(mgs: &Mgs, spec: ParamSetSpec, put: &Put<'_>) -> Result<Json, Failure> {
         let before = put.prior.and_then(names).unwrap_or_default();
         let unset = before.into_iter().filter(|name| !spec.params.contains_key(name)).collect();
         let body = PutParamSet { spec: spec.clone(), unset, confirm_within_s: confirm_within(put.planned) };
-        let written = mgs.write::<PutParams>(Nothing {}, body, put.if_revision(mgs).await?).await?;
+        let written = put.heard(mgs.write::<PutParams>(Nothing {}, body, put.if_revision(mgs).await?).await?);
         let members = written.object.items.iter().filter(|param| spec.params.contains_key(&param.spec.name));
         Ok(object(spec.filesystem.as_ref(), &spec.scope, spec.exclusive, members))
     }

@@ -53,9 +53,9 @@ impl Kind for Pool {
         // Its OSTs and the files on them stay: nothing to refuse.
     }
 
-    async fn put(mgs: &Mgs, spec: PoolSpec, put: Put<'_>) -> Result<Json, Failure> {
+    async fn put(mgs: &Mgs, spec: PoolSpec, put: &Put<'_>) -> Result<Json, Failure> {
         let path = PoolPath { fsname: spec.filesystem.clone(), pool: spec.name.clone() };
-        let written = mgs.write::<PutPool>(path, spec, put.if_revision(mgs).await?).await?;
+        let written = put.heard(mgs.write::<PutPool>(path, spec, put.if_revision(mgs).await?).await?);
         Ok(view(&written.object))
     }
 

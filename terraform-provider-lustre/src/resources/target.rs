@@ -1,12 +1,13 @@
 //! `lustre_target`.
 
 use lustre_api::attributes::{Resource as Table, TARGET};
+use lustre_api::job::Move;
 use lustre_api::mgs::Snapshot;
 use lustre_api::plan::{Action, Change, Desired, DesiredTarget, ObjectKey};
 use lustre_api::target::{self, DeregisterTarget, EnsureTarget, PostTarget, TargetPath, TargetSpec, TargetState};
 use lustre_types::{FsName, SvName};
 use serde_json::Value as Json;
-use tfplugin_proto::{Diagnostics, Plan, PlanKind, Value, async_trait};
+use tfplugin_proto::{Diagnostic, Diagnostics, Plan, PlanKind, Value, async_trait};
 
 use super::{DeletionPolicy, check_policy, confirm_within, text};
 use crate::managed::{Kind, Live, Put};
@@ -114,14 +115,21 @@ impl Kind for Target {
             plan.planned.put("svname", svname.to_string());
         }
         let Some(Live { snapshot, change }) = live else { return };
-        // The device says which target it is: the plan names it.
-        if let Some(Change { action: Action::Adopt, object: ObjectKey::Target { svname }, .. }) = change {
+        // The device says which target it is, or it is known by another name of its device: the plan names it.
+        let named = match change {
+            Some(Change { action: Action::Adopt | Action::Update, object: ObjectKey::Target { svname }, .. }) => {
+                Some(svname)
+            }
+            _ => None,
+        };
+        if let Some(svname) = named {
             plan.planned.put("svname", svname.to_string());
             if let Some(index) = svname.index() {
                 plan.planned.put("index", i64::from(index.get()));
             }
         }
-        match known(snapshot, spec) {
+        let there = named.and_then(|svname| snapshot.targets.iter().find(|target| target.svname == *svname));
+        match there.or_else(|| known(snapshot, spec)) {
             // An earlier attempt, or another tool, made it: it is taken up, and what was lost then is known.
             Some(target) if target.formatted_over.is_some() => {
                 plan.planned.put("formatted_over", target.formatted_over.clone());
@@ -166,7 +174,7 @@ impl Kind for Target {
         }
     }
 
-    async fn put(mgs: &Mgs, spec: TargetSpec, put: Put<'_>) -> Result<Json, Failure> {
+    async fn put(mgs: &Mgs, spec: TargetSpec, put: &Put<'_>) -> Result<Json, Failure> {
         let operation = if put.prior.is_some() { "update" } else { "create" };
         let limit = timeouts::limit(put.planned, operation);
         // Where the MGS already has the target, its device may be formatted by now, and "ensure" takes it up. Else the
@@ -180,15 +188,37 @@ impl Kind for Target {
             confirm_within_s: confirm_within(put.planned),
             target: spec,
         };
-        let written = mgs.write::<PostTarget>(lustre_api::Nothing {}, body, put.if_revision(mgs).await?).await?;
+        let written =
+            put.heard(mgs.write::<PostTarget>(lustre_api::Nothing {}, body, put.if_revision(mgs).await?).await?);
         let svname = written.object.svname.clone();
         let Some(job) = written.job else { return Ok(view(&written.object)) };
         mgs.wait_for(&job, limit).await?;
-        Ok(view(&mgs.target(svname).await?))
+        let made = mgs.target(svname).await?;
+        if made.state == TargetState::Registered {
+            let detail = format!(
+                "{} is {}. Clients can't use it before it is started: bring Lustre there, then `mgsctl target start {}`.",
+                made.svname, made.state_reason, made.svname,
+            );
+            put.warn(Diagnostic::warning("Not started", detail));
+        }
+        Ok(view(&made))
     }
 
     fn confirm_command(object: &Value) -> String {
         format!("mgsctl target confirm {}", text(object, "svname"))
+    }
+
+    async fn moved_by_removal(mgs: &Mgs, prior: &Value) -> Vec<Move> {
+        let (DeletionPolicy::Deregister, Ok(svname)) =
+            (DeletionPolicy::of(prior), text(prior, "svname").parse::<SvName>())
+        else {
+            return Vec::new();
+        };
+        let itself = format!("target {svname}");
+        // What refuses it now may be gone when it is its turn: the apply will say.
+        let written = mgs.rehearse_removal::<DeregisterTarget>(TargetPath { svname }).await.ok();
+        let moves = written.and_then(|written| written.plan).map(|plan| plan.moves).unwrap_or_default();
+        moves.into_iter().filter(|moved| moved.object != itself).collect()
     }
 
     async fn remove(mgs: &Mgs, prior: &Value) -> Result<(), Failure> {

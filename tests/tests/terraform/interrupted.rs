@@ -31,6 +31,36 @@ fn an_interrupted_apply_goes_on_with_the_format_that_it_began() -> anyhow::Resul
 }
 
 #[test]
+fn a_format_that_is_cancelled_leaves_no_target_and_the_next_apply_formats() -> anyhow::Result<()> {
+    let Formatting { site, mdt, apply, format } = Formatting::begin()?;
+    let chosen = format.uuid().to_owned();
+    let jobs = site.cluster.mgsctl(&["job", "list"])?;
+    let id = jobs[0]["id"].as_str().unwrap_or_default();
+    site.cluster.mgsctl(&["job", "cancel", id])?;
+    let said = end_of(apply)?;
+    drop(format);
+    assert_eq!(said.code, 1, "{}", said.text);
+    for words in ["Error: The job was cancelled", id, "When the cause is gone, apply again"] {
+        assert!(said.text.contains(words), "{words}: {}", said.text);
+    }
+    assert!(site.ws.state("lustre_target.mdt0").is_null(), "nothing half-made is in state");
+    let devices = site.cluster.mgsctl(&["node", "devices", "oss1"])?.to_string();
+    assert!(devices.contains("unfinished"), "{devices}");
+    assert_ne!(label(&mdt)?, "scratch-MDT0000", "no label of a target");
+
+    let plan = site.ws.plan();
+    assert!(plan.text.contains("1 to add, 0 to change, 0 to destroy"), "{}", plan.text);
+    assert!(!plan.text.contains("is lost"), "nobody is asked to give up half a format: {}", plan.text);
+    site.ws.apply();
+    assert_ne!(uuid(&mdt)?, chosen, "another format than the one that was cancelled");
+    assert_eq!(label(&mdt)?, "scratch:MDT0000");
+    assert_eq!(site.ws.state("lustre_target.mdt0")["state"], "registered");
+    assert_eq!(site.jobs()?, 2);
+    site.ws.expect_empty_plan();
+    Ok(())
+}
+
+#[test]
 fn an_agent_that_is_killed_in_the_middle_of_a_format_goes_on_with_it() -> anyhow::Result<()> {
     let Formatting { mut site, mdt, apply, format } = Formatting::begin()?;
     let chosen = format.uuid().to_owned();

@@ -57,6 +57,7 @@ impl Say<'_> {
             code: self.code.to_owned(),
             message: self.message,
             remedy: Some(self.remedy).filter(|remedy| !remedy.is_empty()),
+            place: None,
         }
     }
 }
@@ -106,6 +107,7 @@ impl Work<'_> {
             reason: reason.to_owned(),
             destroys_data: false,
             blast_radius,
+            place: None,
         };
         self.changes.push(change);
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lustre_api::attributes::TARGET;
 use lustre_api::device::Device;
-use lustre_api::plan::{Action, DesiredTarget, Effect, FieldChange, ObjectKey};
+use lustre_api::plan::{Action, DesiredTarget, Effect, FieldChange, ObjectKey, Place};
 use lustre_api::target::{Target, TargetSpec, TargetState};
 use lustre_types::{SvName, TargetKind};
 use serde_json::Value;
@@ -31,12 +31,16 @@ impl<'a> Work<'a> {
         let mut names = BTreeMap::new();
         for wanted in wanted {
             let object = key(&wanted.target, None);
+            let (changes, findings) = (self.changes.len(), self.findings.len());
             if self.is_possible(&object, &wanted.target)
                 && self.is_only(&object, &wanted.target, &mut places, &mut names)
                 && self.has_surroundings(&object, wanted)
             {
                 self.target(wanted);
             }
+            let place = Place { node: wanted.target.node.clone(), device: wanted.target.device.clone() };
+            self.changes[changes..].iter_mut().for_each(|change| change.place = Some(place.clone()));
+            self.findings[findings..].iter_mut().for_each(|finding| finding.place = Some(place.clone()));
         }
     }
 

@@ -1,6 +1,7 @@
 //! Endpoints as calls.
 
 mod events;
+mod plan;
 
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use thiserror::Error;
 
 use crate::openapi::is_nothing;
 pub use events::EventStream;
+pub use plan::Made;
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
