@@ -134,7 +134,8 @@ async fn wait(jobs: &Jobs, id: &JobId, query: WaitQuery) -> Result<AgentJob, Pro
         loop {
             changes.mark_unchanged();
             let job = jobs.get(id)?;
-            let is_news = query.seen.is_none_or(|seen| job.version > seen);
+            // Not only what is greater: a clock that was set back while the agent was away makes it less.
+            let is_news = query.seen.is_none_or(|seen| job.version != seen);
             if is_news || job.state.is_final() || changes.changed().await.is_err() {
                 return Ok(job);
             }

@@ -201,3 +201,60 @@ async fn a_job_that_arrives_after_its_cancel_does_not_run_also_after_a_restart()
     }
     assert!(node.formatted("another", &op("gold-OST0000", &image)).await.changed);
 }
+
+#[tokio::test]
+async fn a_cancel_that_comes_twice_or_too_late_changes_nothing() {
+    let node = Node::start();
+    let image = node.image("ost", 300 * MIB);
+    let done = node.format("done", &op("gold-OST0000", &image)).await;
+    assert_eq!(done.state, JobState::Done, "{done:#?}");
+    let after = node.cancel("done").await;
+    assert_eq!((after.state, &after.message, after.ended), (JobState::Done, &done.message, done.ended));
+    assert!(!node.device(&image).await.formatted_as.unwrap().incomplete);
+    let busy = node.image("mdt", 4 * TIB);
+    node.put("job", &op("gold-MDT0000", &busy)).await.unwrap();
+    node.halted_mke2fs("job").await;
+    let (first, second) = tokio::join!(node.cancel("job"), node.cancel("job"));
+    for asked in [first, second] {
+        assert!(matches!(asked.state, JobState::Cancelling | JobState::Cancelled), "{asked:#?}");
+    }
+    let ended = node.end_of("job").await;
+    assert_eq!(ended.state, JobState::Cancelled, "{ended:#?}");
+    let later = node.cancel("job").await;
+    assert_eq!((later.state, later.message), (JobState::Cancelled, ended.message));
+}
+
+/// The wall clock jumps under the agent: an hour back, two hours on.
+#[tokio::test]
+async fn a_job_is_followed_cancelled_and_ended_whatever_the_clock_does() {
+    let mut node = Node::start();
+    let library = std::fs::read_dir("/usr/lib")
+        .unwrap()
+        .filter_map(|dir| Some(dir.ok()?.path().join("faketime/libfaketimeMT.so.1")))
+        .find(|path| path.exists());
+    let library = library.expect("libfaketime is missing; tools/setup installs it (Debian: faketime)");
+    let clock = node.path("clock");
+    std::fs::write(&clock, "+0").unwrap();
+    node.set_env("FAKETIME_TIMESTAMP_FILE", clock.to_str().unwrap());
+    node.set_env("FAKETIME_CACHE_DURATION", "1");
+    node.set_env("DONT_FAKE_MONOTONIC", "1");
+    node.set_env("LD_PRELOAD", library.to_str().unwrap());
+    let image = node.image("mdt", 4 * TIB);
+    node.put("job", &op("gold-MDT0000", &image)).await.unwrap();
+    let mke2fs = node.halted_mke2fs("job").await;
+    let mut seen = node.wait_for("job", |job| job.progress.is_some()).await;
+    for jump in ["-1h", "+2h", "-3h"] {
+        std::fs::write(&clock, jump).unwrap();
+        let hours = |job: &lustre_api::agent::AgentJob| job.progress.as_ref().unwrap().at.unix_ms() / 3_600_000;
+        let before = hours(&seen);
+        let news = node.wait_for("job", |job| hours(job) != before).await;
+        assert!(news.version > seen.version, "{jump}: {} then {}", seen.version, news.version);
+        seen = news;
+        // A new agent knows nothing of the progress before, and its clock is behind.
+        node.restart();
+        seen = node.wait_for("job", |job| job.version != seen.version && job.progress.is_some()).await;
+    }
+    kill(mke2fs, Signal::SIGCONT).unwrap();
+    assert_eq!(node.end_of("job").await.state, JobState::Done);
+    assert_eq!(node.cancel("job").await.state, JobState::Done);
+}

@@ -2,9 +2,9 @@
 
 use super::{Wanted, guard};
 use crate::host::{
-    Device, Host, HostError, chain,
+    Device, Host, HostError, Signature, chain,
     lock::{self, DeviceLock},
-    mke2fs::{Mke2fsRun, Spawn, find_by_argument, last_lines, latest_progress},
+    mke2fs::{Mke2fsRun, Spawn, find_by_argument, has_said_done, last_lines, latest_progress, output_tail},
     signatures,
 };
 use crate::observe::{Content, MARKER_LEN, Marker, Observed, UNFINISHED_LABEL};
@@ -19,7 +19,7 @@ use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 use std::{
     ffi::OsString,
-    fs::{self, File},
+    fs,
     os::unix::fs::{FileExt, PermissionsExt},
     path::{Path, PathBuf},
     thread,
@@ -78,6 +78,8 @@ pub enum FormatEnd {
     Refused(Vec<Refusal>),
     /// Nothing was touched: the device isn't what the plan saw.
     Changed(String),
+    /// The device can't be looked at, or a program can't be run; nothing was touched.
+    Host(HostError),
     /// It didn't work; what is on the device now is in the message.
     Failed {
         /// What happened.
@@ -91,7 +93,7 @@ pub enum FormatEnd {
 
 impl From<HostError> for FormatEnd {
     fn from(error: HostError) -> Self {
-        Self::Failed { message: chain(&error), retryable: false }
+        Self::Host(error)
     }
 }
 
@@ -118,14 +120,20 @@ impl Format<'_> {
         }
         let lock = self.take_lock(&device, begun.as_ref())?;
         if let Some(begun) = &begun
+            // Of a mke2fs that nobody waited for, its last word tells whether all of its writes went well.
+            && has_said_done(&output_tail(self.dir))
             && self.is_made(&device, begun.uuid)?
         {
-            return self.finish(&device, begun);
+            return self.finish(&device, begun).map_err(|end| self.cut_off(&device, begun.uuid, end));
         }
         let observed = self.host.observe(&device)?;
         if let Content::Target(found) = &observed.content
             && guard::is_same(found, self.wanted)
         {
+            if begun.is_some() {
+                // The agent that wrote the label may have been killed before it was on the medium.
+                self.host.sync(&device)?;
+            }
             return Ok(FormatResult {
                 // Where the final label was written just before the agent was killed, it was us after all.
                 changed: begun.as_ref().is_some_and(|begun| found.uuid == begun.uuid.to_string()),
@@ -136,14 +144,27 @@ impl Format<'_> {
         }
         self.check(&device, &observed, begun.as_ref())?;
         if self.report.is_cancelled() {
-            if let Some(begun) = &begun {
-                // An earlier mke2fs died unseen, maybe after it had discarded the mark.
-                self.mark(&device, begun.uuid, &observed.signatures)?;
-            }
-            return Err(FormatEnd::Cancelled(self.left(&device, begun.as_ref())));
+            // Of one that had begun, mke2fs died unseen, maybe after it had discarded the mark.
+            return Err(match &begun {
+                Some(begun) => self.cancelled(&device, begun, &observed.signatures),
+                None => {
+                    FormatEnd::Cancelled(format!("cancelled before anything was written to {}", device.path.display()))
+                }
+            });
         }
         let begun = self.begin(&device, &observed, begun)?;
-        self.make(&device, &lock, &observed, begun)
+        let uuid = begun.uuid;
+        self.make(&device, &lock, &observed, begun).map_err(|end| self.cut_off(&device, uuid, end))
+    }
+
+    /// What a host that fails behind the first write to the device means.
+    fn cut_off(&self, device: &Device, uuid: Uuid, end: FormatEnd) -> FormatEnd {
+        let FormatEnd::Host(error) = end else { return end };
+        let left = self.leave_marked(device, uuid, &[]);
+        FormatEnd::Failed {
+            message: format!("the format of {} was cut off: {}; {left}", self.wanted.svname, chain(&error)),
+            retryable: true,
+        }
     }
 
     /// Everything that must be true right before the first write, in this order: use, size, contents, other nodes,
@@ -198,12 +219,9 @@ impl Format<'_> {
     fn begin(&self, device: &Device, observed: &Observed, before: Option<Begun>) -> Result<Begun, FormatEnd> {
         let begun = match before {
             Some(before) if before.attempts >= MAX_ATTEMPTS => {
-                self.mark(device, before.uuid, &observed.signatures)?;
+                let left = self.leave_marked(device, before.uuid, &observed.signatures);
                 return Err(FormatEnd::Failed {
-                    message: format!(
-                        "the format of {} was killed {MAX_ATTEMPTS} times; the device is left marked unfinished",
-                        device.path.display()
-                    ),
+                    message: format!("the format of {} was killed {MAX_ATTEMPTS} times; {left}", device.path.display()),
                     retryable: true,
                 });
             }
@@ -233,18 +251,22 @@ impl Format<'_> {
         observed: &Observed,
         begun: Begun,
     ) -> Result<FormatResult, FormatEnd> {
-        self.write_contents()?;
-        self.mark(device, begun.uuid, &observed.signatures)?;
+        let not_begun = |error: HostError| FormatEnd::Failed {
+            message: format!("{}, so the format of {} did not begin", chain(&error), self.wanted.svname),
+            retryable: true,
+        };
+        self.write_contents().map_err(not_begun)?;
+        self.mark(device, begun.uuid, &observed.signatures).map_err(not_begun)?;
         let command: Vec<OsString> = begun.command.iter().map(OsString::from).collect();
         let mut run = Mke2fsRun::start(Spawn { command: &command, output_dir: self.dir, lock: lock.share()? })?;
         self.watch(device, &mut run, &begun)?;
         self.report.exited(run.exit_code());
         if run.has_failed() || !self.is_made(device, begun.uuid)? {
             let complaint = last_lines(&run.stderr_tail(), OUTPUT_LINES).join("; ");
-            self.mark(device, begun.uuid, &[])?;
+            let left = self.leave_marked(device, begun.uuid, &[]);
             return Err(FormatEnd::Failed {
                 message: format!(
-                    "mke2fs on {} ended with {}: {complaint}; the device is left marked unfinished",
+                    "mke2fs on {} ended with {}: {complaint}; {left}",
                     device.path.display(),
                     run.status(),
                 ),
@@ -271,8 +293,7 @@ impl Format<'_> {
         while run.is_running() {
             if self.report.is_cancelled() {
                 self.kill(run);
-                self.mark(device, begun.uuid, &[])?;
-                return Err(FormatEnd::Cancelled(self.left(device, Some(begun))));
+                return Err(self.cancelled(device, begun, &[]));
             }
             let progress = latest_progress(&run.stdout_tail());
             if progress != told || told_at.elapsed() >= REPORT_EVERY {
@@ -316,11 +337,10 @@ impl Format<'_> {
     /// Everything on the medium, then the label: from then on it is a target.
     fn finish(&self, device: &Device, begun: &Begun) -> Result<FormatResult, FormatEnd> {
         if self.report.is_cancelled() {
-            self.mark(device, begun.uuid, &[])?;
-            return Err(FormatEnd::Cancelled(self.left(device, Some(begun))));
+            return Err(self.cancelled(device, begun, &[]));
         }
         if self.host.marker(device)?.is_some() {
-            self.write_start(device, &[0; MARKER_LEN])?;
+            self.unmark(device)?;
         }
         let quotas = self.wanted.backing(device).quota_types(&self.host.mke2fs()?.missing);
         self.host.recount_quota(device, &quotas)?;
@@ -342,10 +362,10 @@ impl Format<'_> {
                 })
             }
             other => {
-                self.mark(device, begun.uuid, &[])?;
+                let left = self.leave_marked(device, begun.uuid, &[]);
                 Err(FormatEnd::Failed {
                     message: format!(
-                        "{} was formatted as {}, but reads back as {other}; the device is left marked unfinished",
+                        "{} was formatted as {}, but reads back as {other}; {left}",
                         device.path.display(),
                         self.wanted.svname
                     ),
@@ -355,26 +375,56 @@ impl Format<'_> {
         }
     }
 
-    /// Says on the device that it is unfinished, and removes what else it said.
-    fn mark(&self, device: &Device, uuid: Uuid, others: &[crate::host::Signature]) -> Result<(), FormatEnd> {
+    /// Says on the device that it is unfinished, and removes what else it said. Durable when it returns; the gigabytes that
+    /// a killed `mke2fs` may have left on their way to the medium are not waited for.
+    fn mark(&self, device: &Device, uuid: Uuid, others: &[Signature]) -> Result<(), HostError> {
         let marker = Marker { svname: self.wanted.svname.clone(), uuid };
-        let file = self.write_start(device, &marker.encode())?;
+        let path = &device.path;
+        let file = device.open_for_durable_writing().map_err(HostError::io("open", path))?;
+        file.write_all_at(&marker.encode(), 0).map_err(HostError::io("write", path))?;
         let behind: Vec<_> = others.iter().filter(|signature| signature.offset >= MARKER_LEN as u64).cloned().collect();
-        signatures::erase(&device.path, &file, device.size_bytes, &behind)?;
-        file.sync_data().map_err(|source| HostError::Io { what: "sync", path: device.path.clone(), source })?;
-        Ok(())
+        signatures::erase(&device.path, &file, device.size_bytes, &behind)
     }
 
-    /// Overwrites the start of the device. Durable once the caller has synced.
-    fn write_start(&self, device: &Device, bytes: &[u8; MARKER_LEN]) -> Result<File, HostError> {
-        let io = |what: &'static str| move |source| HostError::Io { what, path: device.path.clone(), source };
-        let file = device.open_for_writing().map_err(io("open"))?;
-        file.write_all_at(bytes, 0).map_err(io("write"))?;
-        Ok(file)
+    /// [`mark`](Self::mark)s what a format left that came to no good end; what to say of that.
+    fn leave_marked(&self, device: &Device, uuid: Uuid, others: &[Signature]) -> String {
+        match self.mark(device, uuid, others) {
+            Ok(()) => "the device is left marked unfinished".to_owned(),
+            Err(error) => {
+                let path = device.path.display();
+                format!(
+                    "{path} can't be marked unfinished ({}) and is to be formatted again before any use",
+                    chain(&error)
+                )
+            }
+        }
+    }
+
+    /// The end of a format that is cancelled after it had begun.
+    fn cancelled(&self, device: &Device, begun: &Begun, others: &[Signature]) -> FormatEnd {
+        let path = device.path.display();
+        FormatEnd::Cancelled(match self.mark(device, begun.uuid, others) {
+            Ok(()) => format!(
+                "cancelled; {path} is left marked as an unfinished format of {}, what was on it is lost",
+                self.wanted.svname
+            ),
+            Err(error) => format!(
+                "cancelled; {path} can't be marked as an unfinished format of {} ({}) and is to be formatted again before \
+                 any use",
+                self.wanted.svname,
+                chain(&error)
+            ),
+        })
+    }
+
+    /// Takes the mark away. Not durable by itself.
+    fn unmark(&self, device: &Device) -> Result<(), HostError> {
+        let file = device.open_for_writing().map_err(HostError::io("open", &device.path))?;
+        file.write_all_at(&[0; MARKER_LEN], 0).map_err(HostError::io("write", &device.path))
     }
 
     /// The new file system's contents: `CONFIGS/mountdata`, with the modes that `mkfs.lustre` leaves.
-    fn write_contents(&self) -> Result<(), FormatEnd> {
+    fn write_contents(&self) -> Result<(), HostError> {
         let root = self.dir.join("root");
         let file = root.join(mountdata::PATH);
         let configs = file.parent().expect("mountdata is in a directory");
@@ -421,17 +471,6 @@ impl Format<'_> {
             retryable: true,
         })
     }
-
-    fn left(&self, device: &Device, begun: Option<&Begun>) -> String {
-        match begun {
-            None => format!("cancelled before anything was written to {}", device.path.display()),
-            Some(_) => format!(
-                "cancelled; {} is left marked as an unfinished format of {}, what was on it is lost",
-                device.path.display(),
-                self.wanted.svname
-            ),
-        }
-    }
 }
 
 /// The whole command line for `wanted` on `device`.
@@ -447,7 +486,7 @@ pub(super) fn command(
     command.extend(["-L".into(), UNFINISHED_LABEL.into(), "-U".into(), uuid.to_string()]);
     command.extend(["-d".into(), root.to_string_lossy().into_owned()]);
     command.extend(backing.options(&host.mke2fs()?.missing));
-    command.extend([device.path.to_string_lossy().into_owned(), backing.size_argument()]);
+    command.push(device.path.to_string_lossy().into_owned());
     Ok(command)
 }
 

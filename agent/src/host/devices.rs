@@ -100,12 +100,18 @@ impl Device {
 
     /// Opens it to read and write, and a block device for us alone: the kernel's own guard, at the very moment of writing.
     pub fn open_for_writing(&self) -> io::Result<fs::File> {
-        let mut options = fs::File::options();
-        options.read(true).write(true);
-        if self.number.is_some() {
-            options.custom_flags(nix::libc::O_EXCL);
-        }
-        options.open(&self.path)
+        self.open_with(0)
+    }
+
+    /// As [`open_for_writing`](Self::open_for_writing); each write is on the medium when it returns, and waits for nothing
+    /// else that was written to the device.
+    pub fn open_for_durable_writing(&self) -> io::Result<fs::File> {
+        self.open_with(nix::libc::O_DSYNC)
+    }
+
+    fn open_with(&self, flags: i32) -> io::Result<fs::File> {
+        let exclusively = if self.number.is_some() { nix::libc::O_EXCL } else { 0 };
+        fs::File::options().read(true).write(true).custom_flags(flags | exclusively).open(&self.path)
     }
 
     /// The device whose lock stands for this one: the whole disk of a partition, else itself.

@@ -5,8 +5,12 @@ use crate::{format::Begun, tune::Rewrite};
 use lustre_api::{Time, agent::AgentJob, job::JobId};
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
 use thiserror::Error;
+use tracing::info;
 
 const JOBS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("jobs");
 /// Cancels of jobs that never came, with the time of each in milliseconds since 1970.
@@ -69,42 +73,41 @@ fn io<E: Into<redb::Error>>(error: E) -> JournalError {
 /// The journal.
 #[derive(Debug)]
 pub struct Journal {
-    database: Database,
+    path: PathBuf,
+    file: Mutex<JournalFile>,
+}
+
+/// The open file.
+#[derive(Debug)]
+struct JournalFile {
+    /// None after a write that failed: redb then refuses everything until the file is opened anew.
+    database: Option<Database>,
+    /// Jobs that were refused because their entry could not be written. It may be there all the same, and must not come to
+    /// life with the next agent: the next write removes it.
+    refused: Vec<JobId>,
 }
 
 impl Journal {
     /// Opens or creates it. Errors: another agent has it open; it is damaged (it is never overwritten).
     pub fn open(path: &Path) -> Result<Self, JournalError> {
         rehearse(path)?;
-        let open = || -> Result<Database, redb::Error> {
-            let database = Database::create(path)?;
-            let write = database.begin_write()?;
-            write.open_table(JOBS)?;
-            write.open_table(CANCELS)?;
-            write.commit()?;
-            Ok(database)
-        };
-        let database =
-            open().map_err(|source| JournalError::Open { path: path.to_owned(), source: Box::new(source) })?;
-        Ok(Self { database })
+        let file = JournalFile { database: Some(open(path)?), refused: Vec::new() };
+        Ok(Self { path: path.to_owned(), file: Mutex::new(file) })
     }
 
     /// All jobs, oldest first.
     pub fn load(&self) -> Result<Vec<Entry>, JournalError> {
-        let read = self.database.begin_read().map_err(io)?;
-        let table = read.open_table(JOBS).map_err(io)?;
-        let mut entries = Vec::new();
-        for row in table.iter().map_err(io)? {
-            let (id, bytes) = row.map_err(io)?;
-            let entry: Entry = serde_json::from_slice(bytes.value())
-                .map_err(|source| JournalError::Entry { id: id.value().to_owned(), source })?;
-            entries.push(entry);
-        }
-        entries.sort_by(|a, b| (a.job.created, &a.job.id).cmp(&(b.job.created, &b.job.id)));
-        Ok(entries)
+        self.with(load)
     }
 
-    /// Makes an entry durable; when this returns, it survives whatever comes.
+    /// Makes the entry of a new job durable; when this returns, it survives whatever comes.
+    /// Errors: it can't be written; then there is no such job, also not after a restart.
+    pub fn accept(&self, entry: &Entry) -> Result<(), JournalError> {
+        self.put(entry).inspect_err(|_| self.locked().refused.push(entry.job.id.clone()))
+    }
+
+    /// Makes an entry durable; when this returns, it survives whatever comes. Errors: it can't be written now; it may be
+    /// later, when there is room again.
     pub fn put(&self, entry: &Entry) -> Result<(), JournalError> {
         let bytes =
             serde_json::to_vec(entry).map_err(|source| JournalError::Entry { id: entry.job.id.to_string(), source })?;
@@ -134,15 +137,17 @@ impl Journal {
 
     /// Cancels of jobs that never came.
     pub fn cancels(&self) -> Result<Vec<(JobId, u64)>, JournalError> {
-        let read = self.database.begin_read().map_err(io)?;
-        let table = read.open_table(CANCELS).map_err(io)?;
-        let mut cancels = Vec::new();
-        for row in table.iter().map_err(io)? {
-            let (id, at) = row.map_err(io)?;
-            // What is no id can't be the id of a job that comes.
-            cancels.extend(id.value().parse().ok().map(|id| (id, at.value())));
-        }
-        Ok(cancels)
+        self.with(|database| {
+            let read = database.begin_read().map_err(io)?;
+            let table = read.open_table(CANCELS).map_err(io)?;
+            let mut cancels = Vec::new();
+            for row in table.iter().map_err(io)? {
+                let (id, at) = row.map_err(io)?;
+                // What is no id can't be the id of a job that comes.
+                cancels.extend(id.value().parse().ok().map(|id| (id, at.value())));
+            }
+            Ok(cancels)
+        })
     }
 
     /// Makes a cancel durable, and forgets `old` ones.
@@ -168,13 +173,71 @@ impl Journal {
         &self,
         change: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>,
     ) -> Result<(), JournalError> {
-        let mut write = self.database.begin_write().map_err(io)?;
-        write.set_durability(Durability::Immediate).map_err(io)?;
-        // A torn write of the one-phase kind could roll back a commit that was acknowledged.
-        write.set_two_phase_commit(true);
-        change(&write).map_err(io)?;
-        write.commit().map_err(io)
+        let refused = self.locked().refused.clone();
+        let committed = self.with(|database| {
+            let mut write = database.begin_write().map_err(io)?;
+            write.set_durability(Durability::Immediate).map_err(io)?;
+            // A torn write of the one-phase kind could roll back a commit that was acknowledged.
+            write.set_two_phase_commit(true);
+            for id in &refused {
+                let mut table = write.open_table(JOBS).map_err(io)?;
+                table.remove(id.as_str()).map_err(io)?;
+            }
+            change(&write).map_err(io)?;
+            write.commit().map_err(io)
+        });
+        let mut file = self.locked();
+        match committed {
+            Ok(()) => file.refused.retain(|id| !refused.contains(id)),
+            Err(_) => file.database = None,
+        }
+        committed
     }
+
+    /// Works on the database, which is opened anew where a write failed before.
+    fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, JournalError>) -> Result<T, JournalError> {
+        let mut file = self.locked();
+        let database = match file.database.take() {
+            Some(database) => database,
+            None => {
+                let database = open(&self.path)?;
+                info!(journal = %self.path.display(), "the journal is open again after a write that failed");
+                database
+            }
+        };
+        work(file.database.insert(database))
+    }
+
+    fn locked(&self) -> std::sync::MutexGuard<'_, JournalFile> {
+        // Whatever panicked left the database as its last commit.
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn open(path: &Path) -> Result<Database, JournalError> {
+    let open = || -> Result<Database, redb::Error> {
+        let database = Database::create(path)?;
+        let write = database.begin_write()?;
+        write.open_table(JOBS)?;
+        write.open_table(CANCELS)?;
+        write.commit()?;
+        Ok(database)
+    };
+    open().map_err(|source| JournalError::Open { path: path.to_owned(), source: Box::new(source) })
+}
+
+fn load(database: &Database) -> Result<Vec<Entry>, JournalError> {
+    let read = database.begin_read().map_err(io)?;
+    let table = read.open_table(JOBS).map_err(io)?;
+    let mut entries = Vec::new();
+    for row in table.iter().map_err(io)? {
+        let (id, bytes) = row.map_err(io)?;
+        let entry: Entry = serde_json::from_slice(bytes.value())
+            .map_err(|source| JournalError::Entry { id: id.value().to_owned(), source })?;
+        entries.push(entry);
+    }
+    entries.sort_by(|a, b| (a.job.created, &a.job.id).cmp(&(b.job.created, &b.job.id)));
+    Ok(entries)
 }
 
 /// Opens, checks and reads a copy: redb repairs what it opens, and may panic, and a broken file must stay as it is for
@@ -202,7 +265,7 @@ fn rehearse(path: &Path) -> Result<(), JournalError> {
             Ok(false) => return Err(damaged("a page does not match its checksum".to_owned())),
             Err(error) => return Err(damaged(error.to_string())),
         }
-        match (Journal { database }).load() {
+        match load(&database) {
             // Killed before the first commit.
             Err(JournalError::Io(error)) if matches!(*error, redb::Error::TableDoesNotExist(_)) => Ok(()),
             Err(JournalError::Io(error)) => Err(damaged(error.to_string())),

@@ -135,7 +135,7 @@ impl Jobs {
             version: created.unix_ms(),
         };
         let entry = Entry { job: job.clone(), begun: None, rewrite: None };
-        self.journal.put(&entry).map_err(|error| Problem::unavailable(chain(&error)))?;
+        self.journal.accept(&entry).map_err(|error| Problem::unavailable(chain(&error)))?;
         known.entries.insert(id.clone(), entry);
         drop(known);
         self.changed.send_replace(());

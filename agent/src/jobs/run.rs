@@ -131,7 +131,9 @@ fn format(jobs: &Jobs, id: &JobId, op: &FormatOp) -> Result<End, End> {
     })?;
     let report = JobReport { jobs, id };
     let format = Format { host: &jobs.host, op, wanted: &wanted, dir: &dir, report: &report };
-    match format.run(jobs.begun(id)) {
+    let begun = jobs.begun(id);
+    let had_begun = begun.is_some();
+    match format.run(begun) {
         Ok(result) => {
             let what = if result.changed { "formatted" } else { "was there already, nothing was changed" };
             Ok(End { formatted: Some(Box::new(result)), ..End::done(format!("{} {what}", op.svname)) })
@@ -147,6 +149,11 @@ fn format(jobs: &Jobs, id: &JobId, op: &FormatOp) -> Result<End, End> {
         }
         Err(FormatEnd::Changed(why)) => {
             Err(End::failed(format!("{} was not formatted: {why}; plan again", op.svname), false))
+        }
+        Err(FormatEnd::Host(error)) => {
+            // A disk that was there, and is gone or doesn't answer, may come back.
+            let retryable = had_begun && matches!(error, HostError::Missing { .. } | HostError::Io { .. });
+            Err(End::failed(chain(&error), retryable))
         }
         Err(FormatEnd::Failed { message, retryable }) => Err(End::failed(message, retryable)),
         Err(FormatEnd::Cancelled(message)) => Err(End::cancelled(message)),

@@ -6,6 +6,8 @@
     reason = "a test that can't go on shall say so by failing"
 )]
 
+pub(crate) mod killed;
+
 use lustre_api::{
     Nothing, Problem,
     agent::{
@@ -52,13 +54,18 @@ impl Node {
 
     /// A node whose agent enrols at an MGS.
     pub(crate) fn start_with(mgs: Option<String>) -> Self {
+        let mut node = Self::prepared(mgs);
+        node.restart();
+        node
+    }
+
+    /// A node whose agent isn't started yet.
+    fn prepared(mgs: Option<String>) -> Self {
         assert!(nix::unistd::geteuid().is_root(), "this test needs root: it works on loop devices");
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("images")).unwrap();
         let client = Client::new("http://127.0.0.1:1", None).unwrap();
-        let mut node = Self { dir, daemon: None, client, mgs, env: Vec::new() };
-        node.restart();
-        node
+        Self { dir, daemon: None, client, mgs, env: Vec::new() }
     }
 
     /// Has the agent run its programs with this variable, from now on.

@@ -1,10 +1,12 @@
 //! A running `mke2fs`, ours or one that an earlier agent started.
 
+use super::session;
 use crate::host::HostError;
 use nix::{
+    errno::Errno,
     sys::{
-        signal::{Signal, killpg},
-        wait::{Id, WaitPidFlag, waitid},
+        signal::{Signal, kill, killpg},
+        wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid},
     },
     unistd::Pid,
 };
@@ -13,8 +15,9 @@ use std::{
     ffi::OsString,
     fs::{self, File},
     io::{Read, Seek, SeekFrom},
+    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::ExitStatus,
     sync::mpsc,
     thread,
     time::Duration,
@@ -57,6 +60,29 @@ pub struct Mke2fsRun {
     output_dir: PathBuf,
 }
 
+/// A process that this agent started. Nobody else waits for it, so its id stays its own until it was seen to have ended.
+#[derive(Debug)]
+struct Child {
+    pid: Pid,
+    has_ended: bool,
+    /// What it ended with, as far as that is known.
+    status: Option<ExitStatus>,
+}
+
+impl Child {
+    fn is_running(&mut self) -> bool {
+        if !self.has_ended {
+            (self.has_ended, self.status) = match waitpid(self.pid, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(_, code)) => (true, Some(ExitStatus::from_raw(code << 8))),
+                Ok(WaitStatus::Signaled(_, signal, _)) => (true, Some(ExitStatus::from_raw(signal as i32))),
+                Ok(_) | Err(Errno::EINTR) => (false, None),
+                Err(_) => (true, None),
+            };
+        }
+        !self.has_ended
+    }
+}
+
 /// Changes with every boot.
 pub fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned()).unwrap_or_default()
@@ -66,8 +92,7 @@ impl Mke2fsRun {
     /// Starts it in a session of its own, its output in files: so it outlives the agent undisturbed.
     ///
     /// A process group alone is not enough: the agent's death would orphan it, and the kernel sends SIGHUP to an orphaned
-    /// group with a stopped process in it; so would a closing terminal. `setsid` runs the program in its own place, so
-    /// that session, group and process have one id.
+    /// group with a stopped process in it; so would a closing terminal. Session, group and process have one id.
     pub fn start(spawn: Spawn<'_>) -> Result<Self, HostError> {
         let mut lock = spawn.lock;
         lock.seek(SeekFrom::End(0)).map_err(HostError::io("seek in", spawn.output_dir))?;
@@ -75,21 +100,17 @@ impl Mke2fsRun {
             let path = spawn.output_dir.join(name);
             File::create(&path).map_err(HostError::io("create", &path))
         };
-        let child = Command::new("setsid")
-            .args(spawn.command)
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_else(|| "/usr/sbin:/usr/bin:/sbin:/bin".into()))
-            .env("LC_ALL", "C")
-            .stdin(Stdio::from(lock))
-            .stdout(file("stdout")?)
-            .stderr(file("stderr")?)
-            .spawn()
-            .map_err(|source| HostError::ToolMissing { tool: "setsid".to_owned(), package: "util-linux", source })?;
-        let pid = i32::try_from(child.id()).expect("process ids are positive i32");
+        let (stdout, stderr) = (file("stdout")?, file("stderr")?);
+        let pid = session::spawn(spawn.command, [&lock, &stdout, &stderr]).map_err(|errno| HostError::ToolMissing {
+            tool: spawn.command.first().map(|program| program.to_string_lossy().into_owned()).unwrap_or_default(),
+            package: "e2fsprogs",
+            source: errno.into(),
+        })?;
         // Ours until it is waited for, so the entry can't be another process's.
-        let start_ticks = stat(pid).map_or(0, |stat| stat.start_ticks);
-        let id = ProcessId { pid, start_ticks, boot_id: boot_id() };
-        Ok(Self { id, child: Some(child), ended: watch_end(pid), output_dir: spawn.output_dir.to_owned() })
+        let start_ticks = stat(pid.as_raw()).map_or(0, |stat| stat.start_ticks);
+        let id = ProcessId { pid: pid.as_raw(), start_ticks, boot_id: boot_id() };
+        let child = Some(Child { pid, has_ended: false, status: None });
+        Ok(Self { id, child, ended: watch_end(pid), output_dir: spawn.output_dir.to_owned() })
     }
 
     /// Takes over a process that an earlier agent started, if it still runs.
@@ -106,7 +127,7 @@ impl Mke2fsRun {
     /// Whether it still runs. Collects the exit status of a child that has ended.
     pub fn is_running(&mut self) -> bool {
         match &mut self.child {
-            Some(child) => matches!(child.try_wait(), Ok(None)),
+            Some(child) => child.is_running(),
             None => self.is_alive(),
         }
     }
@@ -129,17 +150,23 @@ impl Mke2fsRun {
 
     /// Whether it is known to have ended badly: then something that it wrote may not have reached the medium.
     pub fn has_failed(&mut self) -> bool {
-        self.child.as_mut().and_then(|child| child.try_wait().ok().flatten()).is_some_and(|status| !status.success())
+        self.exit_status().is_some_and(|status| !status.success())
     }
 
     /// What it exited with; none where a signal ended it, or it was adopted.
     pub fn exit_code(&mut self) -> Option<i32> {
-        self.child.as_mut()?.try_wait().ok().flatten()?.code()
+        self.exit_status()?.code()
+    }
+
+    /// None while it runs, and of one that was adopted.
+    fn exit_status(&mut self) -> Option<ExitStatus> {
+        let child = self.child.as_mut()?;
+        if child.is_running() { None } else { child.status }
     }
 
     /// Exit status in words; of an adopted process nobody knows it.
     pub fn status(&mut self) -> String {
-        match self.child.as_mut().and_then(|child| child.try_wait().ok().flatten()) {
+        match self.exit_status() {
             Some(status) => status.to_string(),
             None => "an unknown status".to_owned(),
         }
@@ -148,14 +175,18 @@ impl Mke2fsRun {
     /// Sends `signal` to the whole process group, if it is still this process's.
     pub fn signal(&mut self, signal: Signal) {
         if self.is_running() {
-            // It may end in between; then there is nobody to tell, which is what was wanted.
-            let _ = killpg(Pid::from_raw(self.id.pid), signal);
+            let pid = Pid::from_raw(self.id.pid);
+            // Where there is no such group, it is not the leader of one: nobody but the process itself is meant then.
+            if killpg(pid, signal) == Err(Errno::ESRCH) {
+                // It may end in between; then there is nobody to tell, which is what was wanted.
+                let _ = kill(pid, signal);
+            }
         }
     }
 
     /// The end of what it has printed so far.
     pub fn stdout_tail(&self) -> Vec<u8> {
-        tail(&self.output_dir.join("stdout"))
+        output_tail(&self.output_dir)
     }
 
     /// The end of its complaints.
@@ -166,14 +197,19 @@ impl Mke2fsRun {
 
 /// A channel that hangs up when the child `pid` ends. The child stays to be waited for, so that its id stays its own.
 /// None where no thread can be had: then its end is noticed a little later.
-fn watch_end(pid: i32) -> Option<mpsc::Receiver<()>> {
+fn watch_end(pid: Pid) -> Option<mpsc::Receiver<()>> {
     let (ended, receiver) = mpsc::channel();
     let watch = move || {
         let _hangs_up: mpsc::Sender<()> = ended;
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
-        while waitid(Id::Pid(Pid::from_raw(pid)), flags) == Err(nix::errno::Errno::EINTR) {}
+        while waitid(Id::Pid(pid), flags) == Err(Errno::EINTR) {}
     };
     thread::Builder::new().name("mke2fs-end".to_owned()).spawn(watch).ok().map(|_| receiver)
+}
+
+/// The end of what the `mke2fs` with this directory has printed, whoever started it; nothing if that can't be read.
+pub fn output_tail(output_dir: &Path) -> Vec<u8> {
+    tail(&output_dir.join("stdout"))
 }
 
 /// The last few KiB of a file; nothing if it can't be read.
@@ -262,9 +298,7 @@ mod tests {
 
         run.signal(Signal::SIGKILL);
         while run.is_running() {
-            // Until setsid has made the group, there is nobody to get the signal.
-            run.signal(Signal::SIGKILL);
-            std::thread::yield_now();
+            run.wait_for_end(Duration::from_secs(1));
         }
         assert!(run.status().contains("signal: 9"), "{}", run.status());
         assert!(Mke2fsRun::adopt(found, dir.path()).is_none());
@@ -272,5 +306,45 @@ mod tests {
         while find_by_argument(&argument).is_some() {
             std::thread::yield_now();
         }
+    }
+
+    #[test]
+    fn a_process_that_was_halted_at_its_very_beginning_dies_by_the_first_signal() {
+        let dir = tempfile::tempdir().unwrap();
+        // Many at once: some are met before they have become the program.
+        let mut runs: Vec<Mke2fsRun> = (0..16)
+            .map(|n| {
+                let dir = dir.path().join(n.to_string());
+                fs::create_dir(&dir).unwrap();
+                let command: Vec<OsString> = ["sleep", "60"].map(Into::into).into();
+                let lock = File::open("/dev/null").unwrap();
+                let run = Mke2fsRun::start(Spawn { command: &command, output_dir: &dir, lock }).unwrap();
+                kill(Pid::from_raw(run.id().pid), Signal::SIGSTOP).unwrap();
+                run
+            })
+            .collect();
+        for run in &mut runs {
+            run.signal(Signal::SIGKILL);
+            run.wait_for_end(Duration::from_secs(30));
+            assert!(!run.is_running());
+            assert_eq!(run.exit_code(), None);
+        }
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_said_to_be_missing_and_its_end_is_known_by_its_code() {
+        let dir = tempfile::tempdir().unwrap();
+        let start = |words: &[&str]| {
+            let command: Vec<OsString> = words.iter().map(Into::into).collect();
+            let lock = File::open("/dev/null").unwrap();
+            Mke2fsRun::start(Spawn { command: &command, output_dir: dir.path(), lock })
+        };
+        let missing = start(&["/nowhere/mke2fs"]).unwrap_err();
+        assert!(missing.to_string().contains("can't run /nowhere/mke2fs; install the package e2fsprogs"), "{missing}");
+        let mut run = start(&["sh", "-c", "echo out; echo err >&2; exit 3"]).unwrap();
+        run.wait_for_end(Duration::from_secs(30));
+        assert!(!run.is_running() && run.has_failed());
+        assert_eq!((run.exit_code(), run.status().as_str()), (Some(3), "exit status: 3"));
+        assert_eq!((run.stdout_tail().as_slice(), run.stderr_tail().as_slice()), (&b"out\n"[..], &b"err\n"[..]));
     }
 }

@@ -1,5 +1,8 @@
 //! What `mke2fs` prints while it works: `phase: n/total`, overwritten in place with backspaces about once a second.
 
+/// What `mke2fs` does last.
+const LAST_PHASE: &str = "Writing superblocks and filesystem accounting information:";
+
 /// How far it has come in its current phase.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mke2fsProgress {
@@ -38,6 +41,13 @@ pub fn latest_progress(output: &[u8]) -> Option<Mke2fsProgress> {
         counts => counts,
     };
     Some(Mke2fsProgress { phase, counted })
+}
+
+/// Whether `mke2fs` came to its end and all of its writes went well: `done` behind its last phase is printed when the file
+/// system was closed and synced without an error.
+pub fn has_said_done(output: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(output);
+    text.lines().any(|line| line.starts_with(LAST_PHASE) && overwritten(line).ends_with("done"))
 }
 
 /// `Writing inode tables` of `Writing inode tables:  3/12`; facts such as `Filesystem UUID: …` are no phases.
@@ -104,6 +114,18 @@ mod tests {
         assert_eq!(latest_progress(out.as_bytes()), at("writing inode tables", Some((13112, 13112))));
         out += "Creating journal (1048576 blocks): ";
         assert_eq!(latest_progress(out.as_bytes()), at("creating journal", None));
+    }
+
+    #[test]
+    fn only_done_behind_the_last_phase_is_the_end() {
+        let mut out = "Writing inode tables: done\nCreating journal (4096 blocks): done\n".to_owned();
+        assert!(!has_said_done(out.as_bytes()));
+        out += &format!("{LAST_PHASE}   0/103");
+        assert!(!has_said_done(out.as_bytes()));
+        // What it says where a write failed; the complaint itself goes elsewhere.
+        assert!(!has_said_done(format!("{out}{}       {}", backspaces(7), backspaces(7)).as_bytes()));
+        out += &format!("{}       {}done\n\n", backspaces(7), backspaces(7));
+        assert!(has_said_done(out.as_bytes()));
     }
 
     #[test]

@@ -1,0 +1,218 @@
+//! kill -9 of the agent at every step of what it journals: at each write, sync, program and unmount in turn.
+//!
+//! After each death the next agent must go on: nothing that was accepted is lost, no format runs twice, and what is half
+//! done is never taken for a target.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on shall say so by failing")]
+
+mod node;
+
+use lustre_agent::observe::Content;
+use lustre_api::{
+    Time,
+    agent::{AgentOp, FormatOp, StopOp},
+    agent_ops::{MigrateOp, OpResult, StopForce, TuneOp},
+    job::JobState,
+};
+use node::{MIB, Mount, Node, op, run};
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+/// Calls `trial` for steps 1, 2, 3 and so on until one says that the agent lived to the end; two trials at a time.
+/// Gives the number of deaths.
+async fn at_every_step<F>(trial: impl Fn(u64) -> F + Copy + Send + 'static) -> u64
+where
+    F: Future<Output = bool> + Send + 'static,
+{
+    let (next, is_over) = (Arc::new(AtomicU64::new(1)), Arc::new(AtomicBool::new(false)));
+    let worker = || {
+        let (next, is_over) = (next.clone(), is_over.clone());
+        tokio::spawn(async move {
+            let mut deaths = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                if trial(next.fetch_add(1, Ordering::Relaxed)).await {
+                    deaths += 1;
+                } else {
+                    is_over.store(true, Ordering::Relaxed);
+                }
+            }
+            deaths
+        })
+    };
+    let workers = [worker(), worker()];
+    let mut deaths = 0;
+    for worker in workers {
+        deaths += worker.await.unwrap();
+    }
+    deaths
+}
+
+/// A finished target is sound, and anything else says that it is none.
+fn check_is_no_half_target(node: &Node, device: &Path, steps: &[String]) {
+    if let Content::Target(found) = node.content(device)
+        && !found.incomplete
+    {
+        assert_eq!(found.label, "gold:OST0001", "{steps:#?}");
+        run("e2fsck", &["-fn", device.to_str().unwrap()]);
+    }
+}
+
+async fn format_killed_at(at: u64, is_mke2fs_killed: bool) -> bool {
+    let mut node = Node::dying_at(at);
+    let image = node.image("ost", 64 * MIB);
+    let mut wanted: FormatOp = op("gold-OST0001", &image);
+    wanted.expect_content = Some("blank".into());
+    let op = AgentOp::Format(wanted);
+    let fate = node.run_armed("job", &op).await;
+    let steps = node.steps();
+    let died = fate.end.is_none();
+    if died {
+        if is_mke2fs_killed {
+            if node.formats_started() == 0 {
+                // As if only the agent had been killed.
+                return true;
+            }
+            node.kill_mke2fs();
+        }
+        check_is_no_half_target(&node, &image, &steps);
+        node.goes_on("job", &op, &fate).await;
+    }
+    let job = node.end_of("job").await;
+    assert_eq!(job.state, JobState::Done, "{steps:#?}\n{job:#?}");
+    let result = job.formatted.unwrap();
+    assert_eq!((result.changed, result.formatted_over.as_str()), (true, "blank"), "{steps:#?}");
+    assert!(matches!(node.content(&image), Content::Target(found) if *found == result.formatted_as), "{steps:#?}");
+    run("e2fsck", &["-fn", image.to_str().unwrap()]);
+    let most = if is_mke2fs_killed { 2 } else { 1 };
+    assert!((1..=most).contains(&node.formats_started()), "{} formats; {steps:#?}", node.formats_started());
+    died
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_format_goes_on_wherever_its_agent_is_killed_and_mke2fs_runs_once() {
+    let deaths = at_every_step(|at| format_killed_at(at, false)).await;
+    assert!(deaths > 30, "{deaths}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_format_goes_on_wherever_everything_on_its_node_is_killed() {
+    let deaths = at_every_step(|at| format_killed_at(at, true)).await;
+    assert!(deaths > 30, "{deaths}");
+}
+
+async fn writeconf_killed_at(at: u64) -> bool {
+    let mut node = Node::dying_at(at);
+    let image = node.image("ost", 64 * MIB);
+    node.formatted("format", &op("gold-OST0001", &image)).await;
+    let before = node.content(&image);
+    let change = AgentOp::Tune(TuneOp {
+        svname: "gold-OST0001".parse().unwrap(),
+        device: image.to_str().unwrap().into(),
+        expect_uuid: None,
+        writeconf: Some(true),
+        mgs_nids: Some("10.9.0.7@tcp".parse().unwrap()),
+        failover_nodes: None,
+    });
+    let fate = node.run_armed("job", &change).await;
+    let steps = node.steps();
+    let died = fate.end.is_none();
+    if died {
+        if !steps.iter().any(|step| step.ends_with("pwrite64")) {
+            assert_eq!(node.content(&image), before, "{steps:#?}");
+        }
+        node.goes_on("job", &change, &fate).await;
+    }
+    let job = node.end_of("job").await;
+    assert_eq!(job.state, JobState::Done, "{steps:#?}\n{job:#?}");
+    let Some(OpResult::Tuned(result)) = job.result else { panic!("{job:#?}") };
+    assert!(result.changed, "{steps:#?}");
+    assert_eq!((result.formatted_as.label.as_str(), result.formatted_as.flags), ("gold=OST0001", 0x162));
+    assert!(matches!(node.content(&image), Content::Target(found) if *found == result.formatted_as), "{steps:#?}");
+    run("e2fsck", &["-fn", image.to_str().unwrap()]);
+    died
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writeconf_is_whole_wherever_its_agent_is_killed() {
+    let deaths = at_every_step(writeconf_killed_at).await;
+    assert!(deaths > 30, "{deaths}");
+}
+
+async fn stop_killed_at(at: u64) -> bool {
+    let mut node = Node::dying_at(at);
+    let device = node.loop_device("ost", 64 * MIB);
+    // This machine's kernel mounts it as ext4, and may be built without quotas.
+    let plain = FormatOp { mkfs_options: Some("-O ^quota,^project".into()), ..op("gold-OST0001", &device.0) };
+    node.formatted("format", &plain).await;
+    let _mounted = Mount::of(&device.0, &node.path("mnt"));
+    let stop = AgentOp::Stop(StopOp {
+        svname: "gold-OST0001".parse().unwrap(),
+        device: device.0.to_str().unwrap().into(),
+        timeout_s: Some(20),
+        force: StopForce::Never,
+    });
+    let fate = node.run_armed("job", &stop).await;
+    let steps = node.steps();
+    let died = fate.end.is_none();
+    if died {
+        node.goes_on("job", &stop, &fate).await;
+    }
+    let job = node.end_of("job").await;
+    assert_eq!(job.state, JobState::Done, "{steps:#?}\n{job:#?}");
+    assert!(node.device(&device.0).await.mountpoints.is_empty(), "{steps:#?}");
+    died
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_is_carried_out_wherever_its_agent_is_killed() {
+    let deaths = at_every_step(stop_killed_at).await;
+    assert!(deaths > 20, "{deaths}");
+}
+
+async fn migrate_killed_at(at: u64) -> bool {
+    let mut node = Node::dying_at(at);
+    let lfs = node.path("bin/lfs");
+    fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/lfs"), &lfs).unwrap();
+    let path = format!("{}:{}", node.path("bin").display(), std::env::var("PATH").unwrap());
+    node.set_env("PATH", &path);
+    let mount = node.path("mnt");
+    fs::create_dir_all(mount.join("ost1")).unwrap();
+    for name in ["a", "b", "c"] {
+        fs::write(mount.join("ost1").join(name), name).unwrap();
+    }
+    let batch = AgentOp::Migrate(MigrateOp {
+        ost: "gold-OST0001".parse().unwrap(),
+        mountpoint: Some(mount.to_str().unwrap().into()),
+        max_bytes: u64::MAX,
+        max_files: 100,
+        rate_bytes_per_s: None,
+        not_before: Time::from_unix_ms(0),
+        until: Time::from_unix_ms(u64::MAX / 4),
+    });
+    let fate = node.run_armed("job", &batch).await;
+    let steps = node.steps();
+    let died = fate.end.is_none();
+    if died {
+        node.goes_on("job", &batch, &fate).await;
+    }
+    let job = node.end_of("job").await;
+    assert_eq!(job.state, JobState::Done, "{steps:#?}\n{job:#?}");
+    let Some(OpResult::Migrated(result)) = job.result else { panic!("{job:#?}") };
+    assert!(result.is_pass_complete && result.failed == 0, "{steps:#?}\n{result:#?}");
+    for name in ["a", "b", "c"] {
+        assert_eq!(fs::read(mount.join("elsewhere").join(name)).unwrap(), name.as_bytes(), "{steps:#?}");
+    }
+    died
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_of_an_evacuation_moves_every_file_wherever_its_agent_is_killed() {
+    let deaths = at_every_step(migrate_killed_at).await;
+    assert!(deaths > 20, "{deaths}");
+}
