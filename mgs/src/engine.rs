@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
 use crate::ownership::Guard;
+use crate::turns::Turns;
 use crate::{clock, state_version};
 
 /// How often a request decides again before it gives up: each time, somebody else got ahead.
@@ -45,6 +46,7 @@ pub struct Engine {
     /// Names that requests under way are about to claim: so that racing callers of this instance don't collide on each
     /// index in turn. Only the store's compare decides who gets one.
     claims: Mutex<BTreeSet<SvName>>,
+    turns: Turns,
 }
 
 /// Who makes a change and how.
@@ -100,6 +102,7 @@ impl Engine {
             store_error: OnceLock::new(),
             stale_locks: Mutex::default(),
             claims: Mutex::default(),
+            turns: Turns::default(),
         });
         let follower = tokio::spawn(follow(engine.clone(), watch));
         engine.write_own(|state, req| Ok(decide::mgs::init(state, req))).await?;
@@ -241,7 +244,14 @@ impl Engine {
         decide: impl Fn(&State, &Request<'_>) -> Result<Decision<R>, Problem>,
     ) -> Result<(R, Option<u64>), Problem> {
         let mut is_fresh = false;
+        let mut turn = self.turns.turn();
+        let mut lost_over = None;
         for _ in 0..MAX_ATTEMPTS {
+            if let Some(key) = lost_over.take() {
+                turn.queue_for(key).await;
+                self.wait_applied(self.store.head()).await?;
+            }
+            let _go = turn.next().await;
             let (decision, decided_on) = {
                 let state = self.state();
                 (decide(&state, &request), state.revision)
@@ -263,6 +273,10 @@ impl Engine {
             if dry_run {
                 return Ok((decision.reply, Some(decided_on)));
             }
+            lost_over = turn.to_queue_for(decision.compare.iter().map(compared));
+            if lost_over.is_some() {
+                continue;
+            }
             match self.store.commit(transaction(&request, guard, &decision)).await {
                 Ok(revision) => {
                     self.wait_applied(revision).await?;
@@ -273,7 +287,7 @@ impl Engine {
                 }
                 Err(StoreError::Conflict { key, .. }) => {
                     tracing::debug!(key, decided_on, "somebody was faster, deciding again");
-                    self.wait_applied(self.store.head()).await?;
+                    lost_over = Some(key);
                 }
                 Err(err) => {
                     if matches!(err, StoreError::Failed { .. }) {
@@ -490,6 +504,14 @@ pub async fn check_identity(store: &dyn Store, expected: &str) -> anyhow::Result
             )
         }
         _ => anyhow::bail!("the store does not say which MGS it is of"),
+    }
+}
+
+/// What the store calls it when the comparison fails.
+fn compared(compare: &Compare) -> String {
+    match compare {
+        Compare::Object(key, _) => key.to_string(),
+        Compare::Prefix(prefix, _) => prefix.clone(),
     }
 }
 

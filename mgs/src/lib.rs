@@ -20,4 +20,5 @@ pub mod server;
 pub mod source;
 mod state_version;
 pub mod temporary;
+mod turns;
 pub mod webhooks;
