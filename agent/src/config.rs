@@ -29,7 +29,8 @@ pub struct Config {
     /// A unix socket for the API as well; only the user that runs the agent may use it.
     #[arg(long, env = "LUSTRE_AGENT_SOCKET", value_name = "PATH")]
     pub socket: Option<PathBuf>,
-    /// The MGS to enrol at, and to pass calls of `/mgs/...` on to; without one the agent works alone.
+    /// The MGS to enrol at, and to pass calls of `/mgs/...` on to; without one the agent works alone. Where several share a
+    /// store: all of them, with commas between; the agent goes by one that answers.
     #[arg(long, env = "LUSTRE_MGS", value_name = "URL")]
     pub mgs: Option<String>,
     /// Where the MGS reaches this agent; the first address of the API when missing.

@@ -73,7 +73,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let agent = Arc::new(Agent { host, jobs, config });
     let mut router = api::server(agent.clone()).router();
     if let Some(mgs) = &mgs {
-        router = router.merge(mgs::proxy(mgs.url()).context("--mgs can't be used")?);
+        router = router.merge(mgs::proxy(mgs.clone()));
     }
     let (stop, stopped) = watch::channel(false);
     let mut serving = listeners.serve(&router, &stopped);

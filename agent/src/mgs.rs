@@ -5,7 +5,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Request, State},
-    http::{StatusCode, Uri, header},
+    http::{HeaderMap, StatusCode, Uri, header},
     response::{IntoResponse, Response},
     routing::any,
 };
@@ -20,6 +20,8 @@ use tracing::{info, warn};
 
 /// Time between heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(10);
+/// How long an MGS may take to answer: the next one is asked before the node counts as dead.
+const PATIENCE: Duration = Duration::from_secs(8);
 /// Wait before a silent MGS is tried again: at first, and at most.
 const RETRY: Duration = Duration::from_millis(250);
 const RETRY_MAX: Duration = Duration::from_secs(10);
@@ -60,7 +62,7 @@ async fn turn(agent: &Arc<Agent>, mgs: &Client, api_url: &str, enrolled: &mut Op
         .map_err(|error| chain(&error))?;
     let path = NodePath { node: info.node.clone() };
     if enrolled.as_ref() == Some(&info) {
-        match mgs.call::<Heartbeat>(&path, &Nothing {}, &Nothing {}).await {
+        match mgs.call_within::<Heartbeat>(PATIENCE, &path, &Nothing {}, &Nothing {}).await {
             Ok(_) => return Ok(()),
             // The MGS lost or forgot the node: announce it again.
             Err(ClientError::Problem(problem)) if problem.code == ProblemCode::NotFound => {}
@@ -68,30 +70,19 @@ async fn turn(agent: &Arc<Agent>, mgs: &Client, api_url: &str, enrolled: &mut Op
         }
     }
     let announcement = Announcement { api_url: api_url.to_owned(), info: info.clone() };
-    mgs.call::<AnnounceNode>(&path, &WriteQuery::default(), &announcement).await.map_err(|error| error.to_string())?;
+    let announced = mgs.call_within::<AnnounceNode>(PATIENCE, &path, &WriteQuery::default(), &announcement).await;
+    announced.map_err(|error| error.to_string())?;
     info!(node = %info.node, mgs = mgs.url(), api_url, "node enrolled");
     *enrolled = Some(info);
     Ok(())
 }
 
 /// Routes that pass `/mgs/...` on to the MGS, so that programs of this node reach it through the agent's socket.
-pub fn proxy(url: &str) -> Result<Router, reqwest::Error> {
-    let builder = rest::http(url).connect_timeout(Duration::from_secs(5));
-    let (builder, base) = match url.strip_prefix("unix://") {
-        Some(path) => (builder.unix_socket(path), "http://localhost".to_owned()),
-        None => (builder, url.trim_end_matches('/').to_owned()),
-    };
-    let upstream = Arc::new(Upstream { http: builder.build()?, base, url: url.to_owned() });
-    Ok(Router::new().route("/mgs/{*path}", any(pass_on)).with_state(upstream))
+pub fn proxy(mgs: Client) -> Router {
+    Router::new().route("/mgs/{*path}", any(pass_on)).with_state(mgs)
 }
 
-struct Upstream {
-    http: reqwest::Client,
-    base: String,
-    url: String,
-}
-
-async fn pass_on(State(upstream): State<Arc<Upstream>>, request: Request) -> Response {
+async fn pass_on(State(mgs): State<Client>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let path = path_behind(&parts.uri);
     let body = match axum::body::to_bytes(body, rest::MAX_BODY_BYTES).await {
@@ -101,16 +92,16 @@ async fn pass_on(State(upstream): State<Arc<Upstream>>, request: Request) -> Res
             return refusal(&Problem::new(ProblemCode::TooLarge, message));
         }
     };
-    let mut call = upstream.http.request(parts.method, format!("{}{path}", upstream.base)).body(body);
-    for name in [header::CONTENT_TYPE, header::ACCEPT, header::AUTHORIZATION] {
-        if let Some(value) = parts.headers.get(&name) {
-            call = call.header(name, value);
+    let mut headers = HeaderMap::new();
+    for name in ["content-type", "accept", "authorization", "last-event-id"] {
+        if let Some(value) = parts.headers.get(name) {
+            headers.insert(name, value.clone());
         }
     }
-    match call.send().await {
+    match mgs.pass_on(&parts.method, &path, &headers, &body).await {
         Ok(answer) => {
             let mut response = Response::builder().status(answer.status());
-            for name in ["content-type", "x-request-id"] {
+            for name in ["content-type", "x-request-id", "warning"] {
                 if let Some(value) = answer.headers().get(name) {
                     response = response.header(name, value);
                 }
@@ -119,10 +110,7 @@ async fn pass_on(State(upstream): State<Arc<Upstream>>, request: Request) -> Res
             let streamed = response.body(Body::from_stream(answer.bytes_stream()));
             streamed.unwrap_or_else(|_| StatusCode::BAD_GATEWAY.into_response())
         }
-        Err(error) => {
-            let message = format!("the MGS at {} can't be reached from this node: {}", upstream.url, chain(&error));
-            refusal(&Problem::unavailable(message))
-        }
+        Err(error) => refusal(&Problem::unavailable(format!("the MGS can't be reached from this node: {error}"))),
     }
 }
 

@@ -51,6 +51,7 @@ async fn info(_: Arc<Mgs>, _: Call<GetMgs>) -> Result<MgsInfo, Problem> {
         revision: 7,
         epoch: 0,
         duties: vec![],
+        instances: vec![],
         store_error: None,
     })
 }

@@ -43,6 +43,10 @@ pub(crate) struct Config {
     /// A unix socket for the API as well; only the user that runs the MGS may use it.
     #[arg(long, env = "LUSTRE_MGS_SOCKET", value_name = "PATH")]
     pub(crate) socket: Option<PathBuf>,
+    /// Where the other instances on the same store reach this one's API, as in `http://10.0.0.1:7070`; the first of its addresses
+    /// that is not on loopback when missing.
+    #[arg(long, env = "LUSTRE_MGS_API_URL", value_name = "URL")]
+    pub(crate) api_url: Option<String>,
     /// The NIDs by which targets and clients reach this MGS, as in `10.0.0.1@tcp`; `,` between NIDs of one node, `:`
     /// between nodes. No target can be made without.
     #[arg(long, env = "LUSTRE_MGS_NIDS", value_name = "NIDS")]

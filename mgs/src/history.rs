@@ -3,7 +3,7 @@
 use lustre_api::event::{Event, EventKind, ObjectChange};
 use lustre_api::{Problem, Time};
 use lustre_mgs_core::Key;
-use lustre_mgs_store::{Change, Commit, Meta, Store};
+use lustre_mgs_store::{Change, Commit, Store};
 use lustre_types::FsName;
 use serde_json::Value;
 
@@ -26,7 +26,8 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    fn takes(&self, key: &str) -> bool {
+    /// Whether it takes the object of this key.
+    pub(crate) fn takes(&self, key: &str) -> bool {
         let key = key.parse::<Key>();
         let object = || key.as_ref().map_or_else(|_| String::new(), Key::object);
         !(self.without_duties && key.as_ref().is_ok_and(|key| key.kind() == EventKind::Duty))
@@ -41,13 +42,6 @@ pub(crate) async fn filtered(store: &dyn Store, commit: &Commit, filter: &Filter
     let mut commit = commit.clone();
     commit.changes.retain(|change| filter.takes(change.key()));
     Ok(if commit.changes.is_empty() { None } else { Some(event(store, &commit).await?) })
-}
-
-/// Says only how far somebody is who has filtered everything out.
-pub(crate) fn bookmark(commit: &Commit) -> Event {
-    let Meta { time_ms, who, .. } = &commit.meta;
-    let time = Time::from_unix_ms(*time_ms);
-    Event { revision: commit.revision, time, who: who.clone(), why: None, changes: Vec::new() }
 }
 
 /// A commit as an event. `before` is null where the history no longer has it.

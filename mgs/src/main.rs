@@ -13,10 +13,11 @@ use lustre_mgs::agents::RestAgents;
 use lustre_mgs::api::Api;
 use lustre_mgs::engine::{self, Caller, Engine};
 use lustre_mgs::jobs::{Runner, progress::Board};
+use lustre_mgs::liveness::Liveness;
 use lustre_mgs::net::{self, Nodes};
 use lustre_mgs::ownership::Ownership;
 use lustre_mgs::source::Source;
-use lustre_mgs::{compaction, expiry, freshness, restore, server, temporary, webhooks};
+use lustre_mgs::{compaction, expiry, freshness, peers, restore, server, temporary, webhooks};
 use lustre_mgs_core::Env;
 use lustre_mgs_store::{EtcdStore, MemoryStore, RedbStore, Store};
 use rest::daemon::{Listeners, say_listening};
@@ -76,27 +77,23 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let board = Arc::new(Board::default());
     let runner = Arc::new(Runner { engine: engine.clone(), agents: agents.clone(), board: board.clone() });
     let nodes = lnet.map(|lnet| Nodes::serve(lnet, engine.clone()));
-    let ownership = Ownership::start(&engine);
+    // Early, because the other instances are told where: nobody is answered before all is ready.
+    let listeners = Listeners::bind(&config.listen, config.socket.as_deref()).await?;
+    let ownership = Ownership::start_at(&engine, config.api_url.clone().or_else(|| listeners.url_for_others()));
     let mut duties = JoinSet::new();
     duties.spawn(runner.run(ownership.clone()));
     duties.spawn(expire(ownership.clone(), engine.clone(), agents.clone()));
     duties.spawn(compact(ownership.clone(), engine.clone(), config.history_keep));
+    let liveness = Arc::new(Liveness::default());
+    duties.spawn(peers::run(engine.clone(), ownership.clone(), liveness.clone(), board.clone()));
     let webhooks = Arc::new(webhooks::Board::default());
     if let Some(file) = &config.webhooks {
         webhooks::start(&engine, &ownership, &webhooks, file, &config.webhook_state, &mut duties)?;
     }
     let (source, reading) = config.source().map(Source::new).transpose()?.unzip();
-    let api = Arc::new(Api {
-        engine: engine.clone(),
-        agents,
-        board,
-        liveness: Arc::default(),
-        webhooks: webhooks.clone(),
-        nodes: nodes.clone(),
-        source,
-    });
+    let api = Api::new(engine.clone(), agents);
+    let api = Arc::new(Api { board, liveness, webhooks, nodes: nodes.clone(), source, ..api });
 
-    let listeners = Listeners::bind(&config.listen, config.socket.as_deref()).await?;
     for address in nodes.iter().flat_map(|nodes| nodes.addresses()) {
         say_listening(&format!("lnet://{address}"));
     }
@@ -146,6 +143,7 @@ async fn compact(ownership: Arc<Ownership>, engine: Arc<Engine>, keep: u64) {
 }
 
 async fn restore(file: &Path, target: &StoreUrl) -> anyhow::Result<()> {
+    restore::check(file)?;
     let (restored, store): (_, Arc<dyn Store>) = match target {
         StoreUrl::Memory => anyhow::bail!("a store in memory ends with this program; restore into a file or an etcd"),
         StoreUrl::Redb(path) => (RedbStore::restore(file, path).await?, Arc::new(RedbStore::open(path)?)),

@@ -34,6 +34,8 @@ pub struct Guard {
 /// One instance's lease on the duties that it has. They are given up when this is dropped, after the lease's time.
 pub struct Ownership {
     engine: Arc<Engine>,
+    /// Where the others reach this instance.
+    url: Option<String>,
     lease: watch::Receiver<Option<LeaseId>>,
     keeper: JoinHandle<()>,
 }
@@ -47,9 +49,14 @@ impl Drop for Ownership {
 impl Ownership {
     /// Gets a lease and keeps it.
     pub fn start(engine: &Arc<Engine>) -> Arc<Self> {
+        Self::start_at(engine, None)
+    }
+
+    /// As [`Ownership::start`], and tells the others where this instance is.
+    pub fn start_at(engine: &Arc<Engine>, url: Option<String>) -> Arc<Self> {
         let (sender, lease) = watch::channel(None);
         let keeper = tokio::spawn(keep(engine.clone(), sender));
-        Arc::new(Self { engine: engine.clone(), lease, keeper })
+        Arc::new(Self { engine: engine.clone(), url, lease, keeper })
     }
 
     /// Does `work` whenever this instance owns `duty`, from its start; drops it when the duty is lost. Returns when `work` does.
@@ -92,7 +99,8 @@ impl Ownership {
                 }
                 continue;
             }
-            let owner = Record::Owner(OwnerRecord { instance: self.engine.instance().to_owned() });
+            let owner =
+                Record::Owner(OwnerRecord { instance: self.engine.instance().to_owned(), url: self.url.clone() });
             let (name, value) = Change { key: key.clone(), record: Some(owner) }.encode();
             let txn = Txn::new(meta(format!("take on {duty}"))).if_absent(&name);
             match self.engine.store().commit(txn.put_leased(&name, value.unwrap_or_default(), ours)).await {

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use lustre_api::backup::{BackupLine, TakeBackup};
-use lustre_api::event::{GetHistory, StreamEvents};
+use lustre_api::event::{Event, GetHistory, StreamEvents};
 use lustre_api::export::{GetLnet, ListExports};
 use lustre_api::filesystem::{DeleteFilesystem, GetFilesystem, ListFilesystems, PutFilesystem};
-use lustre_api::job::{CancelJob, ExplainJob, GetJob, ListJobs, RetryJob, WatchJobs};
+use lustre_api::job::{CancelJob, ExplainJob, GetJob, Job, ListJobs, RetryJob, WatchJobs};
 use lustre_api::log::{GetLog, GetLogRaw, ListLogs};
 use lustre_api::mgs::{GetMgs, GetReady, GetSnapshot};
-use lustre_api::node::{AnnounceNode, DeleteNode, GetNode, GetNodeInventory, Heartbeat, ListNodes, PutNodeSettings};
+use lustre_api::node::{
+    AnnounceNode, DeleteNode, GetNode, GetNodeInventory, Heartbeat, ListNodes, PutNodeSettings, RelayHeartbeats,
+};
 use lustre_api::nodemap::{
     ConfirmNodemap, ConfirmNodemapsActive, DeleteNodemap, GetNodemap, ListNodemaps, PutNodemap, PutNodemapsActive,
 };
@@ -31,7 +33,7 @@ use lustre_api::target::{
 };
 use lustre_api::webhook::ListWebhooks;
 use lustre_api::{Endpoint, Problem};
-use rest::{Call, Server};
+use rest::{Call, Frame, Server};
 
 use crate::api::Api;
 use crate::engine::Caller;
@@ -156,6 +158,7 @@ pub fn server(api: Arc<Api>) -> Server<Api> {
             api.announce_node(&caller(&call), &call.path, &call.query, call.body).await
         })
         .route::<Heartbeat, _, _>(|api, call| async move { api.heartbeat(&call.path) })
+        .route::<RelayHeartbeats, _, _>(|api, call| async move { Ok(api.relay_heartbeats(&call.body)) })
         .route::<ListNodes, _, _>(|api, call| async move { api.list_nodes(&call.query) })
         .route::<GetNode, _, _>(|api, call| async move { api.get_node(&call.path) })
         .route::<GetNodeInventory, _, _>(|api, call| async move { api.get_node_inventory(&call.path).await })
@@ -185,17 +188,29 @@ pub fn server(api: Arc<Api>) -> Server<Api> {
         .stream::<TakeBackup, _, _>(backup)
 }
 
-async fn events(api: Arc<Api>, call: Call<StreamEvents>) -> Result<rest::Events<lustre_api::event::Event>, Problem> {
-    let events = api.stream_events(&call.query).await?;
-    Ok(events.map(|event| event.map(|event| (event.revision.to_string(), event))).boxed())
+async fn events(api: Arc<Api>, mut call: Call<StreamEvents>) -> Result<rest::Events<Event>, Problem> {
+    call.query.after = resume(&call, call.query.after)?;
+    api.stream_events(&call.query).await
 }
 
-async fn jobs(api: Arc<Api>, call: Call<WatchJobs>) -> Result<rest::Events<lustre_api::job::Job>, Problem> {
-    Ok(api.watch_jobs(call.query).map(|news| news.map(|(revision, job)| (revision.to_string(), job))).boxed())
+async fn jobs(api: Arc<Api>, mut call: Call<WatchJobs>) -> Result<rest::Events<Job>, Problem> {
+    call.query.after = resume(&call, call.query.after)?;
+    let news = api.watch_jobs(call.query)?;
+    Ok(news.map(|news| news.map(|(revision, job)| Frame::new(revision, &job))).boxed())
 }
 
 async fn backup(api: Arc<Api>, _: Call<TakeBackup>) -> Result<rest::Events<BackupLine>, Problem> {
-    Ok(api.take_backup().map(|line| line.map(|line| (String::new(), line))).boxed())
+    Ok(api.take_backup())
+}
+
+/// Where a stream begins: behind what the caller says that it saw last, whatever the address of its first call says.
+fn resume<E: Endpoint>(call: &Call<E>, after: Option<u64>) -> Result<Option<u64>, Problem> {
+    let Some(id) = &call.last_event_id else { return Ok(after) };
+    let revision = id.parse().map_err(|_| {
+        Problem::invalid(format!("the header Last-Event-ID says {id:?}; ids of events are revisions"))
+            .attribute("Last-Event-ID")
+    });
+    revision.map(Some)
 }
 
 /// Who is kept in the history.

@@ -35,7 +35,8 @@ pub(crate) fn check_commit(commit: &Commit) -> Result<(), TooNew> {
     })
 }
 
-fn check_value(json: &[u8]) -> Result<(), TooNew> {
+/// Checks the record of an MGS.
+pub(crate) fn check_value(json: &[u8]) -> Result<(), TooNew> {
     // What is not understood at all is refused when it is loaded, with its key.
     let found = serde_json::from_slice(json).map_or(first(), |versioned: Versioned| versioned.version);
     check_version(found, env!("CARGO_PKG_VERSION"))

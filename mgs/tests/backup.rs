@@ -13,6 +13,7 @@ use lustre_api::event::{EventQuery, StreamEvents};
 use lustre_api::filesystem::{FilesystemPath, FilesystemSpec, ListFilesystems, PutFilesystem};
 use lustre_api::mgs::GetMgs;
 use lustre_api::{Nothing, PageQuery, WriteQuery};
+use lustre_mgs_store::{Meta, RedbStore, Store, Txn};
 use process::Daemon;
 use rest::Client;
 use testkit::Etcd;
@@ -69,4 +70,36 @@ async fn a_backup_of_a_running_mgs_becomes_the_same_mgs_on_etcd_with_a_new_epoch
     let again = restore(&file, &url);
     assert_eq!(again.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&again.stderr).contains("something below it already"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_of_a_newer_state_is_refused_before_anything_is_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, file) = (directory.path().join("mgs.redb"), directory.path().join("backup"));
+    Daemon::start(&store).kill();
+    {
+        // As a program does that knows version 2 of the state.
+        let store = RedbStore::open(&store).unwrap();
+        let entry = store.get("mgs", None).await.unwrap().unwrap();
+        let mut mgs: serde_json::Value = serde_json::from_slice(&entry.value).unwrap();
+        mgs["version"] = 2.into();
+        let meta = Meta { time_ms: 1, who: "test".into(), why: "as a newer version".into() };
+        store.commit(Txn::new(meta).put("mgs", mgs.to_string())).await.unwrap();
+        let mut lines = lustre_mgs_store::backup::export(std::sync::Arc::new(store));
+        let mut text = String::new();
+        while let Some(line) = lines.recv().await {
+            text.push_str(&(line.unwrap() + "\n"));
+        }
+        std::fs::write(&file, text).unwrap();
+    }
+    let etcd = Etcd::start().unwrap();
+    let new = directory.path().join("new.redb");
+    for target in [new.to_str().unwrap(), &etcd.url("lmgs/restored")] {
+        let output = restore(&file, target);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && said.contains("is of version 2"), "{said}");
+        assert!(said.contains("is not restored") && said.contains("install that program"), "{said}");
+    }
+    assert!(!new.exists(), "no file");
+    assert_eq!(etcd.ctl(&["get", "", "--prefix", "--keys-only"]).unwrap().trim(), "", "no key");
 }

@@ -8,8 +8,10 @@ mod process;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
 use lustre_api::event::{EventKind, EventQuery, GetHistory, HistoryQuery, StreamEvents};
 use lustre_api::filesystem::{FilesystemPath, FilesystemSpec, GetFilesystem, ListFilesystems, PutFilesystem};
 use lustre_api::mgs::{GetMgs, GetSnapshot, SnapshotQuery};
@@ -17,6 +19,11 @@ use lustre_api::target::{
     GetTarget, ListTargets, Register, RegisterTarget, Reserve, ReserveTarget, TargetPath, TargetSpec,
 };
 use lustre_api::{Nothing, PageQuery, Problem, ProblemCode, WriteQuery};
+use lustre_mgs::agents::RestAgents;
+use lustre_mgs::api::Api;
+use lustre_mgs::engine::{Caller, Engine};
+use lustre_mgs_core::Env;
+use lustre_mgs_store::{MemoryStore, Store};
 use lustre_types::{SvName, TargetKind};
 use process::{Daemon, command};
 use rest::{Client, ClientError};
@@ -275,6 +282,69 @@ async fn a_filtered_stream_tells_what_was_asked_for_and_how_far_it_is() {
     let homes = told(EventQuery { object: Some("filesystem h".into()), ..EventQuery::default() }).await;
     assert_eq!(homes, ["filesystem home", "filesystem home"]);
     assert_eq!(told(EventQuery { kind: Some(EventKind::Pool), ..EventQuery::default() }).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn streams_are_begun_again_behind_the_last_event_id() {
+    let directory = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(&directory.path().join("mgs.redb"));
+    let client = daemon.client();
+    let first = put_filesystem(&client, "scratch", "one").await.unwrap();
+    let last = put_filesystem(&client, "scratch", "two").await.unwrap();
+    let begin = async |path: &str, id: String| {
+        // As a browser does: the address of the first call, and what it was told last.
+        let url = format!("{}{path}", daemon.url);
+        let answer = reqwest::Client::new().get(url).header("Last-Event-ID", id).send();
+        let mut answer = answer.await.unwrap();
+        let status = answer.status().as_u16();
+        (status, String::from_utf8_lossy(&answer.chunk().await.unwrap().unwrap()).into_owned())
+    };
+    let (status, text) = begin("/v1/events?after=0", (last - 1).to_string()).await;
+    assert!(status == 200 && text.starts_with(&format!("id: {last}\n")), "{text}");
+    let (status, text) = begin("/v1/events", (first - 1).to_string()).await;
+    assert!(status == 200 && text.starts_with(&format!("id: {first}\n")), "{text}");
+    for path in ["/v1/events", "/v1/watch/jobs"] {
+        let (status, text) = begin(path, "yesterday".into()).await;
+        assert!(status == 400 && text.contains("Last-Event-ID") && text.contains("revisions"), "{text}");
+        let (status, text) = begin(path, (last + 1000).to_string()).await;
+        assert!(status == 400 && text.contains("does not exist here") && text.contains("snapshot"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn who_falls_behind_the_history_is_told_where_to_begin_again() {
+    let store = Arc::new(MemoryStore::new());
+    let (engine, _follower) = Engine::start(store.clone(), Env::default()).await.unwrap();
+    let api = Arc::new(Api::new(engine, Arc::new(RestAgents::default())));
+    let describe = async |n: u32| {
+        let spec = FilesystemSpec { name: "scratch".parse().unwrap(), description: Some(n.to_string()) };
+        api.put_filesystem(&Caller::new("test"), &path("scratch"), &WriteQuery::default(), spec).await.unwrap().revision
+    };
+    let first = describe(0).await;
+    let query = EventQuery { after: Some(first - 1), ..EventQuery::default() };
+    let (mut quick, mut slow) =
+        (api.clone().stream_events(&query).await.unwrap(), api.clone().stream_events(&query).await.unwrap());
+    assert!(quick.next().await.unwrap().is_ok());
+    let mut last = first;
+    for n in 1..300 {
+        last = describe(n).await;
+        assert!(quick.next().await.unwrap().is_ok(), "who keeps up misses nothing");
+    }
+    assert!(slow.next().await.unwrap().is_ok());
+    store.compact(last).await.unwrap();
+    // What was read ahead is still told, then the gap.
+    let problem = loop {
+        match slow.next().await.unwrap() {
+            Ok(_) => {}
+            Err(problem) => break problem,
+        }
+    };
+    assert!(problem.message.contains("no longer kept") && problem.remedy.is_some(), "{problem}");
+    assert!(slow.next().await.is_none(), "that is the end");
+    let late = api.clone().stream_events(&query).await.err().unwrap();
+    assert!(late.message.contains(&format!("the history begins after revision {last}")), "{late}");
+    describe(1000).await;
+    assert!(quick.next().await.unwrap().is_ok(), "who has seen all goes on");
 }
 
 #[tokio::test]

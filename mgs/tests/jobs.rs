@@ -170,7 +170,7 @@ async fn of_64_racing_callers_each_gets_an_index_of_its_own() {
 async fn a_watcher_is_told_of_progress_and_end_and_goes_on_where_it_was() {
     let cluster = Cluster::new().await;
     SLOW(&cluster);
-    let mut news = cluster.api.clone().watch_jobs(WatchQuery::default());
+    let mut news = cluster.api.clone().watch_jobs(WatchQuery::default()).unwrap();
     let id = cluster.ensure("/dev/sdb").await.unwrap().job.unwrap();
     cluster.nodes.has_job().await;
     cluster.nodes.progress(40);
@@ -186,11 +186,11 @@ async fn a_watcher_is_told_of_progress_and_end_and_goes_on_where_it_was() {
     drop(news);
     cluster.nodes.finish();
     cluster.end_of(&id).await;
-    let mut again = cluster.api.clone().watch_jobs(WatchQuery { after: Some(seen), ..WatchQuery::default() });
+    let mut again = cluster.api.clone().watch_jobs(WatchQuery { after: Some(seen), ..WatchQuery::default() }).unwrap();
     let (revision, job) = soon(again.next()).await.unwrap().unwrap();
     assert_eq!((job.id, job.state), (id, JobState::Done), "the end is told although it came in between");
     assert!(revision > seen);
-    let mut late = cluster.api.clone().watch_jobs(WatchQuery::default());
+    let mut late = cluster.api.clone().watch_jobs(WatchQuery::default()).unwrap();
     let nothing = tokio::time::timeout(std::time::Duration::from_millis(300), late.next()).await;
     assert!(nothing.is_err(), "what is over does not concern who comes now");
 }

@@ -17,15 +17,7 @@ use lustre_mgs_store::MemoryStore;
 async fn the_committed_document_is_fresh() {
     let (engine, _follower) = Engine::start(Arc::new(MemoryStore::new()), Env::default()).await.unwrap();
     let agents = Arc::new(RestAgents::default());
-    let api = Arc::new(Api {
-        engine,
-        agents,
-        board: Arc::default(),
-        liveness: Arc::default(),
-        webhooks: Arc::default(),
-        nodes: None,
-        source: None,
-    });
+    let api = Arc::new(Api::new(engine, agents));
     let mut document = serde_json::to_string_pretty(&server::server(api).document()).unwrap();
     document.push('\n');
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/openapi/mgs.json");

@@ -6,6 +6,7 @@
 mod cluster;
 mod process;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -15,8 +16,9 @@ use cluster::served::{end_of, prepare, serve};
 use cluster::{Nodes, ensure, soon};
 use lustre_api::event::{Event, GetHistory, HistoryQuery};
 use lustre_api::filesystem::FilesystemSpec;
-use lustre_api::job::{JobId, JobPath, JobState};
+use lustre_api::job::{GetJob, JobId, JobPath, JobState, WaitQuery};
 use lustre_api::mgs::GetMgs;
+use lustre_api::node::{GetNode, Heartbeat, NodePath};
 use lustre_api::target::PostTarget;
 use lustre_api::{Nothing, Problem, WriteQuery};
 use lustre_mgs::engine::{Caller, Engine};
@@ -129,6 +131,85 @@ async fn an_owner_that_was_frozen_past_its_lease_commits_nothing_when_it_wakes_u
     assert_eq!(owner_of_jobs(&[other, frozen]).await, 0, "the other one keeps the duty");
     assert_eq!(history_of(&other.client(), &job.id).await, before, "nothing was committed on the job after its end");
     assert!(nodes.begun().into_values().all(|count| count == 1), "{:?}", nodes.begun());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_instance_shows_the_progress_of_a_job_that_one_of_them_runs() {
+    let etcd = Etcd::start().unwrap();
+    let nodes = Arc::new(Nodes::default());
+    nodes.set_slow();
+    let (agent, _stop) = serve(nodes.clone()).await;
+    let mut daemons = start(&etcd, 3);
+    prepare(&daemons[0].client(), agent).await;
+    let job = ensure_on(&daemons[0].client(), "/dev/sdb").await;
+    nodes.has_job().await;
+    let owner = owner_of_jobs(&daemons.iter().collect::<Vec<_>>()).await;
+    let shows = async |daemon: &Daemon, done: u64| {
+        let client = daemon.client();
+        let mut seen = None;
+        let look = async {
+            loop {
+                let query = WaitQuery { wait_s: Some(5), seen };
+                let shown = client.call::<GetJob>(&job, &query, &Nothing {}).await.unwrap();
+                let progress = shown.steps.iter().find_map(|step| step.progress.as_ref());
+                if progress.is_some_and(|progress| progress.done == done) {
+                    return;
+                }
+                seen = Some(shown.version);
+            }
+        };
+        soon(look).await;
+    };
+    nodes.progress(30);
+    for daemon in &daemons {
+        shows(daemon, 30).await;
+    }
+    // The one that runs it dies: the others show what the next one hears.
+    daemons.remove(owner).kill();
+    nodes.progress(60);
+    for daemon in &daemons {
+        shows(daemon, 60).await;
+    }
+    nodes.finish();
+    for daemon in &daemons {
+        assert_eq!(end_of(&daemon.client(), &job).await.state, JobState::Done);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_one_instance_hears_of_is_alive_on_all_also_after_that_one_died() {
+    let etcd = Etcd::start().unwrap();
+    let mut daemons = start(&etcd, 2);
+    let beat = async |daemon: &Daemon| {
+        let node = NodePath { node: "oss1".parse().unwrap() };
+        daemon.client().call::<Heartbeat>(&node, &Nothing {}, &Nothing {}).await.unwrap();
+    };
+    let is_alive = async |daemon: &Daemon| {
+        let node = NodePath { node: "oss1".parse().unwrap() };
+        let look = async {
+            loop {
+                let node = daemon.client().call::<GetNode>(&node, &Nothing {}, &Nothing {}).await.unwrap();
+                if node.is_alive && node.last_seen.is_some() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        soon(look).await;
+    };
+    prepare(&daemons[0].client(), "http://127.0.0.1:9".into()).await;
+    is_alive(&daemons[1]).await;
+    // Who comes later is told as well.
+    daemons.extend(start(&etcd, 1));
+    beat(&daemons[0]).await;
+    is_alive(&daemons[2]).await;
+    let mgs = daemons[2].client().call::<GetMgs>(&Nothing {}, &Nothing {}, &Nothing {}).await.unwrap();
+    let urls: BTreeSet<String> = mgs.instances.into_iter().filter_map(|instance| instance.url).collect();
+    assert_eq!(urls, daemons.iter().map(|daemon| daemon.url.clone()).collect());
+    daemons.remove(0).kill();
+    is_alive(&daemons[0]).await;
+    beat(&daemons[1]).await;
+    is_alive(&daemons[0]).await;
 }
 
 #[tokio::test]

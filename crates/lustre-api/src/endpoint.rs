@@ -17,6 +17,8 @@ pub trait Endpoint: 'static {
     const STATUS: u16 = 200;
     /// Whether the answer is a stream of server-sent events, each with a [`Endpoint::Reply`] as data.
     const STREAM: bool = false;
+    /// Whether programs call it all the time: a success is not worth a line in the log.
+    const ROUTINE: bool = false;
     /// The types of content that it answers with. JSON is a [`Endpoint::Reply`], anything else text or bytes of its own.
     const CONTENT: &'static [&'static str] = &["application/json"];
     /// The path's variables.
@@ -133,7 +135,7 @@ pub struct Written<T> {
 /// Declares endpoints: one unit struct with its [`Endpoint`] each.
 macro_rules! endpoints {
     ($( $(#[doc = $doc:literal])+ $name:ident = $id:literal $method:ident $path:literal
-        { $(path: $pt:ty,)? $(query: $qt:ty,)? $(body: $bt:ty,)? reply: $rt:ty $(, status: $status:literal)? $(, stream: $stream:literal)? $(, content: $content:expr)? $(,)? } )+) => {
+        { $(path: $pt:ty,)? $(query: $qt:ty,)? $(body: $bt:ty,)? reply: $rt:ty $(, status: $status:literal)? $(, stream: $stream:literal)? $(, routine: $routine:literal)? $(, content: $content:expr)? $(,)? } )+) => {
         $(
             $(#[doc = $doc])+
             #[derive(Clone, Copy, Debug)]
@@ -145,6 +147,7 @@ macro_rules! endpoints {
                 const SUMMARY: &'static str = concat!($($doc),+).trim_ascii();
                 $(const STATUS: u16 = $status;)?
                 $(const STREAM: bool = $stream;)?
+                $(const ROUTINE: bool = $routine;)?
                 $(const CONTENT: &'static [&'static str] = &$content;)?
                 type Path = endpoints!(@or $($pt)?);
                 type Query = endpoints!(@or $($qt)?);

@@ -36,9 +36,22 @@ pub struct MgsInfo {
     /// bounds the history, `webhook/<name>` tells a receiver. Another instance takes over when it dies.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub duties: Vec<String>,
+    /// All instances that share its store and are alive, where several may.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub instances: Vec<Instance>,
     /// Why the store takes no changes, where its disk failed; reading goes on. Restart the MGS once the disk is well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store_error: Option<String>,
+}
+
+/// One of several MGSs that share a store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Instance {
+    /// A UUID of the process.
+    pub name: String,
+    /// Where its API is, for the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
 }
 
 /// Tunables that nodes have, with those nodes.

@@ -63,6 +63,24 @@ impl LiveNode {
     }
 }
 
+/// A node that an instance of the MGS has heard of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HeardOf {
+    /// The node.
+    pub node: NodeName,
+    /// How long ago.
+    pub ago_ms: u64,
+}
+
+/// What an instance of the MGS tells those that share its store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Heartbeats {
+    /// The nodes that it has heard of.
+    pub heard: Vec<HeardOf>,
+}
+
 /// Path variable: a node.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct NodePath {
@@ -74,7 +92,9 @@ endpoints! {
     /// Enrols a node, or renews what is known of it. Agents call it.
     AnnounceNode = "announce_node" Put "/v1/nodes/{node}" { path: NodePath, query: WriteQuery, body: Announcement, reply: Written<Node> }
     /// Says that a node is alive. Agents call it every 10 seconds; `not_found` asks the agent to announce itself.
-    Heartbeat = "heartbeat" Post "/v1/nodes/{node}/heartbeat" { path: NodePath, reply: Nothing }
+    Heartbeat = "heartbeat" Post "/v1/nodes/{node}/heartbeat" { path: NodePath, reply: Nothing, routine: true }
+    /// Says which nodes another instance of the MGS has heard of. The instances call it among themselves.
+    RelayHeartbeats = "relay_heartbeats" Post "/v1/heartbeats" { body: Heartbeats, reply: Nothing, routine: true }
     /// Lists nodes.
     ListNodes = "list_nodes" Get "/v1/nodes" { query: PageQuery, reply: Page<Node> }
     /// Reads a node.

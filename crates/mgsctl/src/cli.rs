@@ -16,7 +16,7 @@ use crate::output::Output;
 #[derive(Debug, Parser)]
 #[command(version)]
 pub(crate) struct Cli {
-    /// The MGS: `http://host:port` or `unix:///path`.
+    /// The MGS: `http://host:port` or `unix:///path`; of several instances all, with commas between.
     #[arg(
         long,
         global = true,

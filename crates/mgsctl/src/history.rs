@@ -3,6 +3,7 @@
 use lustre_api::event::{Event, EventQuery, GetHistory, HistoryQuery, StreamEvents};
 use lustre_api::mgs::GetMgs;
 use lustre_api::{Nothing, Page};
+use rest::ClientError;
 use serde_json::Value;
 
 use crate::cli::{EventsArgs, HistoryArgs};
@@ -37,7 +38,7 @@ pub(crate) async fn events(context: &Context, args: EventsArgs) -> Result<(), Fa
         let EventsArgs { kind, object, fsname, .. } = args.clone();
         let query = EventQuery { after: Some(after), kind, object, fsname };
         let mut events = context.client.stream::<StreamEvents>(&Nothing {}, &query).await?;
-        while let Some((_, event)) = events.next().await? {
+        while let Some((_, event)) = ended_or(events.next().await)? {
             after = event.revision;
             // One without changes says only how far a filter has come.
             if !event.changes.is_empty() {
@@ -47,8 +48,16 @@ pub(crate) async fn events(context: &Context, args: EventsArgs) -> Result<(), Fa
                 return Ok(());
             }
         }
-        // The MGS restarts: begin again where it ended, once it is back.
+        // The MGS restarts, or this instance of it is gone: begin again where it ended, once one is there.
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    }
+}
+
+/// A stream that breaks off has ended: what comes next shows whether anybody is there.
+pub(crate) fn ended_or<T>(next: Result<Option<T>, ClientError>) -> Result<Option<T>, ClientError> {
+    match next {
+        Err(ClientError::Unreachable(_)) => Ok(None),
+        next => next,
     }
 }
 

@@ -12,6 +12,7 @@ use lustre_api::job::{
 use lustre_api::{Nothing, Time};
 
 use crate::cli::{JobCommand, JobVerb, TargetCommand, WriteArgs};
+use crate::history::ended_or;
 use crate::output::{Output, Table, fields, or_dash, print};
 use crate::{Context, Failure, operation, target};
 
@@ -94,7 +95,7 @@ async fn watch_all(context: &Context) -> Result<(), Failure> {
     loop {
         let query = WatchQuery { after, ..WatchQuery::default() };
         let mut news = context.client.stream::<WatchJobs>(&Nothing {}, &query).await?;
-        while let Some((id, job)) = news.next().await? {
+        while let Some((id, job)) = ended_or(news.next().await)? {
             after = id.parse().ok().or(after);
             if let Some(text) = context.output.one_of_many(&job) {
                 print(&text);

@@ -26,15 +26,7 @@ async fn mgs() -> Mgs {
     let env = Env { mgs_nids: Some("10.0.0.1@tcp".parse().unwrap()), ..Env::default() };
     let (engine, _follower) = Engine::start(Arc::new(MemoryStore::new()), env).await.unwrap();
     let agents = Arc::new(RestAgents::default());
-    let api = Arc::new(Api {
-        engine,
-        agents,
-        board: Arc::default(),
-        liveness: Arc::default(),
-        webhooks: Arc::default(),
-        nodes: None,
-        source: None,
-    });
+    let api = Arc::new(Api::new(engine, agents));
     let listener = Listener::tcp("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let (stop, stopped) = watch::channel(false);
     let url = listener.url();

@@ -69,6 +69,12 @@ impl Listeners {
         self.0.first().map(Listener::url)
     }
 
+    /// Where other machines find it: the first address that is not loopback's, where there is one.
+    pub fn url_for_others(&self) -> Option<String> {
+        let is_for_others = |listener: &&Listener| listener.is_for_others();
+        self.0.iter().find(is_for_others).or(self.0.first()).map(Listener::url)
+    }
+
     /// Serves on all of them until `stop` says true. Each is told on standard output, as in `listening on
     /// http://127.0.0.1:7070`: who asked for port 0 wants to know. All have ended when the set is empty.
     pub fn serve(self, router: &Router, stop: &watch::Receiver<bool>) -> JoinSet<()> {

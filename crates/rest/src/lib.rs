@@ -16,7 +16,7 @@ mod server;
 #[cfg(feature = "client")]
 pub use client::{Client, ClientError, EventStream, Made, http};
 #[cfg(feature = "server")]
-pub use server::{Call, Events, Identity, Listener, Raw, Server};
+pub use server::{Call, Events, Frame, Identity, Listener, Raw, Server};
 
 /// Largest body that a server takes, in bytes.
 pub const MAX_BODY_BYTES: usize = 1 << 20;

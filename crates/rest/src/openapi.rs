@@ -34,6 +34,13 @@ impl Document {
     pub(crate) fn add<E: Endpoint>(&mut self) {
         let mut parameters = self.parameters::<E::Path>("path");
         parameters.extend(self.parameters::<E::Query>("query"));
+        if E::STREAM && parameters.iter().any(|parameter| parameter["name"] == "after") {
+            parameters.push(json!({
+                "name": "Last-Event-ID", "in": "header", "required": false, "schema": { "type": "string" },
+                "description": "The id of the last event that was received. Goes before `after`: who connects again by itself \
+                    repeats its first address.",
+            }));
+        }
         let reply = self.schemas.subschema_for::<E::Reply>();
         let content: Map<String, Value> = if E::STREAM {
             Map::from_iter([("text/event-stream".to_owned(), json!({ "schema": reply }))])

@@ -12,7 +12,7 @@ use lustre_api::filesystem::{
     Filesystem, FilesystemPath, FilesystemSpec, FilesystemState, GetFilesystem, ListFilesystems, PutFilesystem,
 };
 use lustre_api::{Nothing, Page, PageQuery, Problem, ProblemCode, Time, WriteQuery, Written};
-use rest::{Call, Client, ClientError, Listener, Server};
+use rest::{Call, Client, ClientError, Frame, Listener, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 
@@ -52,8 +52,9 @@ async fn events(_: Arc<()>, call: Call<StreamEvents>) -> Result<rest::Events<Eve
         why: Some("two\nlines".into()),
         changes: vec![],
     };
-    let first = call.query.after.unwrap_or(0) + 1;
-    let good = futures::stream::iter(first..first + 3).map(move |revision| Ok((revision.to_string(), event(revision))));
+    let seen = call.last_event_id.map(|id| id.parse().unwrap());
+    let first = seen.or(call.query.after).unwrap_or(0) + 1;
+    let good = futures::stream::iter(first..first + 3).map(move |revision| Ok(Frame::new(revision, &event(revision))));
     let bad = futures::stream::once(async { Err(Problem::unavailable("no more")) });
     Ok(good.chain(bad).boxed())
 }
@@ -211,6 +212,21 @@ async fn events_arrive_in_order_and_a_problem_ends_them() {
 }
 
 #[tokio::test]
+async fn who_begins_a_stream_again_says_what_it_saw_last() {
+    let running = on_tcp().await;
+    let answer = reqwest::Client::new()
+        .get(format!("{}/v1/events?after=1", running.url))
+        .header("Last-Event-ID", "41")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.headers()["content-type"], "text/event-stream");
+    let text = answer.text().await.unwrap();
+    assert!(text.starts_with("id: 42\ndata: {\"revision\":42,"), "{text}");
+    assert!(text.contains("\n\nevent: problem\ndata: {"), "{text}");
+}
+
+#[tokio::test]
 async fn silence_is_told_from_refusal_and_names_the_server() {
     let running = on_tcp().await;
     running.stop.send(true).unwrap();
@@ -239,4 +255,86 @@ async fn the_document_is_served() {
     let (status, document) = raw(&running, &request("GET", "/openapi.json", "")).await;
     assert_eq!((status, &document["openapi"]), (200, &"3.1.0".into()));
     assert!(document["paths"]["/v1/events"]["get"]["responses"]["200"]["content"]["text/event-stream"].is_object());
+}
+
+/// A server that says which one it is, and what is wrong with it.
+async fn instance(name: &'static str, trouble: Trouble) -> Running {
+    let list = move |_: Arc<()>, _: Call<ListFilesystems>| async move {
+        match trouble {
+            Trouble::NoStore => Err(Problem::unavailable("no store")),
+            _ => Ok(Page { items: vec![], next: Some(name.to_owned()), revision: 0 }),
+        }
+    };
+    let put = move |_: Arc<()>, call: Call<PutFilesystem>| async move {
+        let object = filesystem(call.body);
+        match trouble {
+            Trouble::NoStore => Err(Problem::unavailable("no store")),
+            _ => Ok(Written { object, changed: true, revision: 7, job: None, plan: None, warnings: vec![name.into()] }),
+        }
+    };
+    let server =
+        Server::new(Arc::new(()), name, "1").route::<ListFilesystems, _, _>(list).route::<PutFilesystem, _, _>(put);
+    let mut router = server.router();
+    if trouble == Trouble::Stale {
+        let mark = |mut answer: axum::response::Response| async move {
+            answer.headers_mut().insert("warning", "110 - \"this may be old\"".parse().unwrap());
+            answer
+        };
+        router = router.layer(axum::middleware::map_response(mark));
+    }
+    let listener = Listener::tcp("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let (stop, stopped) = watch::channel(false);
+    let url = listener.url();
+    Running { url, stop, served: tokio::spawn(listener.serve(router, stopped)) }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    None,
+    /// It refuses as one that has lost its store.
+    NoStore,
+    /// What it answers may be old.
+    Stale,
+}
+
+async fn asked(client: &Client) -> Result<String, ClientError> {
+    let page = client.call::<ListFilesystems>(&Nothing {}, &PageQuery::default(), &Nothing {}).await?;
+    Ok(page.next.unwrap())
+}
+
+async fn changed(client: &Client) -> Result<String, ClientError> {
+    let written = client.call::<PutFilesystem>(&path("scratch"), &WriteQuery::default(), &spec("scratch")).await?;
+    Ok(written.warnings[0].clone())
+}
+
+#[tokio::test]
+async fn a_client_of_several_instances_stays_with_one_and_goes_on_with_the_next_when_it_is_gone() {
+    let (one, two) = (instance("one", Trouble::None).await, instance("two", Trouble::None).await);
+    let client = Client::new(&format!("{},{}", one.url, two.url), None).unwrap();
+    assert_eq!((asked(&client).await.unwrap().as_str(), changed(&client).await.unwrap().as_str()), ("one", "one"));
+    one.stop.send(true).unwrap();
+    one.served.await.unwrap();
+    assert_eq!((changed(&client).await.unwrap().as_str(), asked(&client).await.unwrap().as_str()), ("two", "two"));
+    let (one_url, two_url) = (one.url.clone(), two.url.clone());
+    two.stop.send(true).unwrap();
+    two.served.await.unwrap();
+    let message = asked(&client).await.unwrap_err().to_string();
+    assert!(message.contains(&one_url) && message.contains(&two_url), "all are named: {message}");
+}
+
+#[tokio::test]
+async fn an_instance_that_lost_its_store_is_asked_last() {
+    let (stale, cut) = (instance("stale", Trouble::Stale).await, instance("cut", Trouble::NoStore).await);
+    let good = instance("good", Trouble::None).await;
+    let of = |all: &[&Running]| {
+        let urls: Vec<&str> = all.iter().map(|running| running.url.as_str()).collect();
+        Client::new(&urls.join(","), None).unwrap()
+    };
+    let client = of(&[&stale, &cut, &good]);
+    assert_eq!(asked(&client).await.unwrap(), "good");
+    assert_eq!(changed(&of(&[&cut, &good])).await.unwrap(), "good");
+    // Old is better than nothing, and a refusal that gives its reason better than silence.
+    assert_eq!(asked(&of(&[&stale, &cut])).await.unwrap(), "stale");
+    let refused = asked(&of(&[&cut, &cut])).await.unwrap_err();
+    assert!(matches!(refused, ClientError::Problem(problem) if problem.message == "no store"));
 }

@@ -278,6 +278,9 @@ impl TemporaryPlace {
 pub struct OwnerRecord {
     /// A UUID of the process.
     pub instance: String,
+    /// Where the other instances reach its API, where it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
 }
 
 /// A pool.

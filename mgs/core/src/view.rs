@@ -36,6 +36,7 @@ pub fn mgs(state: &State, env: &Env) -> MgsInfo {
         revision: state.revision,
         epoch: state.mgs.as_ref().map_or(0, |mgs| mgs.value.epoch),
         duties: Vec::new(),
+        instances: Vec::new(),
         store_error: None,
     }
 }
@@ -177,6 +178,11 @@ pub fn job(record: &JobRecord, revision: u64, progress: u32) -> Job {
     let mut job = record.job.clone();
     job.version = (revision << PROGRESS_BITS) + u64::from(progress.min((1 << PROGRESS_BITS) - 1));
     job
+}
+
+/// How often a job had news since its last commit, of its `version`.
+pub fn news_count(version: u64) -> u32 {
+    u32::try_from(version & ((1 << PROGRESS_BITS) - 1)).expect("20 bits fit")
 }
 
 /// A config log without its records.

@@ -14,6 +14,10 @@ use lustre_mgs_core::{Request, State};
 use super::{Api, after, page};
 use crate::clock;
 use crate::engine::Caller;
+use crate::feed;
+
+/// Jobs with news, each with the revision up to which that is so.
+pub type JobStream = BoxStream<'static, Result<(u64, Job), Problem>>;
 
 /// Longest that a request waits for news of a job.
 const MAX_WAIT_S: u32 = 60;
@@ -95,10 +99,11 @@ impl Api {
         Ok(decide::job::explain(&state, &self.engine.request(caller), record, &shown))
     }
 
-    /// `watch_jobs`: those at work, and then each whenever it has news, with the revision up to which that is so.
-    pub fn watch_jobs(self: Arc<Self>, query: WatchQuery) -> BoxStream<'static, Result<(u64, Job), Problem>> {
+    /// `watch_jobs`: those at work, and then each whenever it has news.
+    pub fn watch_jobs(self: Arc<Self>, query: WatchQuery) -> Result<JobStream, Problem> {
         // Nobody reads faster, and everything that happens in between is told at once.
         const PACE: Duration = Duration::from_millis(100);
+        feed::check_exists(&self.engine, query.after.unwrap_or(0))?;
         let begin = (Vec::new(), query.after.unwrap_or(u64::MAX), HashMap::<JobId, u64>::new());
         let (applied, news) = (self.engine.applied(), self.board.changed());
         let batches = futures::stream::unfold((self, query, applied, news, begin), async |mut place| {
@@ -139,7 +144,7 @@ impl Api {
                 }
             }
         });
-        batches.flatten().boxed()
+        Ok(batches.flatten().boxed())
     }
 
     fn show_job(&self, path: &JobPath) -> Result<Job, Problem> {

@@ -8,6 +8,7 @@ use lustre_mgs_core::{State, view};
 use lustre_mgs_store::Health;
 
 use super::Api;
+use crate::peers;
 
 impl Api {
     /// `get_mgs`
@@ -23,7 +24,8 @@ impl Api {
         mgs.store_error = self.engine.store_error().map(str::to_owned);
         let is_ours = |owner: &str| owner == self.engine.instance();
         let ours = state.owners.iter().filter(|(_, owner)| is_ours(&owner.value.instance));
-        mgs.duties = ours.map(|(duty, _)| duty.clone()).collect();
+        mgs.duties = ours.map(|(duty, _)| duty).filter(|duty| !peers::is_instance(duty)).cloned().collect();
+        mgs.instances = peers::instances(state);
     }
 
     /// `get_ready`

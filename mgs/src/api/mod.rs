@@ -23,14 +23,14 @@ use lustre_api::{Page, PageQuery, Problem};
 
 use crate::agents::Agents;
 use crate::engine::Engine;
+use crate::feed::Feed;
 use crate::jobs::progress::Board;
 use crate::liveness::Liveness;
 use crate::net::Nodes;
 use crate::source::Source;
 use crate::webhooks;
 
-pub use backup::BackupStream;
-pub use events::EventStream;
+pub use jobs::JobStream;
 
 /// Everything that requests are answered from.
 pub struct Api {
@@ -40,6 +40,8 @@ pub struct Api {
     pub agents: Arc<dyn Agents>,
     /// Progress of jobs.
     pub board: Arc<Board>,
+    /// Changes, for who follows them.
+    pub feed: Arc<Feed>,
     /// Heartbeats.
     pub liveness: Arc<Liveness>,
     /// Webhooks.
@@ -48,6 +50,15 @@ pub struct Api {
     pub nodes: Option<Arc<Nodes>>,
     /// Where wanted configuration is read from, if anywhere.
     pub source: Option<Arc<Source>>,
+}
+
+impl Api {
+    /// One that nobody has told of anything yet: no heartbeats, no progress, no receivers, nodes or source.
+    pub fn new(engine: Arc<Engine>, agents: Arc<dyn Agents>) -> Self {
+        let feed = Arc::new(Feed::new(engine.clone()));
+        let (board, liveness, webhooks) = (Arc::default(), Arc::default(), Arc::default());
+        Self { engine, agents, board, feed, liveness, webhooks, nodes: None, source: None }
+    }
 }
 
 /// A page of `items`, which come in the order of their names and begin behind `query.after`.

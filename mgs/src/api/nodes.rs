@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lustre_api::job::Job;
-use lustre_api::node::{Announcement, LiveNode, Node, NodePath, NodeSettings};
+use lustre_api::node::{Announcement, Heartbeats, LiveNode, Node, NodePath, NodeSettings};
 use lustre_api::{Nothing, Page, PageQuery, Problem, WriteQuery, Written};
 use lustre_mgs_core::{NodeRecord, Object, decide, view};
 use lustre_mgs_core::{Request, State};
@@ -43,6 +43,16 @@ impl Api {
         decide::node::find(&self.engine.state(), &path.node)?;
         self.liveness.heard_of(&path.node, clock::now());
         Ok(Nothing {})
+    }
+
+    /// `relay_heartbeats`
+    pub fn relay_heartbeats(&self, body: &Heartbeats) -> Nothing {
+        let (state, now) = (self.engine.state(), clock::now());
+        // Who is not enrolled is not remembered: the other instance may know it before this one does, and tells it again.
+        for heard in body.heard.iter().filter(|heard| state.nodes.contains_key(&heard.node)) {
+            self.liveness.heard_elsewhere(heard, now);
+        }
+        Nothing {}
     }
 
     /// `list_nodes`

@@ -1,6 +1,6 @@
 //! What is known of steps at work and not worth a commit: how far they are, what they print, what they wait for.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -72,6 +72,31 @@ impl Board {
         notes.steps.insert(step, Note { attempt, news, since, from });
         drop(jobs);
         self.changed.send_modify(|count| *count += 1);
+    }
+
+    /// Takes over what another instance shows of a job that it runs.
+    pub fn mirror(&self, job: &Job) {
+        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        if job.state.is_final() {
+            jobs.remove(&job.id);
+        } else {
+            let running = job.steps.iter().enumerate().filter(|(_, step)| step.state == JobState::Running);
+            let steps = running.map(|(at, step)| {
+                let (progress, message) = (step.progress.clone(), step.message.clone());
+                let from = progress.as_ref().map_or(0, |progress| progress.done);
+                let news = News { progress, message, output: step.output.clone() };
+                (at, Note { attempt: step.attempts, news, since: Instant::now(), from })
+            });
+            let notes = Notes { count: view::news_count(job.version), steps: steps.collect() };
+            jobs.insert(job.id.clone(), notes);
+        }
+        drop(jobs);
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    /// Forgets all jobs but these.
+    pub fn keep(&self, ids: &BTreeSet<JobId>) {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| ids.contains(id));
     }
 
     /// Forgets a job that is over.

@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tokio::sync::mpsc;
 
-use crate::{Change, Entry, MAX_VALUE_BYTES, Meta, Range, Revision, Store, StoreError};
+use crate::{Change, Entry, MAX_VALUE_BYTES, Meta, Range, Revision, Store, StoreError, Value};
 
 const FORMAT: &str = "lustre-mgs backup";
 const VERSION: u64 = 1;
@@ -274,6 +274,21 @@ impl<'a> Reader<'a> {
 
 /// Reads a whole backup; gives its revision. Errors: [`BackupError`] for one that is not as it was written.
 pub fn verify(path: &Path) -> Result<Revision, BackupError> {
+    scan(path, |_, _| {})
+}
+
+/// The newest value of a key in a backup, which is read as a whole. Errors: as [`verify`].
+pub fn find(path: &Path, key: &str) -> Result<Option<Value>, BackupError> {
+    let mut found = None;
+    scan(path, |there, entry| {
+        if there == key {
+            found = entry.map(|entry| entry.value);
+        }
+    })?;
+    Ok(found)
+}
+
+fn scan(path: &Path, mut each: impl FnMut(&str, Option<Entry>)) -> Result<Revision, BackupError> {
     let mut reader = Reader::open(path)?;
     let header = reader.header()?;
     let (mut revision, mut changes) = (header.compacted, 0);
@@ -281,13 +296,15 @@ pub fn verify(path: &Path) -> Result<Revision, BackupError> {
         match reader.next()? {
             Line::End(_) if changes == 0 && revision == header.revision => return Ok(revision),
             Line::Entry(saved) if revision == header.compacted && changes == 0 => {
-                reader.entry(saved, 0)?;
+                let key = saved.key.clone();
+                each(&key, reader.entry(saved, 0)?);
             }
             Line::Commit(commit) if changes == 0 && commit.revision == revision + 1 => {
                 (revision, changes) = (commit.revision, commit.changes);
             }
             Line::Change(saved) if changes > 0 => {
-                reader.entry(saved, 0)?;
+                let key = saved.key.clone();
+                each(&key, reader.entry(saved, revision)?);
                 changes -= 1;
             }
             _ => return Err(reader.damaged("this line does not belong here")),

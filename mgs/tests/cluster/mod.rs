@@ -383,15 +383,7 @@ async fn stopped_api(nodes: &Arc<Nodes>) -> Api {
     let (engine, follower) =
         Engine::start(Arc::new(lustre_mgs_store::MemoryStore::new()), Env::default()).await.unwrap();
     follower.abort();
-    Api {
-        engine,
-        agents: nodes.clone(),
-        board: Arc::default(),
-        liveness: Arc::default(),
-        webhooks: Arc::default(),
-        nodes: None,
-        source: None,
-    }
+    Api::new(engine, nodes.clone())
 }
 
 async fn start(path: &std::path::Path, nodes: &Arc<Nodes>) -> (Arc<Api>, Tasks) {
@@ -401,18 +393,12 @@ async fn start(path: &std::path::Path, nodes: &Arc<Nodes>) -> (Arc<Api>, Tasks) 
     let board = Arc::new(Board::default());
     let runner = Arc::new(Runner { engine: engine.clone(), agents: nodes.clone(), board: board.clone() });
     let tasks = (tokio::spawn(runner.run(Ownership::start(&engine))), follower);
-    (
-        Arc::new(Api {
-            engine,
-            agents: nodes.clone(),
-            board,
-            liveness: Arc::default(),
-            webhooks: Arc::default(),
-            nodes: None,
-            source: None,
-        }),
-        tasks,
-    )
+    // From here on only what a test does makes revisions.
+    let mut applied = engine.applied();
+    while !engine.state().owners.contains_key("jobs") {
+        soon(applied.changed()).await.unwrap();
+    }
+    (Arc::new(Api { board, ..Api::new(engine, nodes.clone()) }), tasks)
 }
 
 /// Opens the store once everything that held it (aborted tasks, too) is gone.

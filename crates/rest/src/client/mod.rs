@@ -2,7 +2,9 @@
 
 mod events;
 mod plan;
+mod servers;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lustre_api::{Endpoint, Method, Problem};
@@ -14,24 +16,21 @@ use thiserror::Error;
 use crate::openapi::is_nothing;
 pub use events::EventStream;
 pub use plan::Made;
+use servers::{Server, Servers};
 
-/// How long a connection may take to be made.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an answer may take; long polls wait up to 60 s on the server.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(90);
-/// How often a call is tried when no connection can be made.
-const ATTEMPTS: u32 = 3;
 /// What stands as it is in a part of a path.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// A client of one server. Clones share its connections.
+/// A client of one server, or of several that are as good as each other. Clones share its connections.
 #[derive(Clone, Debug)]
 pub struct Client {
-    http: reqwest::Client,
+    servers: Servers,
     /// As given, for messages.
     url: String,
-    /// What paths are appended to.
-    base: String,
+    /// What every path begins with.
+    below: String,
     token: Option<String>,
 }
 
@@ -48,7 +47,10 @@ pub enum ClientError {
     #[error("{0}")]
     NotUnderstood(String),
     /// The URL is not one.
-    #[error("{url:?} is no address of a server; use one like http://10.0.0.1:7070 or unix:///run/lustre-mgs/api.sock")]
+    #[error(
+        "{url:?} is no address of a server; use one like http://10.0.0.1:7070 or unix:///run/lustre-mgs/api.sock, or several \
+         with commas between"
+    )]
     Url {
         /// As given.
         url: String,
@@ -67,24 +69,12 @@ pub fn http(url: &str) -> reqwest::ClientBuilder {
 }
 
 impl Client {
-    /// A client for `http://host:port`, `https://host:port` or `unix:///path`; `token` goes along with every call.
+    /// A client for `http://host:port`, `https://host:port` or `unix:///path`; `token` goes along with every call. Of several,
+    /// with commas between, the one that answered last is asked, and the next where it doesn't.
     /// Nothing is connected yet. Errors: [`ClientError::Url`].
     pub fn new(url: &str, token: Option<&str>) -> Result<Self, ClientError> {
-        let bad = || ClientError::Url { url: url.to_owned() };
-        let builder = http(url).connect_timeout(CONNECT_TIMEOUT);
-        let (builder, base) = match url.strip_prefix("unix://") {
-            Some(path) if path.starts_with('/') => (builder.unix_socket(path), "http://localhost".to_owned()),
-            Some(_) => return Err(bad()),
-            None => {
-                let parsed = reqwest::Url::parse(url).map_err(|_| bad())?;
-                if !matches!(parsed.scheme(), "http" | "https") || !parsed.has_host() {
-                    return Err(bad());
-                }
-                (builder, url.trim_end_matches('/').to_owned())
-            }
-        };
-        let http = builder.build().map_err(|err| ClientError::Unreachable(chain(&err)))?;
-        Ok(Self { http, url: url.to_owned(), base, token: token.map(str::to_owned) })
+        let token = token.map(str::to_owned);
+        Ok(Self { servers: Servers::new(url)?, url: url.to_owned(), below: String::new(), token })
     }
 
     /// The server's address, as given.
@@ -95,10 +85,11 @@ impl Client {
     /// A client of what the same server offers below a path, as in `/mgs`, under which an agent passes calls on to the MGS.
     #[must_use]
     pub fn below(&self, path: &str) -> Self {
-        Self { base: format!("{}{path}", self.base), ..self.clone() }
+        Self { below: format!("{}{path}", self.below), ..self.clone() }
     }
 
-    /// Calls an endpoint. A connection that can't be made is tried again a few times; nothing else is.
+    /// Calls an endpoint. What could not be sent is sent again a few times, and to every server; what perhaps arrived only if
+    /// it changes nothing, or a server said that it can't do it now.
     /// Errors: [`ClientError`] tells a refusal from silence.
     pub async fn call<E: Endpoint>(
         &self,
@@ -106,10 +97,21 @@ impl Client {
         query: &E::Query,
         body: &E::Body,
     ) -> Result<E::Reply, ClientError> {
-        let response = self.send::<E>(path, query, body, Some(ANSWER_TIMEOUT)).await?;
-        let bytes = response.bytes().await.map_err(|err| self.unreachable(&err))?;
+        self.call_within::<E>(ANSWER_TIMEOUT, path, query, body).await
+    }
+
+    /// As [`Client::call`], with no more time for each server's answer.
+    pub async fn call_within<E: Endpoint>(
+        &self,
+        timeout: Duration,
+        path: &E::Path,
+        query: &E::Query,
+        body: &E::Body,
+    ) -> Result<E::Reply, ClientError> {
+        let (response, server) = self.send::<E>(path, query, body, Some(timeout)).await?;
+        let bytes = response.bytes().await.map_err(|err| server.unreachable(&err))?;
         serde_json::from_slice(&bytes).map_err(|err| {
-            ClientError::NotUnderstood(format!("{} answered {} with something else: {err}", self.url, E::NAME))
+            ClientError::NotUnderstood(format!("{} answered {} with something else: {err}", server.url, E::NAME))
         })
     }
 
@@ -118,8 +120,8 @@ impl Client {
     where
         E::Body: Default,
     {
-        let response = self.send::<E>(path, query, &E::Body::default(), Some(ANSWER_TIMEOUT)).await?;
-        response.bytes().await.map(Into::into).map_err(|err| self.unreachable(&err))
+        let (response, server) = self.send::<E>(path, query, &E::Body::default(), Some(ANSWER_TIMEOUT)).await?;
+        response.bytes().await.map(Into::into).map_err(|err| server.unreachable(&err))
     }
 
     /// Calls an endpoint that streams events, until the stream is dropped or ends. Errors: as [`Client::call`].
@@ -131,8 +133,24 @@ impl Client {
     where
         E::Body: Default,
     {
-        let response = self.send::<E>(path, query, &E::Body::default(), None).await?;
-        Ok(EventStream::new(self.url.clone(), response.bytes_stream()))
+        let (response, server) = self.send::<E>(path, query, &E::Body::default(), None).await?;
+        Ok(EventStream::new(server.url.clone(), response.bytes_stream()))
+    }
+
+    /// Sends what somebody else asked for, and gives the answer as it is, also a refusal. `path` begins with `/` and may have a
+    /// query. Errors: [`ClientError::Unreachable`].
+    pub async fn pass_on(
+        &self,
+        method: &reqwest::Method,
+        path: &str,
+        headers: &reqwest::header::HeaderMap,
+        body: &bytes::Bytes,
+    ) -> Result<reqwest::Response, ClientError> {
+        let is_read = method == reqwest::Method::GET;
+        let request = |server: &Server| {
+            server.request(method.clone(), &format!("{}{path}", self.below)).headers(headers.clone()).body(body.clone())
+        };
+        Ok(self.servers.ask(is_read, request).await?.0)
     }
 
     async fn send<E: Endpoint>(
@@ -141,56 +159,41 @@ impl Client {
         query: &E::Query,
         body: &E::Body,
         timeout: Option<Duration>,
-    ) -> Result<reqwest::Response, ClientError> {
-        let url = format!("{}{}", self.base, fill(E::PATH, path));
+    ) -> Result<(reqwest::Response, Arc<Server>), ClientError> {
+        let path = format!("{}{}", self.below, fill(E::PATH, path));
         let method = match E::METHOD {
             Method::Get => reqwest::Method::GET,
             Method::Post => reqwest::Method::POST,
             Method::Put => reqwest::Method::PUT,
             Method::Delete => reqwest::Method::DELETE,
         };
-        let mut request = self.http.request(method, url).query(query);
-        if let Some(timeout) = timeout {
-            request = request.timeout(timeout);
-        }
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
-        }
-        if !is_nothing::<E::Body>() {
-            request = request.json(body);
-        }
-        let request = request.build().map_err(|err| ClientError::NotUnderstood(chain(&err)))?;
-        let response = self.execute(request).await?;
-        if response.status().is_success() {
-            return Ok(response);
-        }
-        Err(self.refusal(response).await)
-    }
-
-    async fn execute(&self, request: reqwest::Request) -> Result<reqwest::Response, ClientError> {
-        for attempt in 1..ATTEMPTS {
-            let Some(copy) = request.try_clone() else { break };
-            match self.http.execute(copy).await {
-                // Nothing was sent: asking again is safe whatever the call does.
-                Err(err) if err.is_connect() => tokio::time::sleep(Duration::from_millis(100) * attempt).await,
-                result => return result.map_err(|err| self.unreachable(&err)),
+        let request = |server: &Server| {
+            let mut request = server.request(method.clone(), &path).query(query);
+            if let Some(timeout) = timeout {
+                request = request.timeout(timeout);
             }
+            if let Some(token) = &self.token {
+                request = request.bearer_auth(token);
+            }
+            if !is_nothing::<E::Body>() {
+                request = request.json(body);
+            }
+            request
+        };
+        let (response, server) = self.servers.ask(E::METHOD == Method::Get, request).await?;
+        if response.status().is_success() {
+            return Ok((response, server));
         }
-        self.http.execute(request).await.map_err(|err| self.unreachable(&err))
+        Err(refusal(&server.url, response).await)
     }
+}
 
-    async fn refusal(&self, response: reqwest::Response) -> ClientError {
-        let status = response.status();
-        let bytes = response.bytes().await.unwrap_or_default();
-        match serde_json::from_slice::<Problem>(&bytes) {
-            Ok(problem) => ClientError::Problem(problem),
-            Err(_) => ClientError::NotUnderstood(format!("{} answered {status}, not as such a server does", self.url)),
-        }
-    }
-
-    fn unreachable(&self, err: &reqwest::Error) -> ClientError {
-        let what = if err.is_timeout() { "does not answer" } else { "can't be reached" };
-        ClientError::Unreachable(format!("{} {what}: {}", self.url, chain(err)))
+async fn refusal(url: &str, response: reqwest::Response) -> ClientError {
+    let status = response.status();
+    let bytes = response.bytes().await.unwrap_or_default();
+    match serde_json::from_slice::<Problem>(&bytes) {
+        Ok(problem) => ClientError::Problem(problem),
+        Err(_) => ClientError::NotUnderstood(format!("{url} answered {status}, not as such a server does")),
     }
 }
 
@@ -228,7 +231,8 @@ mod tests {
 
     #[test]
     fn an_address_that_is_none_is_refused_with_an_example() {
-        for url in ["", "localhost:7070", "ftp://x", "unix://run/x", "http://"] {
+        for url in ["", "localhost:7070", "ftp://x", "unix://run/x", "http://", "http://a:1,", "http://a:1;http://b:1"]
+        {
             let err = Client::new(url, None).unwrap_err();
             assert!(matches!(err, ClientError::Url { .. }), "{url}");
             assert!(err.to_string().contains("http://10.0.0.1:7070"), "{err}");

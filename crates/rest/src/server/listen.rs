@@ -69,6 +69,13 @@ impl Listener {
         }
     }
 
+    /// Whether its address says how another machine reaches it.
+    #[cfg(feature = "daemon")]
+    pub(crate) fn is_for_others(&self) -> bool {
+        let Socket::Tcp(listener) = &self.socket else { return false };
+        listener.local_addr().is_ok_and(|address| !address.ip().is_loopback() && !address.ip().is_unspecified())
+    }
+
     /// Serves until `stop` says true, then until the requests under way are answered, but not much longer.
     pub async fn serve(self, router: Router, mut stop: watch::Receiver<bool>) {
         let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));

@@ -1,5 +1,6 @@
 //! Endpoints as routes.
 
+mod frame;
 mod identity;
 mod listen;
 mod reply;
@@ -15,6 +16,7 @@ use futures::stream::BoxStream;
 use lustre_api::{Endpoint, Method, Problem};
 
 use crate::openapi::Document;
+pub use frame::Frame;
 pub use identity::Identity;
 pub use listen::Listener;
 
@@ -35,12 +37,15 @@ pub struct Call<E: Endpoint> {
     pub body: E::Body,
     /// Who calls.
     pub caller: Identity,
+    /// The id of the last event that the caller was told, where it begins a stream again: the header `Last-Event-ID`, which
+    /// browsers send by themselves with the address of their first call.
+    pub last_event_id: Option<String>,
     /// Finds the log lines about this call.
     pub request_id: String,
 }
 
-/// A stream of events: an id to begin again after, and the event. Ends after the first problem.
-pub type Events<T> = BoxStream<'static, Result<(String, T), Problem>>;
+/// A stream of events. Ends after the first problem.
+pub type Events<T> = BoxStream<'static, Result<Frame<T>, Problem>>;
 
 /// An answer in one of an endpoint's types of content.
 pub struct Raw {
@@ -103,7 +108,7 @@ impl<S: Send + Sync + 'static> Server<S> {
         let state = self.state.clone();
         let answer = move |request: Request| {
             let (handle, state) = (handle.clone(), state.clone());
-            reply::logged::<E, _, _>(request, move |call| handle(state, call), reply::events)
+            reply::logged::<E, _, _>(request, move |call| handle(state, call), frame::answer)
         };
         self.document.add::<E>();
         self.router = self.router.route(E::PATH, axum::routing::on(filter(E::METHOD), answer));

@@ -1,20 +1,17 @@
 //! From an answer to an HTTP response, and to the log.
 
-use std::convert::Infallible;
 use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures::StreamExt;
 use lustre_api::{Endpoint, Problem, ProblemCode};
 use serde::Serialize;
 use tracing::{debug, error, info};
 
 use super::request::{status, understand};
-use super::{Call, Events, Identity, Raw};
+use super::{Call, Identity, Raw};
 
 /// Answers a request and logs it. A write is worth an info line, a read is not.
 pub(super) async fn logged<E, T, A>(
@@ -37,7 +34,7 @@ where
     let elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     let mut response = match answer {
         Ok(answer) => {
-            if E::METHOD == lustre_api::Method::Get {
+            if E::METHOD == lustre_api::Method::Get || E::ROUTINE {
                 debug!(op = E::NAME, path, %who, request_id, elapsed_ms, "answered");
             } else {
                 info!(op = E::NAME, path, %who, request_id, elapsed_ms, "answered");
@@ -75,25 +72,6 @@ pub(super) fn json<T: Serialize>(status: u16, value: &T) -> Response {
 pub(super) fn raw(status: u16, answer: Raw) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
     (status, [(header::CONTENT_TYPE, answer.content_type)], Body::from(answer.bytes)).into_response()
-}
-
-/// A stream of server-sent events. A problem is an event named `problem`, and the last one.
-pub(super) fn events<T: Serialize + Send + 'static>(events: Events<T>) -> Response {
-    let mut is_over = false;
-    let written = events
-        .take_while(move |event| std::future::ready(!std::mem::replace(&mut is_over, event.is_err())))
-        .map(|event| {
-            Ok::<_, Infallible>(match event {
-                Ok((id, event)) => data(Event::default().id(id), &event),
-                Err(problem) => data(Event::default().event("problem"), &problem),
-            })
-        });
-    Sse::new(written).keep_alive(KeepAlive::default()).into_response()
-}
-
-fn data<T: Serialize>(event: Event, value: &T) -> Event {
-    // serde_json writes no line breaks, so the text is one data line.
-    event.data(serde_json::to_string(value).unwrap_or_else(|_| "null".into()))
 }
 
 /// The answer to what is not a call of this server.

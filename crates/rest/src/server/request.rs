@@ -23,13 +23,15 @@ pub(super) async fn understand<E: Endpoint>(request: Request, request_id: &str) 
     let path = path::<E>(&mut parts).await?;
     let query = query::<E>(&parts)?;
     let caller = parts.extensions.get::<Identity>().cloned().unwrap_or(Identity::Unknown);
+    let last_event_id = parts.headers.get("last-event-id");
+    let last_event_id = last_event_id.map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
     let body = if is_nothing::<E::Body>() {
         from_json(b"{}")?
     } else {
         check_content_type(&parts)?;
         from_json(&read(body).await?)?
     };
-    Ok(Call { path, query, body, caller, request_id: request_id.to_owned() })
+    Ok(Call { path, query, body, caller, last_event_id, request_id: request_id.to_owned() })
 }
 
 async fn path<E: Endpoint>(parts: &mut Parts) -> Result<E::Path, Problem> {

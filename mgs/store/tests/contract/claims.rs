@@ -113,6 +113,10 @@ pub(crate) async fn a_bad_transaction_is_refused_and_changes_nothing(backend: im
     assert_eq!(store.commit(txn()).await, Err(StoreError::Txn(TxnError::Empty)));
     let twice = store.commit(txn().put("k", "").delete("k")).await;
     assert_eq!(twice, Err(StoreError::Txn(TxnError::DuplicateKey { key: "k".into() })));
+    let many = (0..=MAX_OPS).fold(txn(), |txn, n| txn.put(format!("k{n}"), ""));
+    assert_eq!(store.commit(many).await, Err(StoreError::Txn(TxnError::TooManyOps { count: MAX_OPS + 1 })));
+    let large = store.commit(txn().put("a", "").put("k", vec![0; MAX_VALUE_BYTES + 1])).await;
+    assert!(matches!(large, Err(StoreError::Txn(TxnError::ValueTooLarge { .. }))), "{large:?}");
     let leased = store.commit(txn().put("a", "").put_leased("k", "", 77)).await;
     assert_eq!(leased, Err(StoreError::LeaseNotFound { lease: 77 }));
     assert_eq!(store.head(), 0);
