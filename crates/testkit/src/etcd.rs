@@ -57,6 +57,15 @@ impl Etcd {
         // In memory where there is such a place: what survives a power loss is etcd's business, not ours.
         let shm = Path::new("/dev/shm");
         let dir = if shm.is_dir() { tempfile::tempdir_in(shm) } else { tempfile::tempdir() }?;
+        Self::start_at(dir, options)
+    }
+
+    /// One that keeps its data below a directory, on whatever disk that is.
+    pub fn start_in(parent: &Path) -> anyhow::Result<Self> {
+        Self::start_at(tempfile::tempdir_in(parent)?, &[])
+    }
+
+    fn start_at(dir: TempDir, options: &[&str]) -> anyhow::Result<Self> {
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
         let member = Member::alone("http", options);
         let (process, port) = served(run(dir.path(), 0, &member)?, dir.path())?;
@@ -116,6 +125,11 @@ impl Etcd {
     fn wait((running, dir, member): (Running, TempDir, Member)) -> anyhow::Result<Self> {
         let (process, port) = served(running, dir.path())?;
         Ok(Self { process, dir, port, member })
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
     }
 
     /// Where its data and its log are.

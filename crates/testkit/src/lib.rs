@@ -56,6 +56,18 @@ pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
+/// The CPU that a process has used, as the kernel accounts it to its threads; those that have ended are not counted.
+pub fn cpu_of(pid: u32) -> anyhow::Result<Duration> {
+    let mut cpu = Duration::ZERO;
+    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may end in between.
+        let Ok(text) = std::fs::read_to_string(task?.path().join("schedstat")) else { continue };
+        let ns: u64 = text.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0);
+        cpu += Duration::from_nanos(ns);
+    }
+    Ok(cpu)
+}
+
 /// Sends a signal to one of our processes.
 pub(crate) fn signal(process: &std::process::Child, name: &str) -> anyhow::Result<()> {
     let status = std::process::Command::new("kill").args([&format!("-{name}"), &process.id().to_string()]).status()?;

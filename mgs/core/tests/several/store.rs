@@ -11,14 +11,12 @@ struct Entry {
     value: Vec<u8>,
 }
 
-/// What a commit did, as it is stored.
-pub(crate) type Stored = Vec<(String, Option<Vec<u8>>)>;
-
 /// The store.
 #[derive(Default)]
 pub(crate) struct Store {
     entries: BTreeMap<String, Entry>,
-    pub(crate) commits: Vec<Stored>,
+    /// As they are read back from what is stored.
+    commits: Vec<Vec<Change>>,
     /// A store that is broken on purpose: it takes every commit.
     pub(crate) compares_nothing: bool,
 }
@@ -35,7 +33,7 @@ impl Store {
             return None;
         }
         let revision = self.head() + 1;
-        let stored: Stored = changes.iter().map(Change::encode).collect();
+        let stored: Vec<_> = changes.iter().map(Change::encode).collect();
         for (key, value) in &stored {
             match value {
                 None => drop(self.entries.remove(key)),
@@ -45,7 +43,8 @@ impl Store {
                 }
             }
         }
-        self.commits.push(stored);
+        let read_back = |(key, value): &(String, Option<Vec<u8>>)| Change::decode(key, value.as_deref()).unwrap();
+        self.commits.push(stored.iter().map(read_back).collect());
         Some(revision)
     }
 
@@ -75,8 +74,8 @@ impl Store {
     pub(crate) fn deliver(&self, state: &mut State) {
         let revision = state.revision + 1;
         let commit = &self.commits[usize::try_from(revision - 1).unwrap()];
-        for (key, value) in commit {
-            state.apply(revision, Change::decode(key, value.as_deref()).unwrap());
+        for change in commit {
+            state.apply(revision, change.clone());
         }
         state.advance(revision);
     }

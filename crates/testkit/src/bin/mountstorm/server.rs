@@ -74,13 +74,7 @@ impl Process {
 
     pub(crate) fn usage(&self) -> anyhow::Result<Usage> {
         let pid = self.0.id();
-        let mut cpu = Duration::ZERO;
-        for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-            // A thread may end in between.
-            let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
-            let ns: u64 = text.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0);
-            cpu += Duration::from_nanos(ns);
-        }
+        let cpu = testkit::cpu_of(pid)?;
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
         let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("a process has VmRSS")?;
         let rss_kb = rss.trim().trim_end_matches(" kB").parse()?;
