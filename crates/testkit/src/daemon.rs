@@ -12,6 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::device::LoopDevice;
+use crate::network::Machine;
 
 /// A daemon that says on standard output where it listens.
 pub(crate) struct Daemon {
@@ -97,6 +98,11 @@ impl Mgs {
         &self.daemon.url
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.daemon.process.id()
+    }
+
     /// Kills it with SIGKILL and starts it again at the same place.
     pub fn crash_and_restart(&mut self) -> anyhow::Result<()> {
         let listen = self.daemon.url.trim_start_matches("http://").to_owned();
@@ -149,13 +155,33 @@ pub struct Agent {
     dir: PathBuf,
     mgs: String,
     started: Vec<String>,
+    /// Where it runs; here when missing.
+    machine: Option<Machine>,
 }
 
 impl Agent {
+    /// Starts the agent of a node that runs on a machine of a network and keeps everything in `dir`. `mgs` is where it enrols;
+    /// it starts no targets.
+    pub fn on(machine: Machine, node: &str, dir: PathBuf, mgs: &str) -> anyhow::Result<Self> {
+        let started = ["--nid".to_owned(), machine.nid()].to_vec();
+        let listen = format!("{}:0", machine.ip());
+        let daemon = Self::spawn(node, &dir, mgs, &listen, &started, Some(machine))?;
+        let (node, mgs) = (node.to_owned(), mgs.to_owned());
+        Ok(Self { node, daemon, dir, mgs, started, machine: Some(machine) })
+    }
+
     /// `started` is how it starts targets, and its NID.
-    fn spawn(node: &str, dir: &Path, mgs: &str, listen: &str, started: &[String]) -> anyhow::Result<Daemon> {
+    fn spawn(
+        node: &str,
+        dir: &Path,
+        mgs: &str,
+        listen: &str,
+        started: &[String],
+        machine: Option<Machine>,
+    ) -> anyhow::Result<Daemon> {
         std::fs::create_dir_all(dir.join("images"))?;
-        let mut command = Command::new(crate::binary("lustre-agent")?);
+        let program = crate::binary("lustre-agent")?;
+        let mut command = machine.map_or_else(|| Command::new(&program), |machine| machine.command(&program));
         command.args(["--node", node, "--listen", listen, "--mgs", mgs]).args(started);
         command.arg("--state-dir").arg(dir.join("state")).arg("--image-dir").arg(dir.join("images"));
         command.arg("--socket").arg(dir.join("agent.sock")).arg("--param-root").arg(dir.join("root"));
@@ -217,7 +243,7 @@ impl Agent {
     pub fn crash_and_restart(&mut self) -> anyhow::Result<()> {
         let listen = self.daemon.url.trim_start_matches("http://").to_owned();
         self.daemon.kill();
-        self.daemon = Self::spawn(&self.node, &self.dir, &self.mgs, &listen, &self.started)?;
+        self.daemon = Self::spawn(&self.node, &self.dir, &self.mgs, &listen, &self.started, self.machine)?;
         Ok(())
     }
 }
@@ -257,9 +283,9 @@ impl Cluster {
                     ["--nid", &nid, "--lnet-port", &port, "--start-driver", "userspace"].map(str::to_owned).into()
                 }
             };
-            let daemon = Agent::spawn(node, &home, mgs.endpoint(), "127.0.0.1:0", &started)?;
+            let daemon = Agent::spawn(node, &home, mgs.endpoint(), "127.0.0.1:0", &started, None)?;
             let (node, mgs) = ((*node).to_owned(), mgs.endpoint().to_owned());
-            agents.push(Agent { node, daemon, dir: home, mgs, started });
+            agents.push(Agent { node, daemon, dir: home, mgs, started, machine: None });
         }
         let cluster = Self { mgs, agents, dir };
         cluster.wait_for("all nodes to enrol", || {

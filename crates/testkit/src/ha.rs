@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use tempfile::TempDir;
 
-use crate::daemon::Daemon;
+use crate::daemon::{Agent, Daemon};
 use crate::device::run;
 use crate::etcd::Etcd;
 use crate::network::{Machine, Network};
@@ -28,13 +28,16 @@ pub struct HaCluster {
     pub mgs: Vec<Instance>,
     /// Where the etcds run, in their order.
     pub etcd_machines: Vec<Machine>,
-    _dir: TempDir,
+    /// A machine for nodes with agents.
+    pub node_machine: Machine,
+    dir: TempDir,
 }
 
 impl HaCluster {
     /// Starts it. `options` are further ones of each MGS. Their NID lists begin with their own NID.
     pub fn start(options: &[&str]) -> anyhow::Result<Self> {
-        let (network, machines) = Network::of(2 * COUNT)?;
+        let (network, mut machines) = Network::of(2 * COUNT + 1)?;
+        let node_machine = machines.pop().context("there are several")?;
         let (etcd_machines, mgs_machines) = machines.split_at(usize::from(COUNT));
         let dir = tempfile::tempdir()?;
         let disks = etcd_machines.iter().map(|_| disk()).collect::<anyhow::Result<Vec<_>>>()?;
@@ -53,13 +56,19 @@ impl HaCluster {
             instance.start().with_context(|| format!("MGS {at}"))?;
             mgs.push(instance);
         }
-        Ok(Self { network, etcd, mgs, etcd_machines: etcd_machines.to_vec(), _dir: dir })
+        Ok(Self { network, etcd, mgs, etcd_machines: etcd_machines.to_vec(), node_machine, dir })
+    }
+
+    /// Starts the agent of a node, which knows all instances.
+    pub fn agent(&self, node: &str) -> anyhow::Result<Agent> {
+        let urls: Vec<String> = self.mgs.iter().map(Instance::url).collect();
+        Agent::on(self.node_machine, node, self.dir.path().join(node), &urls.join(","))
     }
 
     /// Every link is whole again.
     pub fn heal(&self) -> anyhow::Result<()> {
-        let machines: Vec<Machine> =
-            self.etcd_machines.iter().copied().chain(self.mgs.iter().map(Instance::machine)).collect();
+        let mgs = self.mgs.iter().map(Instance::machine);
+        let machines: Vec<Machine> = self.etcd_machines.iter().copied().chain(mgs).chain([self.node_machine]).collect();
         self.network.heal(&machines)
     }
 

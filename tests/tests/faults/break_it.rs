@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use testkit::HaCluster;
+use testkit::{Agent, HaCluster};
 
 use crate::random::Random;
 
@@ -37,6 +37,10 @@ pub(crate) enum Fault {
     ClockAhead(usize),
     /// The wall clock of an MGS is set an hour back.
     ClockBack(usize),
+    /// SIGKILL of the node's agent; what it had begun goes on.
+    KillAgent,
+    /// The node's agent and an MGS don't hear of each other.
+    CutAgentFrom(usize),
     /// SIGKILL of everything at once.
     KillAll,
 }
@@ -60,6 +64,8 @@ impl Fault {
             Self::FullDisk(one()),
             Self::ClockAhead(one()),
             Self::ClockBack(one()),
+            Self::KillAgent,
+            Self::CutAgentFrom(one()),
             Self::KillAll,
         ];
         random.shuffle(&mut all);
@@ -75,7 +81,7 @@ impl Fault {
         }
     }
 
-    pub(crate) fn strike(self, cluster: &mut HaCluster) -> anyhow::Result<Struck> {
+    pub(crate) fn strike(self, cluster: &mut HaCluster, agent: &mut Agent) -> anyhow::Result<Struck> {
         let all_etcd = cluster.etcd_machines.clone();
         let mut struck = Struck { fault: self, etcd: None };
         match self {
@@ -114,6 +120,8 @@ impl Fault {
             Self::FullDisk(at) => cluster.fill_disk(at, true)?,
             Self::ClockAhead(at) => cluster.mgs[at].set_clock(3600)?,
             Self::ClockBack(at) => cluster.mgs[at].set_clock(-3600)?,
+            Self::KillAgent => agent.kill(),
+            Self::CutAgentFrom(at) => cluster.network.cut(cluster.node_machine, cluster.mgs[at].machine())?,
             Self::KillAll => {
                 cluster.mgs.iter_mut().for_each(testkit::Instance::kill);
                 cluster.etcd.iter_mut().for_each(testkit::Etcd::kill);
@@ -130,7 +138,7 @@ pub(crate) struct Struck {
 }
 
 impl Struck {
-    pub(crate) fn mend(self, cluster: &mut HaCluster) -> anyhow::Result<()> {
+    pub(crate) fn mend(self, cluster: &mut HaCluster, agent: &mut Agent) -> anyhow::Result<()> {
         match self.fault {
             Fault::KillMgs(at) => cluster.mgs[at].start()?,
             Fault::KillEtcd(at) => cluster.etcd[at].restart()?,
@@ -142,6 +150,7 @@ impl Struck {
                 cluster.etcd[at].restart()?;
             }
             Fault::ClockAhead(at) | Fault::ClockBack(at) => cluster.mgs[at].set_clock(0)?,
+            Fault::KillAgent => agent.crash_and_restart()?,
             Fault::KillAll => {
                 testkit::Etcd::restart_all(&mut cluster.etcd)?;
                 for mgs in &mut cluster.mgs {

@@ -6,6 +6,7 @@ use testkit::{contained, linear};
 
 use crate::break_it::Fault;
 use crate::followers;
+use crate::jobs::Formats;
 use crate::random::Random;
 use crate::registers::Callers;
 use crate::site::{LOG, Site};
@@ -52,6 +53,8 @@ async fn story(seed: u64, size: &Size) -> anyhow::Result<()> {
     let mut random = Random::new(seed);
     let mut site = Site::start().await?;
     site.must(reqwest::Method::PUT, "/v1/filesystems/spare", serde_json::json!({"name": "spare"})).await?;
+    site.must(reqwest::Method::PUT, "/v1/filesystems/jobs", serde_json::json!({"name": "jobs"})).await?;
+    let mut formats = Formats::start(&site.cluster, &site.api).await?;
     let followers = followers::start(size.followers, LOG, &site.nids(0)).await?;
     site.converges(&followers).await?;
     let callers = Callers::start(6, &site.api, &mut random);
@@ -60,15 +63,16 @@ async fn story(seed: u64, size: &Size) -> anyhow::Result<()> {
     let (mut devices, mut next_ost) = (0, 1);
     for _ in 0..size.rounds {
         for fault in Fault::all(&mut random) {
+            let job = formats.begin(&site).await?;
             let struck_at = Instant::now();
-            let struck = fault.strike(&mut site.cluster)?;
+            let struck = fault.strike(&mut site.cluster, &mut formats.agent)?;
             // Changes go on meanwhile, through every instance. What is acknowledged counts.
             while struck_at.elapsed() < fault.lasts() {
                 devices += 1;
                 site.reserve(devices % 3, &format!("/dev/disk{devices}")).await;
                 tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             }
-            struck.mend(&mut site.cluster)?;
+            struck.mend(&mut site.cluster, &mut formats.agent)?;
             let mended_at = Instant::now();
             site.is_whole().await?;
             if next_ost + 1 < size.targets {
@@ -77,17 +81,20 @@ async fn story(seed: u64, size: &Size) -> anyhow::Result<()> {
             }
             site.set_param().await?;
             site.converges(&followers).await?;
+            formats.node_lives(&site.api).await?;
+            formats.is_done(&site.api, &job).await?;
             let after = mended_at.elapsed().as_secs_f64();
             println!("{:6.1} s: {fault:?}; whole {after:.1} s after it was mended", begun.elapsed().as_secs_f64());
         }
     }
     let history = callers.stop().await;
     site.check().await?;
+    let formatted = formats.check(&site.api).await?;
     let known = history.iter().filter(|operation| operation.returned.is_some()).count();
     linear::check(&history)?;
     let (all, took) = (history.len(), begun.elapsed().as_secs_f64());
     println!(
-        "{took:6.1} s: {all} operations, {known} answered, in one order; {} followers have it all",
+        "{took:6.1} s: {all} operations, {known} answered, in one order; {} followers have it all; {formatted} formats, each once",
         followers.len()
     );
     anyhow::ensure!(known * 2 > all && known > 100, "too few operations were answered to say anything");

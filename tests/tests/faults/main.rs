@@ -13,6 +13,7 @@ mod example;
 mod file;
 mod followers;
 mod instances;
+mod jobs;
 mod random;
 mod registers;
 mod site;

@@ -16,7 +16,7 @@ use crate::api::{Answer, Api};
 use crate::followers::{Follower, config, node};
 
 /// How long anything may take to be whole again after a fault.
-const RECOVERY: Duration = Duration::from_secs(60);
+pub(crate) const RECOVERY: Duration = Duration::from_secs(60);
 /// The log that is followed.
 pub(crate) const LOG: &str = "scratch-client";
 const PARAM: &str = "/v1/params/scratch/filesystem/timeout";
