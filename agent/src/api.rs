@@ -99,7 +99,11 @@ fn check(host: &Host, op: &FormatOp) -> Result<FormatCheck, Problem> {
         is_same,
         refusals,
         command: Format::preview(host, &wanted, &device).map_err(no_device)?,
-        missing_features: host.mke2fs().map_err(no_device)?.missing_for(&wanted.backing(&device)),
+        missing_features: match device.dataset() {
+            // Known once the installed ZFS has refused it.
+            Some(_) => Vec::new(),
+            None => host.mke2fs().map_err(no_device)?.missing_for(&wanted.backing(&device)),
+        },
         device: inventory::with(host, &device, observed, of_device),
     })
 }

@@ -4,7 +4,7 @@ use crate::{
     config::Config,
     format::guard,
     host::{Device, DeviceKind, Host, HostError, Usage, chain, mke2fs, versions::Kernel},
-    observe::{Content, Observed},
+    observe::{Content, Observed, zfs},
     time::now,
     userspace::Userspace,
 };
@@ -47,7 +47,9 @@ pub fn inventory(host: &Host, config: &Config) -> Result<Inventory, HostError> {
 /// What every device is formatted as; devices without a target are left out.
 pub fn formatted(host: &Host, userspace: Option<&Userspace>) -> Result<FormattedDevices, HostError> {
     let mut targets = Vec::new();
-    for device in host.devices()? {
+    let mut devices = host.devices()?;
+    devices.extend(datasets(host));
+    for device in devices {
         let observed = match host.observe(&device) {
             Ok(observed) => observed,
             // One bad disk must not hide the targets on the others; the inventory says what is wrong with it.
@@ -67,6 +69,24 @@ pub fn formatted(host: &Host, userspace: Option<&Userspace>) -> Result<Formatted
         }
     }
     Ok(FormattedDevices { targets })
+}
+
+/// ZFS datasets that are targets, or were to become one. Where ZFS is there and doesn't answer, the other targets are told
+/// all the same.
+fn datasets(host: &Host) -> Vec<Device> {
+    let mut found = Vec::new();
+    for property in [zfs::VERSION, zfs::MARK] {
+        match host.datasets_with(property) {
+            Ok(datasets) => found.extend(datasets.iter().map(|dataset| dataset.device(0))),
+            Err(error) => {
+                warn!(error = chain(&error), "ZFS can't be asked for targets");
+                break;
+            }
+        }
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    found.dedup_by(|a, b| a.name == b.name);
+    found
 }
 
 /// One device with what is on it and why it may not be formatted. A device that can't be read says so.
@@ -148,5 +168,6 @@ fn kind(kind: &DeviceKind) -> &'static str {
         DeviceKind::Mapper { .. } => "dm",
         DeviceKind::Md => "md",
         DeviceKind::Image => "file",
+        DeviceKind::Dataset => "zfs",
     }
 }

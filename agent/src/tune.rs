@@ -71,6 +71,11 @@ pub fn tune(
     journal: impl FnOnce(&Rewrite) -> Result<(), String>,
 ) -> Result<TuneResult, TuneEnd> {
     let device = host.device(Path::new(&op.device))?;
+    if device.dataset().is_some() {
+        let message =
+            format!("{} is a ZFS dataset, which is not changed from here; use tunefs.lustre", device.path.display());
+        return Err(TuneEnd::Refused(message));
+    }
     let _lock = take_lock(host, &device)?;
     if let Some(begun) = begun {
         check_idle(host, &device)?;

@@ -3,7 +3,7 @@
  *
  * A step is a write to a file or a disk, a sync (before it and behind it), a program that is started (before and behind) or
  * an unmount (the same). They are counted over all threads from when the file in KILL_ARMED exists, listed in the file in
- * KILL_STEPS, and at the one in KILL_AT the process is gone.
+ * KILL_STEPS, and at the one in KILL_AT the process is gone. With KILL_WHAT only steps of that name count.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -24,8 +24,11 @@ static atomic_long steps;
 static void step(const char *when, const char *what)
 {
 	const char *armed = getenv("KILL_ARMED"), *at = getenv("KILL_AT"), *list = getenv("KILL_STEPS");
+	const char *only = getenv("KILL_WHAT");
 	int saved = errno;
 
+	if (only && strcmp(only, what))
+		return;
 	if (armed && at && list && !strcmp(program_invocation_short_name, "lustre-agent") && !access(armed, F_OK)) {
 		long number = ++steps;
 		char line[256];

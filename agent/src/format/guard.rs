@@ -3,8 +3,8 @@
 //! Two kinds of reason. What is in use, too small or can't be read is never formatted, whatever the flags. What merely
 //! holds something is formatted if the operation says so for this one target.
 
-use super::Wanted;
-use crate::host::{Device, Host, HostError, Usage, mke2fs::MIN_TARGET_BYTES, usage};
+use super::{Wanted, zfs};
+use crate::host::{Device, DeviceKind, Host, HostError, Usage, mke2fs::MIN_TARGET_BYTES, usage};
 use crate::observe::{Content, Observed, UNFINISHED_LABEL};
 use lustre_api::device::{FormattedAs, Refusal, RefusalCode};
 use lustre_types::{ByteSize, NidList};
@@ -53,7 +53,8 @@ fn in_use_refusal(device: &Device, usage: &Usage) -> Refusal {
 }
 
 fn too_small(device: &Device) -> Option<Refusal> {
-    (device.size_bytes < MIN_TARGET_BYTES).then(|| Refusal {
+    // A dataset is as large as its pool lets it be.
+    (device.size_bytes < MIN_TARGET_BYTES && device.kind != DeviceKind::Dataset).then(|| Refusal {
         code: RefusalCode::TooSmall,
         message: format!(
             "{} has {}, a target needs at least {}",
@@ -65,6 +66,9 @@ fn too_small(device: &Device) -> Option<Refusal> {
 }
 
 fn holds(device: &Device, content: &Content) -> Option<Refusal> {
+    if device.kind == DeviceKind::Dataset {
+        return zfs::holds(device, content);
+    }
     let path = device.path.display();
     let (code, message) = match content {
         Content::Blank => return None,

@@ -7,6 +7,7 @@
 pub mod guard;
 mod procedure;
 mod wanted;
+pub mod zfs;
 
 pub use procedure::{Begun, Format, FormatEnd, Report};
 pub use wanted::{Wanted, WantedError};

@@ -493,6 +493,9 @@ pub(super) fn command(
 impl Format<'_> {
     /// The command that a format would run now, its UUID and directory not yet chosen.
     pub fn preview(host: &Host, wanted: &Wanted, device: &Device) -> Result<Vec<String>, HostError> {
+        if let Some(dataset) = device.dataset() {
+            return Ok(super::zfs::command(&dataset, wanted, Uuid::nil()));
+        }
         command(host, wanted, device, Uuid::nil(), &PathBuf::from("root"))
     }
 }

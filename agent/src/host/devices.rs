@@ -39,6 +39,8 @@ pub enum DeviceKind {
     Md,
     /// A plain file in a directory that the agent's configuration allows.
     Image,
+    /// A ZFS dataset, `pool/dataset`; there may be none of that name yet.
+    Dataset,
 }
 
 /// A device that could hold a target.
@@ -96,6 +98,11 @@ impl Device {
             holders: Vec::new(),
             slaves: Vec::new(),
         }
+    }
+
+    /// The dataset that it is, where it is one.
+    pub fn dataset(&self) -> Option<super::zfs::Dataset> {
+        if self.kind == DeviceKind::Dataset { self.name.parse().ok() } else { None }
     }
 
     /// Opens it to read and write, and a block device for us alone: the kernel's own guard, at the very moment of writing.

@@ -26,6 +26,9 @@ pub enum HostError {
         /// What was asked for.
         path: PathBuf,
     },
+    /// What looks like the name of a ZFS dataset and is none.
+    #[error(transparent)]
+    Dataset(super::zfs::DatasetError),
     /// Reading or writing a file or device.
     #[error("can't {what} {path}")]
     Io {

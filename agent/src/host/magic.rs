@@ -25,6 +25,11 @@ pub struct Signature {
 }
 
 impl Signature {
+    /// A ZFS dataset, which has a name and maybe an id of its own.
+    pub(crate) fn of_dataset(name: &str, guid: Option<String>) -> Self {
+        Self { uuid: guid, label: Some(name.to_owned()), ..Self::magic("zfs_dataset", 0, 0) }
+    }
+
     pub(super) fn magic(kind: &str, offset: u64, magic_bytes: u64) -> Self {
         Self { kind: kind.to_owned(), offset, magic_bytes, uuid: None, label: None }
     }

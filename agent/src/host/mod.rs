@@ -23,6 +23,7 @@ pub mod signatures;
 mod tool;
 pub mod usage;
 pub mod versions;
+pub mod zfs;
 
 pub use devices::{Device, DeviceKind};
 pub use error::{HostError, chain};
@@ -86,6 +87,10 @@ pub struct Tools {
     pub crm_mon: String,
     /// `crm_resource`, where Pacemaker is.
     pub crm_resource: String,
+    /// `zfs`, where ZFS is.
+    pub zfs: String,
+    /// `zpool`, where ZFS is.
+    pub zpool: String,
 }
 
 impl Tools {
@@ -105,6 +110,8 @@ impl Tools {
             lfs: "lfs".to_owned(),
             crm_mon: "crm_mon".to_owned(),
             crm_resource: "crm_resource".to_owned(),
+            zfs: "zfs".to_owned(),
+            zpool: "zpool".to_owned(),
         }
     }
 }
@@ -140,9 +147,16 @@ impl Host {
         devices::list(&self.root)
     }
 
-    /// The device that a path names.
+    /// The device that a path names, or the ZFS dataset: that one also where it isn't there yet.
     pub fn device(&self, path: &Path) -> Result<Device, HostError> {
-        devices::resolve(&self.root, path)
+        match path.to_str().filter(|name| zfs::Dataset::is_meant(name)) {
+            None => devices::resolve(&self.root, path),
+            Some(name) => {
+                let dataset: zfs::Dataset = name.parse().map_err(HostError::Dataset)?;
+                let properties = self.properties(&dataset)?;
+                Ok(dataset.device(properties.map_or(0, |properties| properties.size_bytes())))
+            }
+        }
     }
 
     /// Who uses a device, by the kernel's tables and by our own of started targets.

@@ -1,7 +1,7 @@
 //! Starting and stopping a target through the kernel: `mount -t lustre` and `umount`.
 
 use super::{Device, Host, HostError, Usage, tool};
-use lustre_wire::mountdata::{Flags, Label, LabelState, Mountdata, Params, ParamsError};
+use lustre_wire::mountdata::{Flags, Label, LabelState, MountType, Mountdata, Params, ParamsError};
 use nix::{
     errno::Errno,
     mount::{MntFlags, MsFlags, mount, umount2},
@@ -25,7 +25,7 @@ pub fn kernel_options(label: &Label, file: &Mountdata) -> Result<String, ParamsE
         .filter(|option| !option.is_empty())
         .map(str::to_owned)
         .collect();
-    options.push("osd=osd-ldiskfs".to_owned());
+    options.push(if file.mount_type == MountType::ZFS { "osd=osd-zfs" } else { "osd=osd-ldiskfs" }.to_owned());
     if file.flags.contains(Flags::MGS) {
         options.push("mgs".to_owned());
     }
@@ -91,8 +91,11 @@ impl Host {
         match label.state() {
             None | Some(LabelState::Registered) => Ok(()),
             Some(_) => {
-                let registered = Label::with_state(label.svname(), LabelState::Registered);
-                self.set_label(device, &registered.to_string())
+                let registered = Label::with_state(label.svname(), LabelState::Registered).to_string();
+                match device.dataset() {
+                    Some(dataset) => self.set_property(&dataset, "lustre:svname", &registered),
+                    None => self.set_label(device, &registered),
+                }
             }
         }
     }

@@ -207,7 +207,7 @@ const PROBE_PAUSE: Duration = Duration::from_millis(20);
 /// Opens a block device for us alone and lets go of it again: finds users that no table shows, such as a mount in
 /// another namespace. `mke2fs` needs the same for itself, so it can't be held while it runs.
 pub fn probe_exclusive(device: &Device) -> Result<Option<Usage>, HostError> {
-    if device.kind == DeviceKind::Image {
+    if matches!(device.kind, DeviceKind::Image | DeviceKind::Dataset) {
         return Ok(None);
     }
     for _ in 0..PROBES {

@@ -11,7 +11,7 @@ pub use journal::{Entry, Journal, JournalError};
 
 use crate::{
     format::{Begun, Wanted},
-    host::{Host, chain},
+    host::{Host, chain, zfs::Dataset},
     time::now,
     tune::Rewrite,
     userspace::Userspace,
@@ -263,7 +263,7 @@ fn check(op: &AgentOp) -> Result<(), Problem> {
         AgentOp::LoadProxy | AgentOp::UnloadProxy => Ok(()),
         AgentOp::Start(_) | AgentOp::Stop(_) | AgentOp::Tune(_) => {
             let device = op.device().unwrap_or_default();
-            if device.starts_with('/') {
+            if device.starts_with('/') || Dataset::is_meant(device) {
                 Ok(())
             } else {
                 Err(Problem::invalid(format!("device path {device:?} must be absolute")).attribute("device"))

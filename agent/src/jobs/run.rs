@@ -3,9 +3,14 @@
 use super::Jobs;
 use crate::{
     evacuate::{self, EvacuateEnd},
-    format::{Begun, Format, FormatEnd, Report, Wanted},
-    host::{Host, HostError, chain, kproxy::ProxyError, mount},
-    observe::Content,
+    format::{Begun, Format, FormatEnd, Report, Wanted, zfs::ZfsFormat},
+    host::{
+        Device, Host, HostError, chain,
+        kproxy::ProxyError,
+        mount,
+        zfs::{Dataset, DatasetError},
+    },
+    observe::{Content, zfs},
     stop::{self, Unmount, Unmounted},
     time::now,
     tune::{TuneEnd, tune},
@@ -130,10 +135,16 @@ fn format(jobs: &Jobs, id: &JobId, op: &FormatOp) -> Result<End, End> {
         source,
     })?;
     let report = JobReport { jobs, id };
-    let format = Format { host: &jobs.host, op, wanted: &wanted, dir: &dir, report: &report };
     let begun = jobs.begun(id);
     let had_begun = begun.is_some();
-    match format.run(begun) {
+    let host = &jobs.host;
+    let ended = if Dataset::is_meant(&op.device) {
+        let dataset = op.device.parse().map_err(|error: DatasetError| End::failed(chain(&error), false))?;
+        ZfsFormat { host, op, wanted: &wanted, dataset, report: &report }.run(begun)
+    } else {
+        Format { host, op, wanted: &wanted, dir: &dir, report: &report }.run(begun)
+    };
+    match ended {
         Ok(result) => {
             let what = if result.changed { "formatted" } else { "was there already, nothing was changed" };
             Ok(End { formatted: Some(Box::new(result)), ..End::done(format!("{} {what}", op.svname)) })
@@ -232,6 +243,25 @@ fn target(jobs: &Jobs, device: &crate::host::Device, svname: &SvName) -> Result<
     }
 }
 
+/// Label and `CONFIGS/mountdata` of the target on a device, or what a ZFS dataset has in their place.
+fn identity(host: &Host, device: &Device) -> Result<(Label, Mountdata), End> {
+    let wrong = |why: String| End::failed(format!("{}: {why}", device.path.display()), false);
+    let (label, file) = match device.dataset() {
+        Some(dataset) => {
+            let properties = host.properties(&dataset)?.unwrap_or_default();
+            let file = zfs::mountdata(&properties).map_err(wrong)?;
+            (file.svname.to_string_lossy(), file)
+        }
+        None => {
+            let label = host.superblock(device)?.map(|superblock| superblock.label).unwrap_or_default();
+            let bytes = host.mountdata(device)?.unwrap_or_default();
+            (label, Mountdata::decode(&bytes).map_err(|error| wrong(chain(&error)))?)
+        }
+    };
+    let label = label.parse().map_err(|error: lustre_wire::mountdata::LabelError| wrong(chain(&error)))?;
+    Ok((label, file))
+}
+
 fn start(jobs: &Jobs, op: &StartOp) -> Result<End, End> {
     let host = &jobs.host;
     let device = host.device(Path::new(&op.device))?;
@@ -241,6 +271,12 @@ fn start(jobs: &Jobs, op: &StartOp) -> Result<End, End> {
     }
     unmanaged(jobs, &device, &op.svname, "started")?;
     if let Some(userspace) = jobs.userspace() {
+        if device.dataset().is_some() {
+            return Err(End::failed(
+                format!("{} is on ZFS, which the userspace driver does not start", op.svname),
+                false,
+            ));
+        }
         userspace.start(&op.svname, &device).map_err(|error| End::failed(chain(&error), error.is_retryable()))?;
         return Ok(End::done(format!("{} is registered with its MGS; {NO_IO}", op.svname)));
     }
@@ -250,11 +286,7 @@ fn start(jobs: &Jobs, op: &StartOp) -> Result<End, End> {
             false,
         ));
     }
-    let superblock = host.superblock(&device)?.map(|superblock| superblock.label).unwrap_or_default();
-    let label: Label =
-        superblock.parse().map_err(|error: lustre_wire::mountdata::LabelError| End::failed(chain(&error), false))?;
-    let bytes = host.mountdata(&device)?.unwrap_or_default();
-    let file = Mountdata::decode(&bytes).map_err(|error| End::failed(chain(&error), false))?;
+    let (label, file) = identity(host, &device)?;
     let options = mount::kernel_options(&label, &file).map_err(|error| End::failed(chain(&error), false))?;
     let mountpoint =
         op.mountpoint.as_ref().map_or_else(|| PathBuf::from(format!("/mnt/lustre/{}", op.svname)), PathBuf::from);

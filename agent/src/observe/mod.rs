@@ -2,6 +2,7 @@
 
 mod marker;
 mod target;
+pub mod zfs;
 
 pub use marker::{MARKER_LEN, Marker, UNFINISHED_LABEL, fuzz_marker};
 pub use target::formatted_as;
@@ -89,6 +90,11 @@ fn named_once(signatures: &[Signature]) -> Vec<&Signature> {
 impl Host {
     /// Looks at a device: everything that is on it, and whether it is a Lustre target.
     pub fn observe(&self, device: &Device) -> Result<Observed, HostError> {
+        if let Some(dataset) = device.dataset() {
+            let properties = self.properties(&dataset)?;
+            let content = properties.map_or(Content::Blank, |properties| zfs::content(&dataset, &properties));
+            return Ok(Observed { signatures: Vec::new(), content });
+        }
         if let Some(marker) = self.marker(device)? {
             // Whatever else is left below it: it is ours, and it is no target.
             let formatted_as = target::from_marker(&marker, device.size_bytes);

@@ -11,7 +11,23 @@ use std::collections::BTreeMap;
 ///
 /// An unfinished target has its label in the file only. Errors: in words, what can't be read.
 pub fn formatted_as(superblock: &Superblock, file: &Mountdata, is_unfinished: bool) -> Result<FormattedAs, String> {
-    let label_text = if is_unfinished { file.svname.to_string_lossy() } else { superblock.label.clone() };
+    let volume = Volume {
+        label: superblock.label.clone(),
+        uuid: superblock.uuid.to_string(),
+        size_bytes: superblock.size_bytes(),
+    };
+    of_volume(volume, file, is_unfinished)
+}
+
+/// What the file system says of itself, whatever kind it is.
+pub(super) struct Volume {
+    pub(super) label: String,
+    pub(super) uuid: String,
+    pub(super) size_bytes: u64,
+}
+
+pub(super) fn of_volume(volume: Volume, file: &Mountdata, is_unfinished: bool) -> Result<FormattedAs, String> {
+    let label_text = if is_unfinished { file.svname.to_string_lossy() } else { volume.label.clone() };
     let label: Label = label_text.parse().map_err(|error: lustre_wire::mountdata::LabelError| chain(&error))?;
     let params = Params::parse(&file.params.to_string_lossy()).map_err(|error| chain(&error))?;
     let svname = label.svname();
@@ -25,7 +41,7 @@ pub fn formatted_as(superblock: &Superblock, file: &Mountdata, is_unfinished: bo
         flags: file.flags.0,
         registered: !is_unfinished && is_registered(&label, file),
         incomplete: is_unfinished,
-        uuid: superblock.uuid.to_string(),
+        uuid: volume.uuid,
         mgs_nids: mgs_nids.map(|text| text.parse::<NidList>().map_err(|error| chain(&error))).transpose()?,
         failover_nodes: params
             .values("failover.node")
@@ -37,8 +53,8 @@ pub fn formatted_as(superblock: &Superblock, file: &Mountdata, is_unfinished: bo
         mount_options: file.mount_opts.to_string_lossy(),
         params: other_params(&params),
         comment: file.userdata.to_string_lossy(),
-        size_bytes: superblock.size_bytes(),
-        label: if is_unfinished { UNFINISHED_LABEL.to_owned() } else { superblock.label.clone() },
+        size_bytes: volume.size_bytes,
+        label: if is_unfinished { UNFINISHED_LABEL.to_owned() } else { volume.label },
         svname,
     })
 }

@@ -47,6 +47,11 @@ pub(crate) struct Fate {
 impl Node {
     /// A node whose agent dies at step `at`, counted from when [`run_armed`](Self::run_armed) begins.
     pub(crate) fn dying_at(at: u64) -> Self {
+        Self::dying_at_a(None, at)
+    }
+
+    /// The same, counting only steps of one name, such as a program's.
+    pub(crate) fn dying_at_a(what: Option<&str>, at: u64) -> Self {
         let mut node = Self::prepared(None);
         let bin = node.path("bin");
         fs::create_dir(&bin).unwrap();
@@ -65,6 +70,7 @@ impl Node {
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into();
+        node.env.extend(what.map(|what| ("KILL_WHAT".to_owned(), what.to_owned())));
         node.restart();
         node
     }

@@ -166,15 +166,18 @@ pub struct FormatOp {
     /// The file system; optional on an MGT.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fsname: Option<FsName>,
-    /// The device's path.
+    /// The device's path; or a ZFS dataset, as in `tank/ost0`, which is made if its pool has none of that name.
     pub device: String,
+    /// What to make the dataset's pool of, where this node has none of that name: absolute paths and words of zpool-create(8), as in `mirror /dev/sda /dev/sdb`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vdevs: Vec<String>,
     /// The MGS to register with; missing only on an MGT.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mgs_nids: Option<NidList>,
     /// NIDs of each partner node.
     #[serde(default)]
     pub failover_nodes: Vec<NidList>,
-    /// More options for mke2fs, as `mkfs.lustre --mkfsoptions` takes them.
+    /// More options for mke2fs, or settings for the ZFS dataset (`-o name=value`), as `mkfs.lustre --mkfsoptions` takes them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mkfs_options: Option<String>,
     /// Mount options stored on the target, instead of the usual ones.

@@ -1,0 +1,293 @@
+//! Makes a target of a ZFS dataset: by the real `zpool` and `zfs`, without mounting it.
+//!
+//! The dataset says that it is unfinished from its first moment to its last: a property of ours, which goes when all others
+//! are there. Each command is on the medium when it ends and may be given again, so whoever comes after a crash begins at
+//! the front. Nothing is ever destroyed: a pool or a dataset with anything in it stays as it is, whatever the flags.
+
+use super::{Begun, FormatEnd, Report, Wanted, guard};
+use crate::{
+    host::{
+        Device, Host, HostError, chain,
+        lock::{self, DeviceLock},
+        zfs::{self, Dataset, Properties},
+    },
+    observe::{
+        Content,
+        zfs::{MARK, PREFIX, UUID, VERSION, properties_of},
+    },
+};
+use lustre_api::{
+    agent::FormatOp,
+    device::{Refusal, RefusalCode},
+    job::FormatResult,
+};
+use lustre_types::TargetKind;
+use std::path::Path;
+use uuid::Uuid;
+
+/// Words of zpool-create(8) that are no devices.
+const VDEV_WORDS: [&str; 7] = ["mirror", "raidz", "spare", "log", "cache", "special", "dedup"];
+/// What an empty dataset takes at most, bytes: less than one file of any size.
+const EMPTY_MAX: u64 = 1 << 20;
+
+/// One format of a dataset.
+pub struct ZfsFormat<'a> {
+    /// The host.
+    pub host: &'a Host,
+    /// What is asked for.
+    pub op: &'a FormatOp,
+    /// The same, checked.
+    pub wanted: &'a Wanted,
+    /// Where.
+    pub dataset: Dataset,
+    /// Whom to tell.
+    pub report: &'a dyn Report,
+}
+
+impl ZfsFormat<'_> {
+    /// Makes the target, or goes on making it where `begun` says that an earlier agent began.
+    pub fn run(&self, begun: Option<Begun>) -> Result<FormatResult, FormatEnd> {
+        let device = self.dataset.device(0);
+        let observed = self.host.observe(&device)?;
+        if let Content::Target(found) = &observed.content
+            && guard::is_same(found, self.wanted)
+        {
+            return Ok(FormatResult {
+                changed: begun.as_ref().is_some_and(|begun| found.uuid == begun.uuid.to_string()),
+                formatted_over: begun.map_or_else(|| observed.content.to_string(), |begun| begun.formatted_over),
+                formatted_as: (**found).clone(),
+                missing_features: Vec::new(),
+            });
+        }
+        let refusals = guard::against(self.host, &device, &observed, self.wanted)?;
+        let is_ours = begun.as_ref().is_some_and(|begun| begun.formatted_over == Content::Blank.to_string());
+        // Made by an agent that was killed before the mark was on it: `zfs create` is not one step.
+        let refusals = if is_ours && self.is_bare()? { Vec::new() } else { refusals };
+        if !refusals.is_empty() {
+            return Err(FormatEnd::Refused(refusals));
+        }
+        let found = observed.content.to_string();
+        let is_unfinished = matches!(&observed.content, Content::Target(target) if target.incomplete);
+        let is_expected = |expected: &String| *expected == found || begun.is_some() || is_unfinished;
+        if let Some(expected) = self.op.expect_content.as_ref().filter(|expected| !is_expected(expected)) {
+            return Err(FormatEnd::Changed(format!("{} holds {found} now, the plan saw {expected}", self.dataset)));
+        }
+        let needs_pool = !self.host.pools()?.iter().any(|pool| pool == self.dataset.pool());
+        let locks = if needs_pool { self.take_vdevs()? } else { Vec::new() };
+        if self.report.is_cancelled() {
+            return Err(FormatEnd::Cancelled(match begun {
+                None => format!("cancelled before anything was written to {}", self.dataset),
+                Some(_) => self.left(),
+            }));
+        }
+        let begun = self.begin(found, begun)?;
+        // `zpool` waits for udev to name the partitions that it makes, and udev waits for our locks.
+        drop(locks);
+        self.make(&begun, needs_pool).map_err(|end| match end {
+            FormatEnd::Host(error) => FormatEnd::Failed {
+                message: format!(
+                    "the format of {} was cut off: {}; {}",
+                    self.wanted.svname,
+                    chain(&error),
+                    self.left()
+                ),
+                retryable: true,
+            },
+            other => other,
+        })
+    }
+
+    /// Whether the dataset is there with nothing in it and nothing set on it.
+    fn is_bare(&self) -> Result<bool, HostError> {
+        let is_bare = |properties: &Properties| {
+            let used = properties.native.get("used").and_then(|used| used.parse::<u64>().ok());
+            properties.is_filesystem()
+                && used.is_some_and(|used| used < EMPTY_MAX)
+                && !properties.own.keys().any(|name| name.contains(':'))
+        };
+        Ok(self.host.properties(&self.dataset)?.is_some_and(|properties| is_bare(&properties)))
+    }
+
+    /// Devices that a new pool may be made of, each locked. They are looked at as for any other format.
+    fn take_vdevs(&self) -> Result<Vec<DeviceLock>, FormatEnd> {
+        let unusable = |message: String| FormatEnd::Refused(vec![Refusal { code: RefusalCode::Unusable, message }]);
+        if self.op.vdevs.is_empty() {
+            return Err(unusable(format!(
+                "this node has no pool {}; import it, or name vdevs to make it of",
+                self.dataset.pool()
+            )));
+        }
+        let mut refusals = Vec::new();
+        let mut locks = Vec::new();
+        for path in self.op.vdevs.iter().filter(|word| word.starts_with('/')) {
+            let device = self.host.device(Path::new(path))?;
+            let Some(lock) = lock::lock(&self.host.root, &device)? else {
+                return Err(FormatEnd::Failed {
+                    message: format!(
+                        "{path} is locked by another program that works on its disk; `lslocks` says which"
+                    ),
+                    retryable: true,
+                });
+            };
+            locks.push(lock);
+            let observed = self.host.observe(&device)?;
+            let found = guard::refusals(self.host, &device, &observed)?;
+            refusals.extend(found.into_iter().filter(|one| !(self.op.allow_reformat && one.code.is_overridable())));
+        }
+        if refusals.is_empty() { Ok(locks) } else { Err(FormatEnd::Refused(refusals)) }
+    }
+
+    /// Journals what is about to happen.
+    fn begin(&self, found: String, before: Option<Begun>) -> Result<Begun, FormatEnd> {
+        let begun = match before {
+            Some(before) => Begun { attempts: before.attempts + 1, ..before },
+            None => {
+                let uuid = Uuid::new_v4();
+                Begun {
+                    uuid,
+                    identity: format!("zfs {}", self.dataset),
+                    formatted_over: found,
+                    missing_features: Vec::new(),
+                    command: command(&self.dataset, self.wanted, uuid),
+                    attempts: 1,
+                }
+            }
+        };
+        self.report.begun(&begun).map_err(|why| FormatEnd::Failed {
+            message: format!("the agent's journal can't be written ({why}), so {} was not touched", self.dataset),
+            retryable: true,
+        })?;
+        Ok(begun)
+    }
+
+    fn make(&self, begun: &Begun, needs_pool: bool) -> Result<FormatResult, FormatEnd> {
+        let (host, dataset) = (self.host, &self.dataset);
+        let mut missing = Vec::new();
+        let mut keep = |name: &str, is_known: bool| missing.extend((!is_known).then(|| name.to_owned()));
+        if needs_pool {
+            host.create_pool(dataset.pool(), &self.op.vdevs, self.op.allow_reformat)?;
+            // Guards a pool on shared disks against two nodes; without a host id there is nothing to tell them by.
+            if host.has_hostid() {
+                keep("multihost", host.set_pool_if_known(dataset.pool(), "multihost", "on")?);
+            }
+            self.go_on()?;
+        }
+        let mark = mark(self.wanted, begun.uuid);
+        let before = match host.properties(dataset)? {
+            None => {
+                host.create_dataset(dataset, &created_with(self.wanted, &mark))?;
+                Properties::default()
+            }
+            Some(before) => {
+                host.set_property(dataset, MARK, &mark)?;
+                before
+            }
+        };
+        self.go_on()?;
+        for (name, value) in self.native() {
+            keep(name, host.set_if_known(dataset, name, value)?);
+        }
+        let properties = properties_of(&self.wanted.mountdata)
+            .map_err(|why| FormatEnd::Failed { message: why, retryable: false })?;
+        // What an earlier format of the same target set, and this one doesn't.
+        let stale = before.own.keys().filter(|name| name.starts_with(PREFIX));
+        for name in stale.filter(|name| !properties.iter().any(|(kept, _)| kept == *name)) {
+            host.unset_property(dataset, name)?;
+        }
+        host.set_property(dataset, UUID, &begun.uuid.to_string())?;
+        for (name, value) in &properties {
+            self.go_on()?;
+            host.set_property(dataset, name, value)?;
+        }
+        self.go_on()?;
+        host.unset_property(dataset, MARK)?;
+        match host.observe(&dataset.device(0))?.content {
+            Content::Target(found) if found.uuid == begun.uuid.to_string() && guard::is_same(&found, self.wanted) => {
+                Ok(FormatResult {
+                    formatted_as: *found,
+                    formatted_over: begun.formatted_over.clone(),
+                    changed: true,
+                    missing_features: missing,
+                })
+            }
+            other => {
+                host.set_property(dataset, MARK, &mark)?;
+                let svname = &self.wanted.svname;
+                let message =
+                    format!("{dataset} was made {svname}, but reads back as {other}; it is left marked unfinished");
+                Err(FormatEnd::Failed { message, retryable: false })
+            }
+        }
+    }
+
+    /// Settings that Lustre wants of a dataset, where the administrator chose no others.
+    fn native(&self) -> Vec<(&'static str, &'static str)> {
+        let mut wanted = vec![("xattr", "sa"), ("dnodesize", "auto")];
+        wanted.extend((self.wanted.svname.kind() == TargetKind::Ost).then_some(("recordsize", "1M")));
+        wanted.retain(|(name, _)| !self.wanted.dataset_options().iter().any(|(given, _)| given == name));
+        wanted
+    }
+
+    fn go_on(&self) -> Result<(), FormatEnd> {
+        if self.report.is_cancelled() {
+            Err(FormatEnd::Cancelled(format!("cancelled; {}", self.left())))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// What is left of a format that came to no good end.
+    fn left(&self) -> String {
+        format!(
+            "{} is no target of ZFS as long as it has the property {MARK}, or no {VERSION}; it may be formatted again",
+            self.dataset
+        )
+    }
+}
+
+fn mark(wanted: &Wanted, uuid: Uuid) -> String {
+    format!("{} {uuid}", wanted.svname)
+}
+
+fn created_with(wanted: &Wanted, mark: &str) -> Vec<(String, String)> {
+    let mut properties = vec![(MARK.to_owned(), mark.to_owned())];
+    properties.extend(wanted.dataset_options().iter().cloned());
+    properties
+}
+
+/// The command that makes the dataset; settings and properties follow one by one.
+pub(super) fn command(dataset: &Dataset, wanted: &Wanted, uuid: Uuid) -> Vec<String> {
+    let mut command = vec!["zfs".to_owned()];
+    command.extend(zfs::dataset_arguments(dataset, &created_with(wanted, &mark(wanted, uuid))));
+    command
+}
+
+/// Whether a word of a new pool is a path or one of `zpool`'s words.
+pub(super) fn is_vdev(word: &str) -> bool {
+    let is_kind = || {
+        let plain = word.trim_end_matches(|c: char| c.is_ascii_digit());
+        VDEV_WORDS.contains(&plain) || word.starts_with("draid")
+    };
+    word.starts_with('/') || is_kind()
+}
+
+impl Host {
+    /// Whether pools that this node imports can be told from those of others.
+    fn has_hostid(&self) -> bool {
+        let of_module = std::fs::read_to_string(self.root.sys.join("module/spl/parameters/spl_hostid"));
+        self.root.etc.join("hostid").exists() || of_module.is_ok_and(|id| id.trim() != "0")
+    }
+}
+
+/// Why a dataset that holds something is refused, where nothing overrides it.
+pub(super) fn holds(device: &Device, content: &Content) -> Option<Refusal> {
+    let refuse = |message: String| Some(Refusal { code: RefusalCode::Unusable, message });
+    let path = device.path.display();
+    match content {
+        Content::Blank => None,
+        Content::Target(target) if target.incomplete => None,
+        content => refuse(format!(
+            "{path} holds {content}; nothing is destroyed on ZFS: zfs destroy -r {path} is yours to say"
+        )),
+    }
+}
