@@ -236,7 +236,8 @@ pub(crate) fn plan(plan: &JobPlan, warnings: &[String]) -> String {
         let passing = if moved.is_passing { " for a while" } else { "" };
         text.push_str(&format!("  {}: {} -> {}{passing}: {}\n", moved.object, moved.now, moved.becomes, moved.why));
         if let Some(fix) = &moved.fix {
-            text.push_str(&format!("    to bring it back to {}: {fix}\n", moved.preferred));
+            let others = others(&moved.acceptable, &moved.preferred);
+            text.push_str(&format!("    should be {}{others}; to bring it there: {fix}\n", moved.preferred));
         }
     }
     for warning in warnings {
@@ -244,6 +245,12 @@ pub(crate) fn plan(plan: &JobPlan, warnings: &[String]) -> String {
     }
     text.push_str(&format!("\ndigest {}\n", job.digest));
     text
+}
+
+/// The states that will do besides the one that is wanted.
+fn others(acceptable: &[String], preferred: &str) -> String {
+    let others: Vec<&str> = acceptable.iter().map(String::as_str).filter(|state| *state != preferred).collect();
+    if others.is_empty() { String::new() } else { format!(" ({} will do)", others.join(" or ")) }
 }
 
 fn explanation(why: &Explanation) -> String {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod capture;
+mod jobs;
 mod operations;
 mod site;
 mod tunables;

@@ -20,8 +20,12 @@ pub(super) fn moves(state: &State, record: &JobRecord) -> Vec<Move> {
         match step.kind {
             StepKind::Stop => {
                 let is_passing = comes_back(record, at, svname);
-                moves.push(target(svname, now, TargetState::Stopped, is_passing));
-                moves.extend(without(svname, is_passing));
+                let target = target(svname, now, TargetState::Stopped, is_passing);
+                let mut stopped = Vec::from_iter([Some(target), without(svname, is_passing)].into_iter().flatten());
+                if leaves(record, at, svname) {
+                    stopped.iter_mut().for_each(|moved| moved.fix = None);
+                }
+                moves.extend(stopped);
             }
             StepKind::Start if now != TargetState::Started.as_str() && !was_stopped(record, at, svname) => {
                 moves.push(target(svname, now, TargetState::Started, false));
@@ -41,6 +45,12 @@ fn comes_back(record: &JobRecord, after: usize, svname: &SvName) -> bool {
 fn was_stopped(record: &JobRecord, before: usize, svname: &SvName) -> bool {
     let steps = record.job.steps.iter().enumerate().take(before);
     steps.into_iter().any(|(at, step)| step.kind == StepKind::Stop && record.job.svname_of(at) == Some(svname))
+}
+
+/// Whether it is taken out of the configuration behind that step: nobody starts it again.
+fn leaves(record: &JobRecord, after: usize, svname: &SvName) -> bool {
+    let mut steps = record.job.steps.iter().enumerate().skip(after + 1);
+    steps.any(|(at, step)| step.kind == StepKind::Deregister && record.job.svname_of(at) == Some(svname))
 }
 
 fn target(svname: &SvName, now: &str, becomes: TargetState, is_passing: bool) -> Move {
