@@ -29,11 +29,19 @@ fn a_target_that_is_deregistered_keeps_every_byte() -> anyhow::Result<()> {
     let device = site.image("ost0", 300 * MIB)?;
     let config = target("ost0", "ost", &device, "index = 0\n  deletion_policy = \"DEREGISTER\"");
     site.ws.write("main.tf", &(FILESYSTEM.to_owned() + &config));
-    site.ws.apply();
+    let applied = site.ws.apply();
+    for words in ["Warning: Not started", "scratch-OST0000 is in the configuration; oss1 has no Lustre to start it"] {
+        assert!(applied.text.contains(words), "{words}: {}", applied.text);
+    }
     let before = std::fs::read(&device)?;
     let warned = site.ws.diagnostics(&["plan", "-destroy"]);
-    let [warning] = warned.as_slice() else { panic!("one warning expected: {warned:#?}") };
-    assert!(!warning.is_error, "{warning:#?}");
+    let [warning, moves] = warned.as_slice() else { panic!("two warnings expected: {warned:#?}") };
+    assert!(!warning.is_error && !moves.is_error, "{warned:#?}");
+    moves.assert(
+        "lustre_target.ost0",
+        "resource \"lustre_target\" \"ost0\" {",
+        &["What else moves", "With scratch-OST0000:", "filesystem scratch: available -> incomplete", "is its last"],
+    );
     warning.assert(
         "lustre_target.ost0",
         "resource \"lustre_target\" \"ost0\" {",
