@@ -13,16 +13,37 @@ pub mod stubs;
 use std::io::Write;
 use std::process::ExitCode;
 
-use contract::{Failure, Invocation, Secrets};
+use contract::{Failure, Invocation, Secrets, background};
 use serde_json::Map;
 
 /// Serves the call that `args` (program name first) asks for, and prints its result.
 #[must_use]
 pub fn run(args: impl Iterator<Item = String>) -> ExitCode {
     contract::report_panics_as_json("lustre-modules".to_owned(), Secrets::new());
+    let args: Vec<String> = args.collect();
+    let (line, failed) = match args.get(1).map(String::as_str) {
+        Some(background::START) => match background::start(&args[2..]) {
+            Ok(started) => (started.to_string(), false),
+            Err(failure) => contract::line(Err(failure), &Map::new(), vec![], &Secrets::new()),
+        },
+        // Nobody reads what it prints; its result is a file.
+        Some(background::KEEP) => {
+            return background::keep(&args[2..]).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+        }
+        _ => called(args.into_iter()),
+    };
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{line}").and_then(|()| out.flush()) {
+        Ok(()) if !failed => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// The line to print for a call, and whether it says `failed`.
+fn called(args: impl Iterator<Item = String>) -> (String, bool) {
     let all = modules::all();
     let names = all.iter().map(|m| m.name).collect::<Vec<_>>().join(", ");
-    let (line, failed) = match Invocation::from_args(args, &names) {
+    match Invocation::from_args(args, &names) {
         Ok(call) => match all.iter().find(|m| m.name == call.short_name()) {
             Some(module) => serve(module, call),
             None => {
@@ -31,11 +52,6 @@ pub fn run(args: impl Iterator<Item = String>) -> ExitCode {
             }
         },
         Err(error) => contract::line(Err(Failure::from(error)), &Map::new(), vec![], &Secrets::new()),
-    };
-    let mut out = std::io::stdout().lock();
-    match writeln!(out, "{line}").and_then(|()| out.flush()) {
-        Ok(()) if !failed => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
     }
 }
 

@@ -82,24 +82,12 @@ impl Invocation {
         let (Some(source), None) = (args.next(), args.next()) else {
             return Err(InvocationError::Usage { modules: modules.to_owned() });
         };
-        if source == "-" {
-            Self::read(std::io::stdin().lock(), "standard input", &program)
-        } else {
-            let file = std::fs::File::open(&source)
-                .map_err(|error| InvocationError::Read { from: source.clone(), source: error })?;
-            Self::read(file, &source, &program)
-        }
+        Self::parse(&read_source(&source)?, &named(&source), &program)
     }
 
-    fn read(reader: impl Read, from: &str, program: &str) -> Result<Self, InvocationError> {
-        let mut text = Vec::new();
-        let read = reader.take(INPUT_LIMIT_BYTES + 1).read_to_end(&mut text);
-        read.map_err(|source| InvocationError::Read { from: from.to_owned(), source })?;
-        if text.len() as u64 > INPUT_LIMIT_BYTES {
-            return Err(InvocationError::TooLong { from: from.to_owned() });
-        }
+    fn parse(text: &[u8], from: &str, program: &str) -> Result<Self, InvocationError> {
         let not_json = |line, column| InvocationError::NotJson { from: from.to_owned(), line, column };
-        match serde_json::from_slice(&text) {
+        match serde_json::from_slice(text) {
             Ok(Value::Object(mut map)) => {
                 // The form that Python modules get, and that people have in their notes for a call by hand.
                 if let Some(Value::Object(inner)) = map.remove("ANSIBLE_MODULE_ARGS") {
@@ -136,6 +124,27 @@ impl Invocation {
     }
 }
 
+/// The arguments as they come: from a file, or from standard input as `-`. Errors: not to be read, or longer than any task.
+pub(super) fn read_source(source: &str) -> Result<Vec<u8>, InvocationError> {
+    let failed = |error| InvocationError::Read { from: named(source), source: error };
+    let mut text = Vec::new();
+    let read = if source == "-" {
+        std::io::stdin().lock().take(INPUT_LIMIT_BYTES + 1).read_to_end(&mut text)
+    } else {
+        std::fs::File::open(source).and_then(|file| file.take(INPUT_LIMIT_BYTES + 1).read_to_end(&mut text))
+    };
+    read.map_err(failed)?;
+    if text.len() as u64 > INPUT_LIMIT_BYTES {
+        return Err(InvocationError::TooLong { from: named(source) });
+    }
+    Ok(text)
+}
+
+/// A source of arguments in messages.
+fn named(source: &str) -> String {
+    if source == "-" { "standard input".to_owned() } else { source.to_owned() }
+}
+
 /// The module that a program file is named for: core uploads `lustre_param.x86_64` as `AnsiballZ_lustre_param.x86_64`.
 fn name_of_program(program: &str) -> String {
     let name = Path::new(program).file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
@@ -148,7 +157,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Invocation, InvocationError> {
-        Invocation::read(text.as_bytes(), "args", "/tmp/AnsiballZ_lustre_pool.x86_64")
+        Invocation::parse(text.as_bytes(), "args", "/tmp/AnsiballZ_lustre_pool.x86_64")
     }
 
     #[test]

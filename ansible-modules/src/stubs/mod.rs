@@ -112,7 +112,7 @@ fn documentation(module: &Module) -> Value {
     });
     let mut notes: Vec<&str> = module.notes.clone();
     notes.push(
-        "The module is a program that the collection brings along: hosts need no Python. It runs on Linux x86_64.",
+        "The module is a program that the collection brings along: hosts need no Python, but for C(async). It runs on Linux x86_64 and aarch64.",
     );
     out["notes"] = json!(notes);
     let others = module.see_also.iter().map(|name| json!({ "module": format!("{COLLECTION}.{name}") }));
@@ -125,7 +125,7 @@ fn attributes(module: &Module) -> Value {
     let mut out = json!({
         "check_mode": full("Can run in check_mode and return what would change, without changing anything."),
         "diff_mode": full("Will return what would change or has changed, when in diff mode."),
-        "async": { "support": "none", "description": "Supports being used with the async keyword." },
+        "async": full("Supports being used with the async keyword. Core asks for the result with Python on the task's host."),
         "platform": { "support": "full", "platforms": "linux", "description": "Target OS that can be operated against." },
     });
     if module.is_read_only {

@@ -115,15 +115,11 @@ fn before_the_first_write<'s>(scope: &'s thread::Scope<'s, '_>, mgs: &str, act: 
 
 #[test]
 #[ignore = "needs ansible-core in a venv: run by ansible-modules/ci.sh"]
-fn async_and_a_stale_fingerprint_are_refused() {
+fn a_stale_fingerprint_is_refused() {
     let site = Site::start();
     let stale = site.task("lustre_filesystem", &json!({ "name": "work", "fingerprint": "0011223344556677" }), &[]);
     assert!(message(&stale).contains("nothing was changed"), "{stale}");
     let checked = site.task("lustre_filesystem", &json!({ "name": "work" }), &["--check"]);
     let options = json!({ "name": "work", "fingerprint": checked["fingerprint"] });
     assert_eq!(site.task("lustre_filesystem", &options, &[])["changed"], true);
-    let socket = site.cluster.agent("oss1").socket();
-    let task = json!({ "chandelier.lustre.lustre_info": { "agent_socket": socket }, "async": 10, "poll": 1 });
-    let played = site.play(&json!([{ "hosts": "oss1", "gather_facts": false, "tasks": [task] }]), &[]);
-    assert!(played.text().contains("does not support async"), "{}", played.text());
 }

@@ -81,11 +81,15 @@ impl Host {
 
     /// Plays one task by ssh, with more variables for the host.
     fn task(&self, module: &str, variables: &Value) -> Played {
-        let options = json!({ "agent_socket": self.site.cluster.agent("oss1").socket() });
-        let play = json!([{
-            "hosts": "oss1", "gather_facts": false, "vars": variables,
-            "tasks": [{ format!("chandelier.lustre.{module}"): options }],
-        }]);
+        self.task_with(module, variables, &json!({}))
+    }
+
+    /// With more keywords of the task.
+    fn task_with(&self, module: &str, variables: &Value, keywords: &Value) -> Played {
+        let mut task = keywords.clone();
+        task[format!("chandelier.lustre.{module}")] =
+            json!({ "agent_socket": self.site.cluster.agent("oss1").socket() });
+        let play = json!([{ "hosts": "oss1", "gather_facts": false, "vars": variables, "tasks": [task] }]);
         self.site.play(&play, &[])
     }
 
@@ -186,6 +190,28 @@ fn sudo_may_want_a_terminal() {
 
 #[test]
 #[ignore = "needs ansible-core in a venv: run by ansible-modules/ci.sh"]
+fn a_task_with_async_outlives_its_connection() {
+    for sudoers in ["", "Defaults requiretty\n", "Defaults use_pty\n"] {
+        let host = Host::start(&format!("{sudoers}{OPERATOR} ALL=(ALL) NOPASSWD: ALL"));
+        let results = host.path("home/async");
+        let mut variables = json!({ "ansible_user": OPERATOR, "ansible_become": true, "ansible_async_dir": results });
+        for pipelining in [true, false] {
+            if pipelining && sudoers.contains("requiretty") {
+                continue; // That core's own async_status has no terminal then is between core and sudo.
+            }
+            variables["ansible_pipelining"] = pipelining.into();
+            let played = host.task_with("lustre_facts", &variables, &json!({ "async": 60, "poll": 1 }));
+            let found = played.results().first().map(|result| result["ansible_facts"]["lustre"]["node"].clone());
+            assert_eq!(found, Some("oss1".into()), "{sudoers:?}, pipelining {pipelining}: {}", played.text());
+        }
+        assert_eq!(host.left_behind(&host.path("home")), [""; 0].map(PathBuf::from), "no options stay on the disk");
+        let left: Vec<_> = fs::read_dir(&results).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(left.is_empty(), "results that were read are gone: {left:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs ansible-core in a venv: run by ansible-modules/ci.sh"]
 fn the_program_alone_is_a_binary_module_too() {
     let site = Site::start();
     let library = site.dir.path().join("library");
@@ -196,7 +222,9 @@ fn the_program_alone_is_a_binary_module_too() {
     fs::copy(bin.join(format!("lustre-modules.{arch}")), library.join("lustre_facts")).unwrap();
     let socket = site.cluster.agent("oss1").socket();
     let play = json!([{ "hosts": "oss1", "gather_facts": false, "tasks": [
-        { "lustre_facts": { "agent_socket": socket } }, { "lustre_facts": { "agent_sockets": socket } },
+        { "lustre_facts": { "agent_socket": socket } },
+        { "lustre_facts": { "agent_socket": socket }, "async": 30, "poll": 1 },
+        { "lustre_facts": { "agent_sockets": socket } },
     ]}]);
     let playbook = site.playbook(&play);
     let played = Site::played(
@@ -205,8 +233,10 @@ fn the_program_alone_is_a_binary_module_too() {
             .env("ANSIBLE_COLLECTIONS_PATH", site.dir.path().join("none")),
     );
     let results = played.results();
-    assert_eq!(results[0]["ansible_facts"]["lustre"]["node"], "oss1", "{}", played.text());
-    let refused = message(results[1]);
+    for found in &results[..2] {
+        assert_eq!(found["ansible_facts"]["lustre"]["node"], "oss1", "{}", played.text());
+    }
+    let refused = message(results[2]);
     assert!(refused.starts_with("Unsupported parameters for (lustre_facts) module: agent_sockets"), "{refused}");
 }
 

@@ -5,12 +5,15 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod background;
 mod check;
 mod connection;
 mod example;
 mod formats;
 mod host;
+mod jobs;
 mod nodemaps;
 mod objects;
+mod proxy;
 mod site;
 mod tunables;

@@ -50,7 +50,16 @@ impl Played {
 
 impl Site {
     pub(crate) fn start() -> Self {
-        let site = Self { cluster: Cluster::start(&["mds1", "oss1"]).unwrap(), dir: tempfile::tempdir().unwrap() };
+        Self::of(Cluster::start(&["mds1", "oss1"]).unwrap())
+    }
+
+    /// Its targets are started, towards their MGS.
+    pub(crate) fn with_started_targets() -> Self {
+        Self::of(Cluster::start_userspace(&["mds1", "oss1"]).unwrap())
+    }
+
+    fn of(cluster: Cluster) -> Self {
+        let site = Self { cluster, dir: tempfile::tempdir().unwrap() };
         let collection = testkit::repository().join("ansible-modules/collection");
         assert!(
             collection.join("plugins/bin").exists(),
@@ -86,6 +95,9 @@ impl Site {
         command.env("ANSIBLE_COLLECTIONS_PATH", self.dir.path()).env("ANSIBLE_HOME", self.dir.path().join("home"));
         command.env("ANSIBLE_CALLBACK_PLUGINS", testkit::repository().join("ansible-modules/tests/callback"));
         command.env("ANSIBLE_STDOUT_CALLBACK", "report").env_remove("LUSTRE_API_TOKEN");
+        // For what core itself runs there: async_status. The one that it would discover may be any.
+        command.env("ANSIBLE_PYTHON_INTERPRETER", venv().join("bin/python3"));
+        command.env("ANSIBLE_ASYNC_DIR", self.dir.path().join("async"));
         command
     }
 
@@ -124,6 +136,17 @@ impl Site {
         let task = json!({ format!("chandelier.lustre.{module}"): options });
         let played = self.play(&json!([{ "hosts": "oss1", "gather_facts": false, "tasks": [task] }]), more);
         played.results().first().unwrap_or_else(|| panic!("no result: {}", played.text())).to_owned().clone()
+    }
+
+    /// Plays tasks on oss1, by the agent there. Gives their results.
+    pub(crate) fn tasks(&self, tasks: &[Value]) -> Vec<Value> {
+        let socket = self.cluster.agent("oss1").socket();
+        let defaults = json!({ "group/chandelier.lustre.all": { "agent_socket": socket } });
+        let play = json!([{ "hosts": "oss1", "gather_facts": false, "module_defaults": defaults, "tasks": tasks }]);
+        let played = self.play(&play, &[]);
+        let results: Vec<Value> = played.results().into_iter().cloned().collect();
+        assert!(!results.is_empty(), "no result: {}", played.text());
+        results
     }
 
     /// Where an image of a node is.

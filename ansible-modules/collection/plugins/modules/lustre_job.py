@@ -121,8 +121,8 @@ attributes:
     support: "full"
     description: "Will return what would change or has changed, when in diff mode."
   async:
-    support: "none"
-    description: "Supports being used with the async keyword."
+    support: "full"
+    description: "Supports being used with the async keyword. Core asks for the result with Python on the task's host."
   platform:
     support: "full"
     platforms: "linux"
@@ -130,7 +130,8 @@ attributes:
 notes:
   - "An operation is done each time that the task runs; with O(name) it is done once."
   - "What a cancel leaves behind says docs/operations.md of the project."
-  - "The module is a program that the collection brings along: hosts need no Python. It runs on Linux x86_64."
+  - "The module is a program that the collection brings along: hosts need no Python, but for C(async). It runs
+    on Linux x86_64 and aarch64."
 seealso:
   - module: "chandelier.lustre.lustre_job_info"
   - module: "chandelier.lustre.lustre_info"

@@ -58,14 +58,15 @@ attributes:
     support: "none"
     description: "Will return what would change or has changed, when in diff mode."
   async:
-    support: "none"
-    description: "Supports being used with the async keyword."
+    support: "full"
+    description: "Supports being used with the async keyword. Core asks for the result with Python on the task's host."
   platform:
     support: "full"
     platforms: "linux"
     description: "Target OS that can be operated against."
 notes:
-  - "The module is a program that the collection brings along: hosts need no Python. It runs on Linux x86_64."
+  - "The module is a program that the collection brings along: hosts need no Python, but for C(async). It runs
+    on Linux x86_64 and aarch64."
 seealso:
   - module: "chandelier.lustre.lustre_param"
   - module: "chandelier.lustre.lustre_info"

@@ -168,8 +168,8 @@ attributes:
     support: "full"
     description: "Will return what would change or has changed, when in diff mode."
   async:
-    support: "none"
-    description: "Supports being used with the async keyword."
+    support: "full"
+    description: "Supports being used with the async keyword. Core asks for the result with Python on the task's host."
   platform:
     support: "full"
     platforms: "linux"
@@ -177,7 +177,8 @@ attributes:
 notes:
   - "The work is done by jobs of the MGS and of the agents: it goes on when the play is interrupted, and
     running the task again waits for it or takes it up."
-  - "The module is a program that the collection brings along: hosts need no Python. It runs on Linux x86_64."
+  - "The module is a program that the collection brings along: hosts need no Python, but for C(async). It runs
+    on Linux x86_64 and aarch64."
 seealso:
   - module: "chandelier.lustre.lustre_filesystem"
   - module: "chandelier.lustre.lustre_pool"

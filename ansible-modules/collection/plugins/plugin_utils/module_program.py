@@ -5,7 +5,8 @@
 The modules are written in Rust and live in one static program, ``plugins/bin/lustre-modules.<arch>``. Where the task runs
 on a host, the program that is already there is started with the task's options on its standard input: one round trip.
 A host that does not have it yet (each version has a name of its own, its SHA-256) gets it first: four more, once.
-With ``api_url``, and on a local connection without become, the program runs right here.
+With ``api_url``, and on a local connection without become, the program runs right here. With ``async`` it answers at once and
+goes on by itself; core's ``async_status`` finds its result.
 
 The program on the host is run as root later, so it lies in a directory that only root can write to (of another user: that
 user's own cache), is checked after the copy, put in place by a rename, and not started if another user owns it.
@@ -16,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import secrets
 import shlex
 import subprocess
 import threading
@@ -68,16 +70,15 @@ class ModuleProgram(ActionBase):
     """Runs the task's module out of the collection's program; see the module's text."""
 
     _supports_check_mode = True
-    # Long work is a job of the server, which outlives the task: `wait: false` gives its id at once.
-    _supports_async = False
+    _supports_async = True
 
     def run(self, tmp=None, task_vars=None):
-        if self._task.async_val:
-            raise AnsibleActionFail(
-                f"{self._task.action} does not support async; long work is a job of the server and goes on without the "
-                "task: use `wait: false`, and lustre_info to follow the job"
-            )
         super().run(tmp, task_vars)
+        if self._task.async_val and self._task.args.get("api_url") is not None and not self._runs_here():
+            raise AnsibleActionFail(
+                "with api_url the task runs on the controller, and with async its result is asked for on the task's host: "
+                "delegate the task to localhost, without become"
+            )
         arguments = dict(self._task.args)
         self._update_module_args(self._task.resolved_action or self._task.action, arguments, task_vars or {})
         encoder = get_module_encoder("legacy", Direction.CONTROLLER_TO_MODULE)
@@ -87,7 +88,17 @@ class ModuleProgram(ActionBase):
         else:
             result = self._run_on_host(arguments)
         remove_internal_keys(result)
+        if self._task.async_val:
+            # Core leaves that to its own wrapper. The program has read its options by now.
+            self.cleanup(force=True)
         return result
+
+    def _background(self):
+        """The program's arguments with async: it answers at once, and its result is where async_status looks for it."""
+        if not self._task.async_val:
+            return []
+        directory = self._remote_expand_user(self.get_shell_option("async_dir", default="~/.ansible_async"))
+        return ["--async", f"j{secrets.randbelow(10**12)}", str(self._task.async_val), directory]
 
     # On the controller.
 
@@ -111,7 +122,7 @@ class ModuleProgram(ActionBase):
             reader = threading.Thread(target=show_progress, args=(lines, host, kept), daemon=True)
             reader.start()
             try:
-                done = subprocess.run([program, "-"], input=arguments.encode(), stdout=subprocess.PIPE, stderr=writing, env=environment, check=False)
+                done = subprocess.run([program, *self._background(), "-"], input=arguments.encode(), stdout=subprocess.PIPE, stderr=writing, env=environment, check=False)
             finally:
                 os.close(writing)
                 reader.join()
@@ -141,14 +152,15 @@ class ModuleProgram(ActionBase):
     def _start(self, arguments):
         """Runs the program, or tells that it is not there. Standard input where possible: nothing is left on disk."""
         become = self._connection.become
+        background = "".join(shlex.quote(argument) + " " for argument in self._background())
         if self._connection.has_pipelining and (not become or become.pipelining):
-            done = self._shell(RUN, in_data=arguments.encode(), environment=self._compute_environment_string(), source="-")
+            done = self._shell(RUN, in_data=arguments.encode(), environment=self._compute_environment_string(), source=background + "-")
             # sudo with requiretty: only a session without input gets a terminal.
             if done["rc"] == 0 or done["stdout"].strip() or "tty" not in done["stderr"]:
                 return done
             display.vvv(f"{self._task.action}: become wants a terminal; the options go by a file")
         path = self._upload(arguments, "args")
-        return self._shell(RUN, environment=self._compute_environment_string(), source=shlex.quote(path))
+        return self._shell(RUN, environment=self._compute_environment_string(), source=background + shlex.quote(path))
 
     def _install(self, arch):
         program = programs()[arch]["path"]
