@@ -27,6 +27,19 @@ fn minimal_is_a_file_system_and_a_second_plan_is_empty() -> anyhow::Result<()> {
 }
 
 #[test]
+fn an_interrupted_apply_is_continued_and_a_cancelled_format_done_again_as_the_example_shows() -> anyhow::Result<()> {
+    let bin = testkit::binary("lustre-mgs")?;
+    let mut example = std::process::Command::new(repository().join("examples/interrupted/run"));
+    let output = example.env("LUSTRE_BIN", bin.parent().unwrap_or(&bin)).output()?;
+    let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}\n{errors}");
+    for words in ["Error: Interrupted", "Error: The job was cancelled", "(unfinished)", "No changes."] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    Ok(())
+}
+
+#[test]
 fn apply_brings_up_a_file_system_on_two_nodes_and_a_second_plan_is_empty() -> anyhow::Result<()> {
     let cluster = Cluster::start_userspace(&["mds1", "oss1"])?;
     // Real block devices, as far as a machine without spare disks has them.
