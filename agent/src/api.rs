@@ -90,11 +90,14 @@ fn check(host: &Host, op: &FormatOp) -> Result<FormatCheck, Problem> {
     let device = host.device(&wanted.device).map_err(no_device)?;
     let observed = host.observe(&device).map_err(no_device)?;
     let is_same = matches!(&observed.content, Content::Target(found) if guard::is_same(found, &wanted));
-    let refusals =
-        if is_same { Vec::new() } else { guard::against(host, &device, &observed, &wanted).map_err(no_device)? };
+    let refusals = if is_same {
+        Vec::new()
+    } else {
+        guard::against(host, &device, &observed, &wanted, None).map_err(no_device)?
+    };
     let refusals: Vec<_> =
         refusals.into_iter().filter(|refusal| !(op.allow_reformat && refusal.code.is_overridable())).collect();
-    let of_device = guard::refusals(host, &device, &observed).map_err(no_device)?;
+    let of_device = guard::refusals(host, &device, &observed, None).map_err(no_device)?;
     Ok(FormatCheck {
         is_same,
         refusals,

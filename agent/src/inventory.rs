@@ -95,7 +95,7 @@ pub fn describe(host: &Host, device: &Device) -> device::Device {
     let (observed, refusals) = match observed {
         Ok(observed) => {
             let refusals =
-                guard::refusals(host, device, &observed).unwrap_or_else(|error| vec![unusable(device, &error)]);
+                guard::refusals(host, device, &observed, None).unwrap_or_else(|error| vec![unusable(device, &error)]);
             (observed, refusals)
         }
         Err(error) => {

@@ -4,25 +4,43 @@
 //! holds something is formatted if the operation says so for this one target.
 
 use super::{Wanted, zfs};
-use crate::host::{Device, DeviceKind, Host, HostError, Usage, mke2fs::MIN_TARGET_BYTES, usage};
+use crate::host::{
+    Device, DeviceKind, Host, HostError, Usage,
+    lock::{self, DeviceLock},
+    mke2fs::MIN_TARGET_BYTES,
+    usage,
+};
 use crate::observe::{Content, Observed, UNFINISHED_LABEL};
 use lustre_api::device::{FormattedAs, Refusal, RefusalCode};
 use lustre_types::{ByteSize, NidList};
 
 /// Reasons that hold for any target: who uses the device, its size, what is on it.
 ///
+/// `lock` is that of its disk, where the caller holds it.
+///
 /// A finished target stands against a format here, registered or not: only [`against`] knows whether it is the one that is
 /// wanted.
-pub fn refusals(host: &Host, device: &Device, observed: &Observed) -> Result<Vec<Refusal>, HostError> {
-    let mut found = in_use(host, device)?;
+pub fn refusals(
+    host: &Host,
+    device: &Device,
+    observed: &Observed,
+    lock: Option<&DeviceLock>,
+) -> Result<Vec<Refusal>, HostError> {
+    let mut found = in_use(host, device, lock)?;
     found.extend(too_small(device));
     found.extend(holds(device, &observed.content));
     Ok(found)
 }
 
-/// Reasons against making `wanted` of the device.
-pub fn against(host: &Host, device: &Device, observed: &Observed, wanted: &Wanted) -> Result<Vec<Refusal>, HostError> {
-    let mut found = in_use(host, device)?;
+/// Reasons against making `wanted` of the device, whose `lock` the caller may hold.
+pub fn against(
+    host: &Host,
+    device: &Device,
+    observed: &Observed,
+    wanted: &Wanted,
+    lock: Option<&DeviceLock>,
+) -> Result<Vec<Refusal>, HostError> {
+    let mut found = in_use(host, device, lock)?;
     found.extend(too_small(device));
     match &observed.content {
         Content::Target(target) if may_be_made_again(target, wanted) => {}
@@ -32,10 +50,16 @@ pub fn against(host: &Host, device: &Device, observed: &Observed, wanted: &Wante
 }
 
 /// Who uses it, by the kernel's tables and by an exclusive open. These are never overridden.
-fn in_use(host: &Host, device: &Device) -> Result<Vec<Refusal>, HostError> {
+///
+/// The open is short, and would be the end of a `mke2fs` that is just starting on the device. So it is done under the lock,
+/// which every format holds for as long as its `mke2fs` runs; where somebody else has the lock, it is left out.
+fn in_use(host: &Host, device: &Device, lock: Option<&DeviceLock>) -> Result<Vec<Refusal>, HostError> {
     let mut usages = host.usages(device)?;
-    if usages.is_empty() {
-        usages.extend(usage::probe_exclusive(device)?);
+    if usages.is_empty() && device.number.is_some() {
+        let own = if lock.is_none() { lock::lock(&host.root, device)? } else { None };
+        if let Some(_held) = lock.or(own.as_ref()) {
+            usages.extend(usage::probe_exclusive(device)?);
+        }
     }
     Ok(usages.iter().map(|usage| in_use_refusal(device, usage)).collect())
 }

@@ -142,7 +142,7 @@ impl Format<'_> {
                 missing_features: Vec::new(),
             });
         }
-        self.check(&device, &observed, begun.as_ref())?;
+        self.check(&device, &lock, &observed, begun.as_ref())?;
         if self.report.is_cancelled() {
             // Of one that had begun, mke2fs died unseen, maybe after it had discarded the mark.
             return Err(match &begun {
@@ -169,9 +169,15 @@ impl Format<'_> {
 
     /// Everything that must be true right before the first write, in this order: use, size, contents, other nodes,
     /// and that it is still what the plan saw.
-    fn check(&self, device: &Device, observed: &Observed, begun: Option<&Begun>) -> Result<(), FormatEnd> {
+    fn check(
+        &self,
+        device: &Device,
+        lock: &DeviceLock,
+        observed: &Observed,
+        begun: Option<&Begun>,
+    ) -> Result<(), FormatEnd> {
         let found = observed.content.to_string();
-        let mut refusals = guard::against(self.host, device, observed, self.wanted)?;
+        let mut refusals = guard::against(self.host, device, observed, self.wanted, Some(lock))?;
         refusals.retain(|refusal| !(self.op.allow_reformat && refusal.code.is_overridable()));
         if let Some(begun) = begun {
             if !is_left_by_us(&observed.content) && found != begun.formatted_over {

@@ -59,7 +59,7 @@ impl ZfsFormat<'_> {
                 missing_features: Vec::new(),
             });
         }
-        let refusals = guard::against(self.host, &device, &observed, self.wanted)?;
+        let refusals = guard::against(self.host, &device, &observed, self.wanted, None)?;
         let is_ours = begun.as_ref().is_some_and(|begun| begun.formatted_over == Content::Blank.to_string());
         // Made by an agent that was killed before the mark was on it: `zfs create` is not one step.
         let refusals = if is_ours && self.is_bare()? { Vec::new() } else { refusals };
@@ -129,9 +129,9 @@ impl ZfsFormat<'_> {
                     retryable: true,
                 });
             };
-            locks.push(lock);
             let observed = self.host.observe(&device)?;
-            let found = guard::refusals(self.host, &device, &observed)?;
+            let found = guard::refusals(self.host, &device, &observed, Some(&lock))?;
+            locks.push(lock);
             refusals.extend(found.into_iter().filter(|one| !(self.op.allow_reformat && one.code.is_overridable())));
         }
         if refusals.is_empty() { Ok(locks) } else { Err(FormatEnd::Refused(refusals)) }
