@@ -152,27 +152,3 @@ async fn targets_are_found_on_image_files_and_loop_devices() {
     let message = node.refused("behind", &op("gold-OST0007", &image)).await;
     assert!(message.contains(behind.0.to_str().unwrap()), "{message}");
 }
-
-/// A look at the devices opens each one for itself alone, if only for a moment: in that moment no `mke2fs` may start.
-#[tokio::test]
-async fn inventories_without_end_do_not_disturb_a_format() {
-    let node = Node::start();
-    let device = node.loop_device("disk", 64 * MIB);
-    let formats = async {
-        for round in 0..12 {
-            let wanted = FormatOp { comment: Some(format!("round {round}")), ..op("gold-OST0001", &device.0) };
-            assert!(node.formatted(&format!("job-{round}"), &wanted).await.changed);
-        }
-    };
-    let looks = async { tokio::join!(look(&node, &device), look(&node, &device)) };
-    tokio::select! {
-        _ = looks => unreachable!("they look for ever"),
-        () = formats => {}
-    }
-}
-
-async fn look(node: &Node, device: &LoopDevice) {
-    loop {
-        node.device(&device.0).await;
-    }
-}

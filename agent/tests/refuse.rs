@@ -4,6 +4,13 @@
 
 mod node;
 
+use lustre_agent::{
+    format::guard,
+    host::{
+        Host, Sysroot, Tools,
+        lock::{self, DeviceLock},
+    },
+};
 use lustre_api::{agent::FormatOp, device::RefusalCode};
 use node::{LoopDevice, MIB, Mount, Node, ends_of, op, run};
 use std::{
@@ -181,4 +188,25 @@ async fn a_device_that_is_too_small_or_is_none_is_named() {
         let message = node.refused(id, &op("gold-OST0000", Path::new(path))).await;
         assert!(message.contains(path), "{message}");
     }
+}
+
+/// To look, a device is opened for us alone: a `mke2fs` that starts in that moment would find it in use.
+#[test]
+fn a_device_whose_disk_is_locked_is_not_opened_exclusively_by_who_only_looks() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = dir.path().join("disk");
+    std::fs::File::create(&image).unwrap().set_len(64 * MIB).unwrap();
+    let disk = LoopDevice::on(&image);
+    let host = Host::new(Sysroot::default(), Tools::from_dir(None));
+    let device = host.device(&disk.0).unwrap();
+    let observed = host.observe(&device).unwrap();
+    let found = |lock: Option<&DeviceLock>| {
+        guard::refusals(&host, &device, &observed, lock).unwrap().into_iter().map(|one| one.code).collect::<Vec<_>>()
+    };
+    assert_eq!(found(None), []);
+    let _alone = device.open_for_writing().unwrap();
+    assert_eq!(found(None), [RefusalCode::Held], "nobody works on it: who holds it is found out");
+    let lock = lock::lock(&host.root, &device).unwrap().unwrap();
+    assert_eq!(found(None), [], "somebody works on it: it is left alone");
+    assert_eq!(found(Some(&lock)), [RefusalCode::Held], "we work on it");
 }
