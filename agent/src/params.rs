@@ -45,18 +45,25 @@ fn describe(found: params::Found, names_only: bool) -> NodeParam {
     NodeParam { name: found.name, value, is_writable: found.is_writable, error }
 }
 
-/// Sets values until the node restarts. Errors: too many settings; a value with a line break, which the kernel would take for
-/// several.
+/// Sets values until the node restarts. Errors: as [`check`].
 pub fn set(host: &Host, wanted: &SetNodeParams, who: &str) -> Result<NodeParamsSet, Problem> {
+    // All are looked at before the first is set.
+    check(wanted)?;
+    let set = wanted.settings.iter().map(|setting| set_one(host, setting, who)).collect();
+    Ok(NodeParamsSet { set, boot_id: mke2fs::boot_id() })
+}
+
+/// Errors: too many settings; a value with a line break, which the kernel would take for several.
+pub fn check(wanted: &SetNodeParams) -> Result<(), Problem> {
     if wanted.settings.len() > MAX_PATTERNS {
         return Err(too_many(wanted.settings.len(), "settings"));
     }
-    // All are looked at before the first is set.
-    if let Some(bad) = wanted.settings.iter().find(|setting| setting.value.contains(['\n', '\0'])) {
-        return Err(Problem::invalid(format!("the value of {} has a line break", bad.pattern)).attribute("settings"));
+    match wanted.settings.iter().find(|setting| setting.value.contains(['\n', '\0'])) {
+        Some(bad) => {
+            Err(Problem::invalid(format!("the value of {} has a line break", bad.pattern)).attribute("settings"))
+        }
+        None => Ok(()),
     }
-    let set = wanted.settings.iter().map(|setting| set_one(host, setting, who)).collect();
-    Ok(NodeParamsSet { set, boot_id: mke2fs::boot_id() })
 }
 
 fn set_one(host: &Host, setting: &NodeParamSetting, who: &str) -> Vec<NodeParamSet> {

@@ -22,8 +22,8 @@ use lustre_api::param_set::PutParams;
 use lustre_api::plan::PostPlan;
 use lustre_api::pool::{DeletePool, GetPool, ListPools, PutPool};
 use lustre_api::proof::{
-    ConfirmParam, DeleteTemporaryParam, DiffParams, ExplainParam, ListTemporaryParams, PostRevertParams,
-    PutParamCarefully, SetTemporaryParam,
+    ConfirmParam, DeleteTemporaryParam, DiffParams, ExplainParam, ListTemporaryParams, PostProveParams,
+    PostRevertParams, PostSpreadParam, PutParamCarefully, SetTemporaryParam,
 };
 use lustre_api::proxy::{EnsureProxy, RemoveProxy};
 use lustre_api::source::{GetSource, ReadSource};
@@ -108,6 +108,10 @@ pub fn server(api: Arc<Api>) -> Server<Api> {
         .route::<PutParamCarefully, _, _>(|api, call| async move {
             api.put_param_carefully(&caller(&call), &call.path, &call.query, call.body).await
         })
+        .route::<PostSpreadParam, _, _>(|api, call| async move {
+            api.spread_param(&caller(&call), &call.path, &call.query, call.body).await
+        })
+        .route::<PostProveParams, _, _>(|api, call| async move { api.prove_params(&call.body).await })
         .route::<ConfirmParam, _, _>(|api, call| async move {
             api.confirm_param(&caller(&call), &call.path, &call.query).await
         })

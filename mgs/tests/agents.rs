@@ -56,7 +56,7 @@ async fn a_node_is_alive_while_it_is_heard_of_and_its_devices_are_asked_for() {
     drop(daemon);
     let daemon = Daemon::start(&store);
     let client = daemon.client();
-    let query = SnapshotQuery { fsname: None, devices: true };
+    let query = SnapshotQuery { devices: true, ..SnapshotQuery::default() };
     let node = client.call::<GetSnapshot>(&Nothing {}, &query, &Nothing {}).await.unwrap().nodes.remove(0);
     assert!(!node.node.is_alive && node.node.last_seen.is_none(), "not heard of since the restart");
     assert!(node.inventory.is_some(), "and asked all the same");

@@ -5,56 +5,15 @@ mod cluster;
 
 use std::time::{Duration, Instant};
 
-use cluster::{Cluster, caller, info, soon};
+use cluster::clients::{DIRTY, path, spec, url, with_clients};
+use cluster::{Cluster, caller, soon};
 use lustre_api::event::HistoryQuery;
-use lustre_api::node::{Announcement, NodePath};
-use lustre_api::param::{ParamPath, ParamSpec};
 use lustre_api::proof::{
     CarefulParam, Explanation, LayerKind, ParamsDiffQuery, ProofState, RevertParams, SetTemporary, TemporaryPath,
 };
 use lustre_api::{Problem, ProblemCode, WriteQuery};
 use lustre_mgs::engine::Caller;
 use lustre_mgs::temporary;
-
-const DIRTY: &str = "osc.*.max_dirty_mb";
-
-fn path(name: &str) -> ParamPath {
-    ParamPath { fsname: "scratch".into(), scope: Default::default(), name: name.parse().unwrap() }
-}
-
-fn spec(name: &str, value: &str) -> ParamSpec {
-    ParamSpec {
-        filesystem: Some("scratch".parse().unwrap()),
-        scope: Default::default(),
-        name: name.parse().unwrap(),
-        value: value.into(),
-        allow_unknown: false,
-    }
-}
-
-fn device(node: u32) -> String {
-    format!("osc.scratch-OST0000-osc-ff{node}.max_dirty_mb")
-}
-
-fn url(node: u32) -> String {
-    format!("http://c{node}:7080")
-}
-
-/// Clients `c1` to `c<count>`, each with one OSC device that has 2000 MiB.
-async fn with_clients(count: u32) -> Cluster {
-    let cluster = Cluster::new().await;
-    for node in 1..=count {
-        let name = format!("c{node}");
-        let announcement = Announcement { api_url: url(node), info: info(&name) };
-        let path = NodePath { node: name.parse().unwrap() };
-        cluster.api.announce_node(&caller(), &path, &WriteQuery::default(), announcement).await.unwrap();
-        cluster.nodes.tunables(&url(node), |tunables| {
-            tunables.values.insert(device(node), "2000".into());
-            tunables.boot_id = "first".into();
-        });
-    }
-    cluster
-}
 
 impl Cluster {
     async fn put(&self, name: &str, value: &str) -> Result<u64, Problem> {
@@ -65,14 +24,6 @@ impl Cluster {
 
     async fn explain(&self, name: &str) -> Explanation {
         soon(self.api.explain_param(&path(name))).await.unwrap()
-    }
-
-    fn live(&self, node: u32) -> String {
-        self.nodes.tunables(&url(node), |tunables| tunables.values[&device(node)].clone())
-    }
-
-    fn set_live(&self, node: u32, value: &str) {
-        self.nodes.tunables(&url(node), |tunables| tunables.values.insert(device(node), value.into()));
     }
 
     async fn temporarily(&self, value: &str, expires_in_s: Option<u32>) -> lustre_api::proof::TemporarySet {

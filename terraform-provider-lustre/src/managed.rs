@@ -66,6 +66,9 @@ pub(crate) trait Kind: Send + Sync + 'static {
     /// Completes a plan with what only this kind knows; `live` if the MGS could be asked.
     fn complete(_spec: Option<&Self::Spec>, _plan: &mut Plan, _live: Option<Live<'_>>) {}
 
+    /// Whether a refresh asks the nodes what they have of tunables.
+    const ASKS_NODES: bool = false;
+
     /// What a person should know of a plan, beyond what everybody is told.
     fn warn(_spec: &Self::Spec, _plan: &Plan, _live: Live<'_>, _diags: &mut Diagnostics) {}
 
@@ -444,6 +447,7 @@ impl<K: Kind> Resource for Managed<K> {
 
     async fn read(&self, state: Value, diags: &mut Diagnostics) -> Option<Value> {
         let snapshot = match self.session.mgs() {
+            Ok(mgs) if K::ASKS_NODES => mgs.snapshot_with_proofs().await,
             Ok(mgs) => mgs.snapshot().await,
             Err(failure) => Err(failure),
         };

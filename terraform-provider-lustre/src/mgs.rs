@@ -5,13 +5,13 @@ mod wait;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use lustre_api::mgs::{GetSnapshot, LiveParams, Snapshot, SnapshotQuery};
+use lustre_api::mgs::{GetSnapshot, LiveParams, ProofByKey, Snapshot, SnapshotQuery};
 use lustre_api::node::{GetNode, GetNodeInventory, LiveNode, Node, NodePath};
 use lustre_api::param::{ParamPath, ParamSpec};
-use lustre_api::proof::{ExplainParam, Explanation};
+use lustre_api::proof::{ExplainParam, Explanation, ParamProof, PostProveParams, ProveParams};
 use lustre_api::target::{GetTarget, Target, TargetPath};
 use lustre_api::{Endpoint, Nothing, ProblemCode, WriteQuery};
-use lustre_types::{NodeName, SvName};
+use lustre_types::{NodeName, ParamKey, SvName};
 use serde::Serialize;
 use serde_json::Value as Json;
 use std::sync::Arc;
@@ -24,6 +24,8 @@ pub(crate) struct Mgs {
     client: rest::Client,
     /// Everything, at the first time that something was asked: drift and plans are computed against one revision.
     first: OnceCell<Result<Arc<Snapshot>, Failure>>,
+    /// `first` with what nodes have of tunables, asked for only when a resource shows it.
+    proven: OnceCell<Result<Arc<Snapshot>, Failure>>,
     /// The nodes with their devices, asked for only when a plan needs them.
     devices: OnceCell<Result<(), Failure>>,
     /// `first`, and what the plans of this run will have made.
@@ -33,28 +35,56 @@ pub(crate) struct Mgs {
 
 impl Mgs {
     pub(crate) fn new(client: rest::Client, stopped: watch::Receiver<bool>) -> Self {
-        Self { client, first: OnceCell::new(), devices: OnceCell::new(), assumed: OnceCell::new(), stopped }
+        Self {
+            client,
+            first: OnceCell::new(),
+            proven: OnceCell::new(),
+            devices: OnceCell::new(),
+            assumed: OnceCell::new(),
+            stopped,
+        }
     }
 
     /// Everything as it was when this run began. Asked once: also a failure is remembered, or a thousand resources would
     /// each wait for a dead server.
     pub(crate) async fn snapshot(&self) -> Result<Arc<Snapshot>, Failure> {
         let ask = async || {
-            let query = SnapshotQuery { fsname: None, devices: false };
+            let query = SnapshotQuery::default();
             Ok(Arc::new(self.client.call::<GetSnapshot>(&Nothing {}, &query, &Nothing {}).await?))
         };
         self.first.get_or_init(ask).await.clone()
     }
 
+    /// As [`Self::snapshot`], with what nodes have of the tunables that are set: asked once, by the first that wants it.
+    pub(crate) async fn snapshot_with_proofs(&self) -> Result<Arc<Snapshot>, Failure> {
+        let first = self.snapshot().await?;
+        let ask = async || {
+            if first.params.is_empty() {
+                return Ok(Arc::clone(&first));
+            }
+            let proofs = self.prove(Vec::new()).await?;
+            let param_proofs: ProofByKey = proofs.into_iter().map(|proof| (proof.id.clone(), proof)).collect();
+            self.learn(|snapshot| snapshot.param_proofs.clone_from(&param_proofs));
+            Ok(Arc::new(Snapshot { param_proofs, ..(*first).clone() }))
+        };
+        self.proven.get_or_init(ask).await.clone()
+    }
+
+    /// What nodes have of tunables, now; of all that are set where none is named.
+    pub(crate) async fn prove(&self, ids: Vec<ParamKey>) -> Result<Vec<ParamProof>, Failure> {
+        let body = ProveParams { ids };
+        Ok(self.client.call::<PostProveParams>(&Nothing {}, &Nothing {}, &body).await?.items)
+    }
+
     /// Everything as it is now, with the devices if asked: for data sources that are read after something was applied.
     pub(crate) async fn snapshot_now(&self, devices: bool) -> Result<Snapshot, Failure> {
-        let query = SnapshotQuery { fsname: None, devices };
+        let query = SnapshotQuery { devices, ..SnapshotQuery::default() };
         Ok(self.client.call::<GetSnapshot>(&Nothing {}, &query, &Nothing {}).await?)
     }
 
     /// What plans are computed against: the snapshot, and what was planned before in this run.
     pub(crate) async fn assumed(&self, with_devices: bool) -> Result<MutexGuard<'_, Snapshot>, Failure> {
-        let first = self.snapshot().await?;
+        let first = self.proven.get().cloned().unwrap_or(self.snapshot().await)?;
         let assumed = self.assumed.get_or_init(async || Mutex::new((*first).clone())).await;
         if with_devices {
             // Inside: who waits for the devices goes on only when they are in the snapshot.

@@ -192,11 +192,17 @@ impl Jobs {
         self.changed.subscribe()
     }
 
-    /// What an operation keeps others from: its device, by its canonical path; or the files of an OST.
+    /// What an operation keeps others from: its device, by its canonical path; the files of an OST; a tunable.
     fn place_of(&self, op: &AgentOp) -> PathBuf {
         match op.device() {
             Some(device) => std::fs::canonicalize(device).unwrap_or_else(|_| device.into()),
-            None => op.svname().map_or_else(PathBuf::new, |svname| format!("the files of {svname}").into()),
+            None => match op {
+                AgentOp::SetParam(wanted) => {
+                    let first = wanted.settings.first().map_or("none", |setting| setting.pattern.as_str());
+                    format!("the tunable {first}").into()
+                }
+                _ => op.svname().map_or_else(PathBuf::new, |svname| format!("the files of {svname}").into()),
+            },
         }
     }
 
@@ -260,6 +266,7 @@ fn check(op: &AgentOp) -> Result<(), Problem> {
         AgentOp::Format(op) => {
             Wanted::from_op(op).map(drop).map_err(|error| Problem::invalid(chain(&error)).attribute(error.attribute()))
         }
+        AgentOp::SetParam(wanted) => crate::params::check(wanted),
         AgentOp::LoadProxy | AgentOp::UnloadProxy => Ok(()),
         AgentOp::Start(_) | AgentOp::Stop(_) | AgentOp::Tune(_) => {
             let device = op.device().unwrap_or_default();

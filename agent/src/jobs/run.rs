@@ -11,6 +11,7 @@ use crate::{
         zfs::{Dataset, DatasetError},
     },
     observe::{Content, zfs},
+    params,
     stop::{self, Unmount, Unmounted},
     time::now,
     tune::{TuneEnd, tune},
@@ -18,8 +19,9 @@ use crate::{
 };
 use lustre_api::{
     agent::{AgentOp, FormatOp, StartOp, StopOp},
-    agent_ops::{FindFilesOp, MigrateOp, MigrateResult, OpResult, TuneOp},
+    agent_ops::{FindFilesOp, MigrateOp, MigrateResult, NodeParamResult, OpResult, TuneOp},
     job::{FormatResult, JobId, JobState, Progress},
+    node_param::SetNodeParams,
     proxy::ProxyState,
 };
 use lustre_types::SvName;
@@ -100,6 +102,7 @@ pub(super) fn run(jobs: &Jobs, id: &JobId) {
         AgentOp::Tune(op) => change(jobs, id, op),
         AgentOp::Migrate(op) => migrate(jobs, id, op),
         AgentOp::FindFiles(op) => find_files(jobs, id, op),
+        AgentOp::SetParam(wanted) => set_params(jobs, wanted, &job.who),
         AgentOp::LoadProxy => load_proxy(&jobs.host),
         AgentOp::UnloadProxy => unload_proxy(&jobs.host),
     };
@@ -394,6 +397,16 @@ fn evacuation_end(end: EvacuateEnd) -> End {
             End { result: Some(OpResult::Migrated(result)), ..End::cancelled(message) }
         }
     }
+}
+
+/// Sets tunables; each answer of the node is told, and whether that is well, the MGS judges.
+fn set_params(jobs: &Jobs, wanted: &SetNodeParams, who: &str) -> Result<End, End> {
+    let done = params::set(&jobs.host, wanted, who).map_err(|problem| End::failed(problem.to_string(), false))?;
+    let set: Vec<_> = done.set.into_iter().flatten().collect();
+    let refused = set.iter().filter(|one| one.error.is_some()).count();
+    let message = format!("{} of {} took their value", set.len() - refused, set.len());
+    let result = NodeParamResult { set, boot_id: done.boot_id };
+    Ok(End { result: Some(OpResult::ParamSet(result)), ..End::done(message) })
 }
 
 fn load_proxy(host: &Host) -> Result<End, End> {

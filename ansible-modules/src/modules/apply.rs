@@ -7,7 +7,9 @@ use lustre_api::mgs::Snapshot;
 use lustre_api::param::Param;
 use lustre_api::param_set::{ParamSetSpec, PutParamSet, PutParams};
 use lustre_api::plan::{Action, Change, Desired, ObjectKey, Plan, Request};
+use lustre_api::proof::CarefulParam;
 use lustre_api::{Nothing, Time, WriteQuery};
+use lustre_types::NodeName;
 
 use super::Task;
 use super::session::{Session, json_of};
@@ -25,6 +27,7 @@ struct Work<'a> {
     session: &'a Session,
     query: WriteQuery,
     confirm_within_s: Option<u32>,
+    canary: Option<NodeName>,
     applied: Applied,
 }
 
@@ -39,21 +42,26 @@ pub(super) async fn apply(
     let why = Some(format!("Ansible, {}", task.module));
     let query = WriteQuery { if_revision: Some(plan.revision), why, ..WriteQuery::default() };
     let confirm_within_s = super::confirm::within(task)?;
-    let mut work = Work { session, query, confirm_within_s, applied: Applied::default() };
-    if let Some(body) = together(desired, plan, confirm_within_s) {
+    let canary =
+        task.text("canary").map(str::parse).transpose().map_err(|err| Failure::from(format!("canary: {err}")))?;
+    let mut work = Work { session, query, confirm_within_s, canary, applied: Applied::default() };
+    // What is set as described, and only has to be set again on nodes, is no part of what changes together.
+    let (again, mut changes): (Vec<&Change>, Vec<&Change>) =
+        plan.changes.iter().partition(|change| lustre_plan::nodes_to_set_again(change).is_some());
+    if let Some(body) = together(desired, &changes, confirm_within_s) {
         let written = session.mgs.call::<PutParams>(&Nothing {}, &work.query, &body).await;
         let written = written.map_err(|error| session.explain(error).failure)?;
         work.applied.warnings.extend(written.warnings);
         if confirm_within_s.is_some() {
-            let of_plan = plan.changes.iter().filter(|change| change.action != Action::Delete);
-            for change in of_plan {
+            for change in changes.iter().filter(|change| change.action != Action::Delete) {
                 let of_it = |param: &&Param| matches!(&change.object, ObjectKey::Param { name, .. } if *name == param.spec.name);
                 work.waits(change, written.object.items.iter().find(of_it).and_then(|param| param.confirm_until));
             }
         }
-        return Ok(work.applied);
+        changes.clear();
     }
-    for (n, change) in plan.changes.iter().enumerate() {
+    changes.extend(again);
+    for (n, change) in changes.into_iter().enumerate() {
         if let Err(mut failure) = work.change(change, desired, snapshot).await {
             failure.values.insert("plan".to_owned(), json_of(&plan.changes));
             failure.values.insert("jobs".to_owned(), json_of(&work.applied.jobs));
@@ -67,10 +75,10 @@ pub(super) async fn apply(
 }
 
 /// Several tunables of one file system and scope, and nothing else: they are changed together, all of them or none.
-fn together(desired: &Desired, plan: &Plan, confirm_within_s: Option<u32>) -> Option<PutParamSet> {
+fn together(desired: &Desired, changes: &[&Change], confirm_within_s: Option<u32>) -> Option<PutParamSet> {
     let of_first = desired.params.first()?;
     let (mut params, mut unset) = (BTreeMap::new(), Vec::new());
-    for change in &plan.changes {
+    for change in changes {
         let ObjectKey::Param { filesystem, scope, name } = &change.object else { return None };
         if *filesystem != of_first.filesystem || *scope != of_first.scope {
             return None;
@@ -92,13 +100,19 @@ fn together(desired: &Desired, plan: &Plan, confirm_within_s: Option<u32>) -> Op
         exclusive: false,
         allow_unknown: of_first.allow_unknown,
     };
-    (plan.changes.len() > 1).then_some(PutParamSet { spec, unset, confirm_within_s })
+    (changes.len() > 1).then_some(PutParamSet { spec, unset, confirm_within_s })
 }
 
 impl Work<'_> {
     async fn change(&mut self, change: &Change, desired: &Desired, snapshot: &Snapshot) -> Result<(), Failure> {
         let request = lustre_plan::request(desired, change, self.confirm_within_s);
         let mut request = request.map_err(|error| Failure::from(format!("fault: {error}")))?;
+        if let (Request::PutParam(path, spec), Some(canary)) = (&request, &self.canary) {
+            let body = CarefulParam { spec: spec.clone(), canary: Some(canary.clone()), confirm_within_s: None };
+            request = Request::PutParamCarefully(path.clone(), body);
+        } else if let Request::PutParamCarefully(_, body) = &mut request {
+            body.canary.clone_from(&self.canary);
+        }
         if let Request::EnsureTarget(ensure) = &mut request
             && ensure.expect_content.is_some()
         {

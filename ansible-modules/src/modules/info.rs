@@ -116,7 +116,7 @@ async fn run(task: &Task<'_>) -> Result<Outcome, Failure> {
     let session = Session::new(task)?;
     let mut values = Map::new();
     if wanted.iter().any(|name| *name != "jobs") {
-        let query = SnapshotQuery { fsname: fsname.clone(), devices: wanted.contains(&"devices") };
+        let query = SnapshotQuery { fsname: fsname.clone(), devices: wanted.contains(&"devices"), tunables: false };
         let snapshot = session.mgs.call::<GetSnapshot>(&Nothing {}, &query, &Nothing {}).await;
         let snapshot = json_of(&snapshot.map_err(|error| session.explain(error))?);
         for (name, value) in snapshot.as_object().into_iter().flatten() {

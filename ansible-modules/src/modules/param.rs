@@ -36,8 +36,14 @@ pub(super) fn module() -> Module {
     arguments.push(
         Argument::new("prove", ArgumentType::Bool)
             .default(Value::from(false))
-            .doc("Ask every node concerned afterwards whether it has the value; in RV(proof).")
-            .doc("A node that has not is a warning, not a failure: it may be down, or the value may work for new mounts only."),
+            .doc("Ask every node concerned whether it has the value, before and afterwards; in RV(proof).")
+            .doc("A node that has something else although the value is set is a change: it is in the diff, and set right by a job.")
+            .doc("A node that has it not afterwards is a warning, not a failure: it may be down, or the value may work for new mounts only."),
+    );
+    arguments.push(
+        Argument::new("canary", ArgumentType::Str)
+            .doc("Try a new value of O(name) on this node first, then on all others, and set it permanently only when each of them has read it back.")
+            .doc("Where one refuses it, all have again what they had, and the task fails."),
     );
     arguments.push(confirm::argument("what was set before"));
     arguments.push(common::fingerprint());
@@ -51,7 +57,7 @@ pub(super) fn module() -> Module {
             requires: vec!["value".into(), "params".into()],
             any: true,
         }],
-        required_by: vec![("value".into(), vec!["name".into()])],
+        required_by: vec![("value".into(), vec!["name".into()]), ("canary".into(), vec!["name".into()])],
         ..Relations::default()
     };
     Module {
@@ -135,7 +141,8 @@ async fn run(task: &Task<'_>) -> Result<Outcome, Failure> {
         .unwrap_or_default();
     let named = named(task)?;
     let session = Session::new(task)?;
-    let snapshot = match session.snapshot().await {
+    let seen = if task.is("prove") { session.snapshot_with_proofs().await } else { session.snapshot().await };
+    let snapshot = match seen {
         Ok(snapshot) => snapshot,
         Err(error) => return unreachable_in_check_mode(task, error),
     };

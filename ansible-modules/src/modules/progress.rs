@@ -72,6 +72,8 @@ fn what(step: &Step) -> String {
         StepKind::Deactivate => "deactivating",
         StepKind::Verify => "looking for files",
         StepKind::LeavePools => "leaving its pools",
+        StepKind::SetParam => "setting it",
+        StepKind::KeepParam => "keeping it",
     };
     let mut text = match (&step.node, step.state) {
         (Some(node), JobState::Queued) => format!("{doing}, waiting for {node}"),

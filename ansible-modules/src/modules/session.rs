@@ -45,8 +45,16 @@ impl Session {
 
     /// What is there now, without devices.
     pub(super) async fn snapshot(&self) -> Result<Snapshot, CallError> {
-        let query = SnapshotQuery { fsname: None, devices: false };
-        self.mgs.call::<GetSnapshot>(&Nothing {}, &query, &Nothing {}).await.map_err(|error| self.explain(error))
+        self.look(&SnapshotQuery::default()).await
+    }
+
+    /// As [`Self::snapshot`], with what nodes have of the tunables that are set.
+    pub(super) async fn snapshot_with_proofs(&self) -> Result<Snapshot, CallError> {
+        self.look(&SnapshotQuery { tunables: true, ..SnapshotQuery::default() }).await
+    }
+
+    async fn look(&self, query: &SnapshotQuery) -> Result<Snapshot, CallError> {
+        self.mgs.call::<GetSnapshot>(&Nothing {}, query, &Nothing {}).await.map_err(|error| self.explain(error))
     }
 
     /// The name of this host as its agent enrolled; none on the controller.

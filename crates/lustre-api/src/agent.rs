@@ -4,6 +4,7 @@ use crate::agent_ops::{FindFilesOp, MigrateOp, OpResult, StopForce, TuneOp};
 use crate::device::{Device, FormattedAs};
 use crate::endpoint::endpoints;
 use crate::job::{FormatResult, JobId, JobPath, JobState, Progress, WaitQuery};
+use crate::node_param::SetNodeParams;
 use crate::proxy::{ProxyState, ProxyUse};
 use crate::{Page, PageQuery, Time};
 use lustre_types::{FsName, LustreVersion, Nid, NidList, NodeName, SvName, TargetIndex, TargetKind};
@@ -124,6 +125,8 @@ pub enum AgentOp {
     Migrate(MigrateOp),
     /// Look for files on an OST.
     FindFiles(FindFilesOp),
+    /// Set tunables until the node restarts, and read them back.
+    SetParam(SetNodeParams),
     /// Load the module of the kernel proxy, the build that is installed, now and at boot.
     LoadProxy,
     /// Unload it, and don't load it at boot.
@@ -140,7 +143,7 @@ impl AgentOp {
             Self::Tune(op) => Some(&op.svname),
             Self::Migrate(op) => Some(&op.ost),
             Self::FindFiles(op) => Some(&op.ost),
-            Self::LoadProxy | Self::UnloadProxy => None,
+            Self::SetParam(_) | Self::LoadProxy | Self::UnloadProxy => None,
         }
     }
 
@@ -152,7 +155,7 @@ impl AgentOp {
             Self::Stop(op) => Some(&op.device),
             Self::Tune(op) => Some(&op.device),
             Self::LoadProxy | Self::UnloadProxy => Some("/dev/lustre_mgs_proxy"),
-            Self::Migrate(_) | Self::FindFiles(_) => None,
+            Self::Migrate(_) | Self::FindFiles(_) | Self::SetParam(_) => None,
         }
     }
 }

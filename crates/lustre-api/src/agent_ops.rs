@@ -2,6 +2,7 @@
 
 use crate::Time;
 use crate::device::FormattedAs;
+use crate::node_param::NodeParamSet;
 use lustre_types::{FsName, NidList, SvName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -155,6 +156,15 @@ pub struct FindFilesResult {
     pub left: Option<OstUsage>,
 }
 
+/// What setting tunables on a node came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NodeParamResult {
+    /// The tunables that the patterns stand for on the node; none where it has no such tunable.
+    pub set: Vec<NodeParamSet>,
+    /// Changes with every boot of the node.
+    pub boot_id: String,
+}
+
 /// What a finished operation achieved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -165,4 +175,6 @@ pub enum OpResult {
     Migrated(MigrateResult),
     /// Of a [`FindFilesOp`].
     Found(FindFilesResult),
+    /// Of tunables: what each that the patterns stand for came to. Whether that is what was wanted, the MGS judges.
+    ParamSet(NodeParamResult),
 }

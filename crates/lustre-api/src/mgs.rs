@@ -6,8 +6,9 @@ use crate::node::LiveNode;
 use crate::nodemap::Nodemap;
 use crate::param::Param;
 use crate::pool::Pool;
+use crate::proof::ParamProof;
 use crate::target::Target;
-use lustre_types::{FsName, NidList, NodeName, ParamName};
+use lustre_types::{FsName, NidList, NodeName, ParamKey, ParamName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -57,6 +58,9 @@ pub struct Instance {
 /// Tunables that nodes have, with those nodes.
 pub type LiveParams = BTreeMap<ParamName, Vec<NodeName>>;
 
+/// What nodes have of tunables.
+pub type ProofByKey = BTreeMap<ParamKey, ParamProof>;
+
 /// Everything at one revision: what plans are computed against.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Snapshot {
@@ -86,6 +90,9 @@ pub struct Snapshot {
     /// Tunables that the catalogue does not know, but live nodes have; only of those that somebody asked about.
     #[serde(default, skip_serializing_if = "LiveParams::is_empty")]
     pub live_params: LiveParams,
+    /// What nodes have of the tunables that are set; only where the query asked for it.
+    #[serde(default, skip_serializing_if = "ProofByKey::is_empty")]
+    pub param_proofs: ProofByKey,
 }
 
 /// Query of a snapshot.
@@ -98,6 +105,9 @@ pub struct SnapshotQuery {
     /// Ask every agent for its devices now, all at once, at most 5 seconds each.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub devices: bool,
+    /// Ask every agent what it has of the tunables that are set, all at once, at most 5 seconds each.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tunables: bool,
 }
 
 /// An instance of the MGS that does all its work.

@@ -6,7 +6,7 @@ use crate::node::NodePath;
 use crate::nodemap::{NodemapPath, NodemapSpec, NodemapsActive, NodemapsSpec, PutNodemapBody};
 use crate::param::{ParamPath, ParamSpec};
 use crate::pool::{PoolPath, PoolSpec};
-use crate::proof::CarefulParam;
+use crate::proof::{CarefulParam, SpreadParam};
 use crate::proxy::ProxySpec;
 use crate::target::{EnsureTarget, TargetPath, TargetSpec};
 use lustre_types::{FsName, NodemapName, ParamName, ParamScope, PoolName, SvName};
@@ -275,6 +275,8 @@ pub enum Request {
     PutParam(ParamPath, ParamSpec),
     /// [`crate::proof::PutParamCarefully`]
     PutParamCarefully(ParamPath, CarefulParam),
+    /// [`crate::proof::PostSpreadParam`]
+    SpreadParam(ParamPath, Box<SpreadParam>),
     /// [`crate::param::DeleteParam`]
     DeleteParam(ParamPath),
     /// [`crate::pool::PutPool`]

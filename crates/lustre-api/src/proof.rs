@@ -3,9 +3,10 @@
 use crate::endpoint::endpoints;
 use crate::param::{CatalogueEntry, Param, ParamPath, ParamSpec};
 use crate::{Time, WriteQuery, Written};
-use lustre_types::{FsName, NodeName, ParamName, ParamScope};
+use lustre_types::{FsName, NodeName, ParamKey, ParamName, ParamScope};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What a node says of a tunable that is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -220,6 +221,81 @@ pub struct CarefulWritten {
     pub canary: Option<NodeProof>,
 }
 
+/// A tunable to be set on nodes by a job: a step for each, all at once but for the one to try it on, and kept when all have
+/// read it back. A job that fails on some nodes says which; trying it again does those, and what was not begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SpreadParam {
+    /// The tunable.
+    pub spec: ParamSpec,
+    /// Only until the nodes restart, instead of permanently.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_temporary: bool,
+    /// Only on these nodes; on all that have it when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<NodeName>,
+    /// On this node first: no other is touched unless it takes the value and reads it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<NodeName>,
+    /// Of a temporary value: put the one before it back after so many seconds; 1 to 31 days.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_in_s: Option<u32>,
+    /// Of a permanent value: put the one before it back unless somebody confirms the change within so many seconds; 10 to
+    /// 86400.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm_within_s: Option<u32>,
+}
+
+impl SpreadParam {
+    /// A tunable that is set, to be set again on nodes that have something else.
+    pub fn again(spec: ParamSpec, nodes: Vec<NodeName>) -> Self {
+        Self { spec, is_temporary: false, nodes, canary: None, expires_in_s: None, confirm_within_s: None }
+    }
+}
+
+/// Which tunables to prove.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProveParams {
+    /// They; all that are set when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ids: Vec<ParamKey>,
+}
+
+/// What nodes have of a tunable, in short.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ParamProof {
+    /// The tunable.
+    pub id: ParamKey,
+    /// The value that is wanted; missing where nobody set it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wanted: Option<String>,
+    /// What each node concerned says; nodes that have no such tunable and need none are left out.
+    pub nodes: BTreeMap<NodeName, ProofState>,
+    /// Why a node has not the value, in words.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub messages: BTreeMap<NodeName, String>,
+    /// The nodes that have another value although they should have it by now, with what they have: somebody set it there by
+    /// hand, or a change has not reached them. Not those where a temporary value is in force, and none of what works only
+    /// after a mount or a restart.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub drift: BTreeMap<NodeName, String>,
+}
+
+impl ParamProof {
+    /// Whether every node concerned has the value; false where there is none.
+    pub fn is_proven(&self) -> bool {
+        !self.nodes.is_empty() && self.nodes.values().all(|state| *state == ProofState::Applied)
+    }
+}
+
+/// What nodes have of tunables.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ParamProofs {
+    /// Of each, in the order asked; by id where all were asked for.
+    pub items: Vec<ParamProof>,
+}
+
 /// Query of a difference: between which revision and now.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -274,6 +350,10 @@ endpoints! {
     ExplainParam = "explain_param" Get "/v1/params/{fsname}/{scope}/{name}/explain" { path: ParamPath, reply: Explanation }
     /// Sets a tunable after trying it on one node, or until somebody confirms it.
     PutParamCarefully = "put_param_carefully" Post "/v1/params/{fsname}/{scope}/{name}/carefully" { path: ParamPath, query: WriteQuery, body: CarefulParam, reply: CarefulWritten }
+    /// Sets a tunable on nodes by a job that can be tried again: on one first, then on all others, then permanently.
+    PostSpreadParam = "spread_param" Post "/v1/params/{fsname}/{scope}/{name}/spread" { path: ParamPath, query: WriteQuery, body: SpreadParam, reply: Written<crate::job::Job>, status: 202 }
+    /// Asks every node concerned what it has of many tunables, each node once.
+    PostProveParams = "prove_params" Post "/v1/params-proof" { body: ProveParams, reply: ParamProofs }
     /// Confirms a tunable that would go back to its value before.
     ConfirmParam = "confirm_param" Post "/v1/params/{fsname}/{scope}/{name}/confirm" { path: ParamPath, query: WriteQuery, reply: Written<Param> }
     /// Lists values that are set for the time being.

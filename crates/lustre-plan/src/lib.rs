@@ -18,7 +18,7 @@ mod render;
 mod request;
 mod value;
 
-pub use diff::{FILESET_FRAGMENT, LATER, diff, nodemap_records};
+pub use diff::{FILESET_FRAGMENT, LATER, diff, nodemap_records, nodes_to_set_again};
 pub use lustre_api::plan::Plan;
 pub use members::{MemberError, Mode, pool_members};
 pub use render::render;

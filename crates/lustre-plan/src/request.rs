@@ -6,12 +6,12 @@ use lustre_api::nodemap::{NodemapPath, NodemapsActive, PutNodemapBody};
 use lustre_api::param::ParamPath;
 use lustre_api::plan::{Action, Change, Desired, ObjectKey, Request};
 use lustre_api::pool::PoolPath;
-use lustre_api::proof::CarefulParam;
+use lustre_api::proof::{CarefulParam, SpreadParam};
 use lustre_api::target::{EnsureTarget, TargetPath};
 use lustre_types::FsName;
 use thiserror::Error;
 
-use crate::LATER;
+use crate::{LATER, nodes_to_set_again};
 
 /// A plan that was not made of this description.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -52,6 +52,9 @@ pub fn request(desired: &Desired, change: &Change, confirm_within_s: Option<u32>
             let mut specs = desired.params.iter();
             let spec = specs.find(|s| s.filesystem == *filesystem && s.scope == *scope && s.name == *name);
             let spec = spec.ok_or_else(lost)?.clone();
+            if let Some(nodes) = nodes_to_set_again(change) {
+                return Ok(Request::SpreadParam(path, Box::new(SpreadParam::again(spec, nodes))));
+            }
             match confirm_within_s {
                 None => Request::PutParam(path, spec),
                 Some(_) => Request::PutParamCarefully(path, CarefulParam { spec, canary: None, confirm_within_s }),

@@ -36,7 +36,7 @@ pub use nid::{LnetNet, Nid, NidError, NidList, mount_source};
 pub use node::{NodeName, NodeNameError};
 pub use nodelist::{NODELIST_MAX, NodelistError, expand_nodelist};
 pub use nodemap::{NidRange, NidRangeError, NodemapName, NodemapNameError};
-pub use param::{ParamName, ParamNameError, ParamScope, ParamScopeError};
+pub use param::{ParamKey, ParamKeyError, ParamName, ParamNameError, ParamScope, ParamScopeError};
 pub use pool::{PoolName, PoolNameError};
 pub use size::{ByteSize, SizeError};
 pub use svname::{SvName, SvNameError};

@@ -1,7 +1,7 @@
 //! Names of tunables and whom they concern.
 
-use crate::SvName;
 use crate::text::{excerpt, string_face};
+use crate::{FsName, FsNameError, SvName};
 use std::{fmt, str::FromStr};
 
 /// Name of a tunable as `lctl set_param` writes it, with `*` where a device stands: `osc.*.max_dirty_mb`, `timeout`.
@@ -124,6 +124,69 @@ string_face!(
     "^[^ ]+$"
 );
 
+/// Names a tunable of a file system and scope: `<fsname or *>/<scope>/<name>`, as in `scratch/osts/obdfilter.*.brw_size`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ParamKey {
+    /// The file system; every one of the MGS when missing.
+    pub filesystem: Option<FsName>,
+    /// Whom it concerns.
+    pub scope: ParamScope,
+    /// Its name.
+    pub name: ParamName,
+}
+
+/// Why a text is not a [`ParamKey`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParamKeyError {
+    /// Fewer than three parts.
+    #[error("\"{0}\" is not a tunable; write it like \"scratch/filesystem/osc.*.max_dirty_mb\"")]
+    Shape(String),
+    /// The first part.
+    #[error(transparent)]
+    Filesystem(#[from] FsNameError),
+    /// The second part.
+    #[error(transparent)]
+    Scope(#[from] ParamScopeError),
+    /// What is left.
+    #[error(transparent)]
+    Name(#[from] ParamNameError),
+}
+
+impl ParamKey {
+    /// What stands for every file system.
+    pub const EVERY: &'static str = "*";
+
+    /// The file system that a text names; none for `*`. Errors: neither.
+    pub fn filesystem_of(text: &str) -> Result<Option<FsName>, FsNameError> {
+        if text == Self::EVERY { Ok(None) } else { text.parse().map(Some) }
+    }
+
+    /// The file system as text: its name, or `*`.
+    pub fn fsname(&self) -> &str {
+        self.filesystem.as_ref().map_or(Self::EVERY, FsName::as_str)
+    }
+}
+
+impl FromStr for ParamKey {
+    type Err = ParamKeyError;
+    fn from_str(text: &str) -> Result<Self, ParamKeyError> {
+        // Names may be given with slashes for dots, so the last part is all that is left.
+        let mut parts = text.splitn(3, '/');
+        let (Some(filesystem), Some(scope), Some(name)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(ParamKeyError::Shape(excerpt(text)));
+        };
+        Ok(Self { filesystem: Self::filesystem_of(filesystem)?, scope: scope.parse()?, name: name.parse()? })
+    }
+}
+
+impl fmt::Display for ParamKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}/{}/{}", self.fsname(), self.scope, self.name))
+    }
+}
+
+string_face!(ParamKey, "ParamKey", "Names a tunable: `<fsname or *>/<scope>/<name>`.", "^[^/]+/[^/]+/.+$");
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,6 +198,17 @@ mod tests {
         assert_eq!("osc/*/max_dirty_mb".parse::<ParamName>().unwrap().as_str(), "osc.*.max_dirty_mb");
         assert!(matches!("osc..x".parse::<ParamName>(), Err(ParamNameError::Empty(_))));
         assert!(matches!("x".repeat(64).parse::<ParamName>(), Err(ParamNameError::Length(_))));
+    }
+
+    #[test]
+    fn a_key_prints_as_it_was_read() {
+        for text in ["scratch/osts/obdfilter.*.brw_size", "*/filesystem/timeout"] {
+            assert_eq!(text.parse::<ParamKey>().unwrap().to_string(), text);
+        }
+        assert_eq!("*/clients/osc/*/active".parse::<ParamKey>().unwrap().name.as_str(), "osc.*.active");
+        assert!(matches!("scratch/timeout".parse::<ParamKey>(), Err(ParamKeyError::Shape(_))));
+        assert!(matches!("scratch/all/timeout".parse::<ParamKey>(), Err(ParamKeyError::Scope(_))));
+        assert!(matches!("much-too-long/osts/timeout".parse::<ParamKey>(), Err(ParamKeyError::Filesystem(_))));
     }
 
     #[test]

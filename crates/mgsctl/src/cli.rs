@@ -298,6 +298,35 @@ impl std::str::FromStr for RevisionArg {
     }
 }
 
+/// What a job sets on nodes.
+#[derive(Debug, Args)]
+pub(crate) struct SpreadArgs {
+    #[command(flatten)]
+    pub(crate) param: ParamArgs,
+    /// Its value.
+    pub(crate) value: String,
+    /// Set it although the catalogue does not know it.
+    #[arg(long)]
+    pub(crate) allow_unknown: bool,
+    /// Only until the nodes restart, instead of permanently once all of them have it.
+    #[arg(long, conflicts_with_all = ["allow_unknown", "confirm_within"])]
+    pub(crate) temporary: bool,
+    /// With --temporary: put the value before it back after so many seconds.
+    #[arg(long, value_name = "SECONDS", requires = "temporary")]
+    pub(crate) expires: Option<u32>,
+    /// Only on this node. Repeatable.
+    #[arg(long = "node", value_name = "NODE")]
+    pub(crate) nodes: Vec<NodeName>,
+    /// On this node first: no other is touched unless it takes the value and reads it back.
+    #[arg(long, value_name = "NODE")]
+    pub(crate) canary: Option<NodeName>,
+    /// Goes back by itself unless confirmed within so many seconds.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) confirm_within: Option<u32>,
+    #[command(flatten)]
+    pub(crate) write: WriteArgs,
+}
+
 /// Names a tunable.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ParamArgs {
@@ -349,6 +378,8 @@ pub(crate) enum ParamCommand {
         #[command(flatten)]
         write: WriteArgs,
     },
+    /// Sets a tunable by a job, a step for each node that has it; `mgsctl job retry` does those again that failed.
+    Spread(SpreadArgs),
     /// Keeps a tunable that would go back by itself.
     Confirm {
         #[command(flatten)]

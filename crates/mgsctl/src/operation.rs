@@ -65,7 +65,7 @@ pub(crate) async fn pause(context: &Context, path: JobPath, is_paused: bool, wri
 }
 
 /// What was started; for a dry run the steps that it would take.
-fn show(context: &Context, written: &Written<Job>, write: &WriteArgs) {
+pub(crate) fn show(context: &Context, written: &Written<Job>, write: &WriteArgs) {
     if write.dry_run {
         context.output.show(written, |written| {
             let warnings: String = written.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();

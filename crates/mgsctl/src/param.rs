@@ -6,13 +6,15 @@ use lustre_api::param::{
 };
 use lustre_api::proof::{
     CarefulParam, ConfirmParam, DeleteTemporaryParam, DiffParams, ExplainParam, ListTemporaryParams, ParamsDiffQuery,
-    PostRevertParams, PutParamCarefully, RevertParams, SetTemporary, SetTemporaryParam, TemporaryPath,
+    PostRevertParams, PostSpreadParam, PutParamCarefully, RevertParams, SetTemporary, SetTemporaryParam, SpreadParam,
+    TemporaryPath,
 };
 use lustre_api::{Nothing, PageQuery};
 use lustre_plan::naming;
 use lustre_types::FsName;
 
 use crate::cli::{ParamArgs, ParamCommand};
+use crate::operation;
 use crate::output::{Table, fields, or_dash, print};
 use crate::proof;
 use crate::status::all;
@@ -57,6 +59,22 @@ pub(crate) async fn run(context: &Context, command: ParamCommand) -> Result<(), 
                 done.push_str(&format!(", and goes back at {until} unless you confirm it: mgsctl param confirm"));
             }
             context.show_written(&written, &write, |param| format!("tunable {}", param.id), &done);
+        }
+        ParamCommand::Spread(args) => {
+            let path = path(&args.param);
+            let filesystem = filesystem(&args.param)?;
+            let (scope, name) = (args.param.scope, args.param.name);
+            let spec = ParamSpec { filesystem, scope, name, value: args.value, allow_unknown: args.allow_unknown };
+            let body = SpreadParam {
+                spec,
+                is_temporary: args.temporary,
+                nodes: args.nodes,
+                canary: args.canary,
+                expires_in_s: args.expires,
+                confirm_within_s: args.confirm_within,
+            };
+            let written = client.call::<PostSpreadParam>(&path, &args.write.query(), &body).await?;
+            operation::show(context, &written, &args.write);
         }
         ParamCommand::Confirm { param, write } => {
             let written = client.call::<ConfirmParam>(&path(&param), &write.query(), &Nothing {}).await?;

@@ -5,8 +5,10 @@ use std::str::FromStr;
 
 use lustre_api::event::EventKind;
 use lustre_api::job::{JobId, JobObject};
-use lustre_types::{FsName, NodeName, NodemapName, ParamName, ParamScope, PoolName, SvName};
+use lustre_types::{FsName, NodeName, NodemapName, PoolName, SvName};
 use thiserror::Error;
+
+pub use lustre_types::ParamKey;
 
 /// A key of the store.
 ///
@@ -24,7 +26,7 @@ use thiserror::Error;
 /// | `pool/<fsname>/<pool>` | a pool |
 /// | `node/<node>` | a node |
 /// | `job/<id>` | a job |
-/// | `hold/fs/<fsname>`, `hold/target/<fsname or *>/<svname>`, `hold/node/<node>` | the job that is at work on it |
+/// | `hold/fs/<fsname>`, `hold/target/<fsname or *>/<svname>`, `hold/node/<node>`, `hold/param/<fsname or *>/<scope>/<name>` | the job that is at work on it |
 /// | `owner/<duty>` | which instance does it; vanishes with that instance's lease |
 /// | `webhook/<name>` | how far a receiver was told, now and then |
 /// | `log/<fsname or *>/<number>` | a change of the config logs; `*` is the log `params` |
@@ -73,23 +75,6 @@ pub enum Key {
     Source,
 }
 
-/// Names a tunable that is set.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ParamKey {
-    /// The file system; every one when missing.
-    pub filesystem: Option<FsName>,
-    /// Whom it concerns.
-    pub scope: ParamScope,
-    /// Its name.
-    pub name: ParamName,
-}
-
-impl fmt::Display for ParamKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}", self.filesystem.as_ref().map_or("*", FsName::as_str), self.scope, self.name)
-    }
-}
-
 /// A key of the store that this program does not know.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("the store has the key {0:?}, which this version does not know")]
@@ -123,6 +108,9 @@ impl Key {
 
     /// What the keys of all nodemaps begin with, and of whether they are in force.
     pub const NODEMAPS: &'static str = "nodemap/";
+
+    /// What the keys of all holds of tunables begin with.
+    pub const PARAM_HOLDS: &'static str = "hold/param/";
 
     /// What the keys of all targets begin with.
     pub const TARGETS: &'static str = "target/";
@@ -208,6 +196,7 @@ impl fmt::Display for Key {
                 write!(f, "hold/target/{}/{svname}", svname.fsname().map_or("*", FsName::as_str))
             }
             Self::Hold(JobObject::Node(node)) => write!(f, "hold/node/{node}"),
+            Self::Hold(JobObject::Param(param)) => write!(f, "hold/param/{param}"),
             Self::Owner(duty) => write!(f, "owner/{duty}"),
             Self::Webhook(name) => write!(f, "webhook/{name}"),
             // Ten digits: the store's order is that of the numbers.
@@ -243,12 +232,7 @@ fn parse(text: &str) -> Option<Key> {
             let (node, device) = rest.split_once('/')?;
             Key::Device(node.parse().ok()?, device.to_owned())
         }
-        "param" => {
-            let (filesystem, rest) = rest.split_once('/')?;
-            let (scope, name) = rest.split_once('/')?;
-            let filesystem = if filesystem == "*" { None } else { Some(filesystem.parse().ok()?) };
-            Key::Param(ParamKey { filesystem, scope: scope.parse().ok()?, name: name.parse().ok()? })
-        }
+        "param" => Key::Param(rest.parse().ok()?),
         "nodemap" if rest.is_empty() => Key::NodemapsActive,
         "nodemap" => Key::Nodemap(rest.parse().ok()?),
         "temporary" => Key::Temporary(rest.to_owned()),
@@ -264,6 +248,7 @@ fn parse(text: &str) -> Option<Key> {
             ("fs", fsname) => JobObject::Filesystem(fsname.parse().ok()?),
             ("target", target) => JobObject::Target(target.split_once('/')?.1.parse().ok()?),
             ("node", node) => JobObject::Node(node.parse().ok()?),
+            ("param", param) => JobObject::Param(param.parse().ok()?),
             _ => return None,
         }),
         "log" => {
@@ -304,6 +289,7 @@ mod tests {
             "hold/target/scratch/scratch-OST0001",
             "hold/target/*/MGS",
             "hold/node/oss1",
+            "hold/param/*/clients/osc.*.max_dirty_mb",
             "log/scratch/0000000012",
             "log/*/0000000001",
             "nidtbl/scratch",

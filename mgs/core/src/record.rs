@@ -267,9 +267,9 @@ pub struct TemporaryPlace {
 }
 
 impl TemporaryPlace {
-    /// Whether both are the same tunable of the same boot of a node.
-    pub fn is_same(&self, other: &Self) -> bool {
-        self.node == other.node && self.name == other.name && self.boot_id == other.boot_id
+    /// What names it: the tunable of a boot of a node.
+    pub fn identity(&self) -> (&NodeName, &str, &str) {
+        (&self.node, &self.name, &self.boot_id)
     }
 }
 
@@ -324,6 +324,28 @@ pub struct JobRecord {
     pub evacuation: Option<Box<Evacuation>>,
 }
 
+/// What becomes of a value that nodes have taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Keep {
+    /// It stays until the node restarts, or for so many seconds.
+    Temporary {
+        /// The seconds.
+        expires_in_s: Option<u32>,
+    },
+    /// It is set permanently.
+    Permanent {
+        /// The value, as the person wrote it.
+        value: String,
+        /// Although the catalogue does not know it.
+        allow_unknown: bool,
+        /// It goes back unless confirmed within so many seconds.
+        confirm_within_s: Option<u32>,
+        /// Revision of what was set when the job was asked for; 0: nothing was. Another one by then: somebody else changed it.
+        revision: u64,
+    },
+}
+
 /// What an evacuation sets on an OST, and takes back where it does not come to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -352,6 +374,8 @@ pub enum OwnAct {
     LeavePools,
     /// Begins an evacuation within these limits: keeps new files off the OST.
     Evacuate(EvacuationLimits),
+    /// Says what becomes of the value that the steps before have set on nodes; the tunable is the job's object.
+    KeepParam(Keep),
 }
 
 /// The table of a file system's running targets (`NIDTBL_VERSIONS`).

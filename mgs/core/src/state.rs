@@ -183,7 +183,9 @@ impl State {
     pub fn job_on(&self, object: &JobObject) -> Option<&Object<JobRecord>> {
         let is_open = |job: &&Object<JobRecord>| !job.value.job.state.is_final();
         let holder = |object: &JobObject| self.jobs.get(&self.holds.get(object)?.value).filter(is_open);
-        let whole = || holder(&JobObject::Filesystem(object.fsname()?.clone()));
+        // What is set on nodes stands in nobody's way, and nobody in its.
+        let is_part = !matches!(object, JobObject::Param(_));
+        let whole = || holder(&JobObject::Filesystem(object.fsname().filter(|_| is_part)?.clone()));
         // A job of the first version holds nothing; the target names it.
         let named = || match object {
             JobObject::Target(svname) => self.jobs.get(self.targets.get(svname)?.value.job.as_ref()?).filter(is_open),

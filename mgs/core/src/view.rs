@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use lustre_api::filesystem::{Filesystem, FilesystemSpec, FilesystemState};
 use lustre_api::job::Job;
 use lustre_api::log::{Log, LogInfo, LogMarker, LogRecord};
-use lustre_api::mgs::{LiveParams, MgsInfo, Snapshot};
+use lustre_api::mgs::{LiveParams, MgsInfo, ProofByKey, Snapshot};
 use lustre_api::node::Node;
 use lustre_api::param::{Param, ParamSpec};
 use lustre_api::pool::Pool;
@@ -61,6 +61,7 @@ pub fn snapshot(state: &State, env: &Env, fsname: Option<&FsName>) -> Snapshot {
         nodemaps_confirm_until: nodemaps.confirm_until,
         nodes: Vec::new(),
         live_params: LiveParams::new(),
+        param_proofs: ProofByKey::new(),
     }
 }
 

@@ -8,6 +8,7 @@ use lustre_mgs_core::{State, view};
 use lustre_mgs_store::Health;
 
 use super::Api;
+use super::params::param_key;
 use crate::peers;
 
 impl Api {
@@ -55,6 +56,9 @@ impl Api {
         };
         // All at once: the slowest agent, not the sum of them, is what a plan waits for.
         snapshot.nodes = join_all(nodes.into_iter().map(live)).await;
+        if query.tunables {
+            snapshot.param_proofs = self.proofs_of(snapshot.params.iter().map(|param| param_key(&param.spec))).await?;
+        }
         Ok(snapshot)
     }
 }

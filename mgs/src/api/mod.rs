@@ -14,7 +14,9 @@ mod params;
 mod plan;
 mod pools;
 mod proof;
+mod prove;
 mod source;
+mod spread;
 mod targets;
 
 use std::sync::Arc;

@@ -13,11 +13,14 @@ use crate::engine::Caller;
 
 /// The tunable that a path names; `*` is every file system.
 pub(super) fn key(path: &ParamPath) -> Result<ParamKey, Problem> {
-    let filesystem = match path.fsname.as_str() {
-        "*" => None,
-        name => Some(name.parse().map_err(|err| Problem::invalid(format!("{err}")).attribute("fsname"))?),
-    };
+    let filesystem =
+        ParamKey::filesystem_of(&path.fsname).map_err(|err| Problem::invalid(format!("{err}")).attribute("fsname"))?;
     Ok(ParamKey { filesystem, scope: path.scope.clone(), name: path.name.clone() })
+}
+
+/// The tunable that is described.
+pub(super) fn param_key(spec: &ParamSpec) -> ParamKey {
+    ParamKey { filesystem: spec.filesystem.clone(), scope: spec.scope.clone(), name: spec.name.clone() }
 }
 
 impl Api {

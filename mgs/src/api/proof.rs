@@ -18,13 +18,11 @@ use super::Api;
 use super::params::key;
 use crate::clock;
 use crate::engine::{Caller, unavailable};
-use crate::proof::{Place, Wanted, candidates, each, judge};
+use crate::proof::{Others, Place, Wanted, candidates, each, judge};
 use crate::temporary;
 
 /// Tunables read at a time from an old revision.
 const PAGE: usize = 1000;
-/// The longest time after which a temporary value may end, seconds: 31 days.
-const MAX_EXPIRY_S: u32 = 31 * 86400;
 
 impl Api {
     /// `explain_param`
@@ -77,6 +75,7 @@ impl Api {
         let places = asked.into_iter().map(|(place, _)| place);
         let answers = each(places, |url| async move { self.agents.read_params(&url, question).await }).await;
         let id = key.to_string();
+        let others = Others::of(&self.engine.state(), key);
         let judged = answers.into_iter().filter_map(|(node, answer)| {
             let is_expected = expected.contains(&node);
             match answer {
@@ -94,7 +93,7 @@ impl Api {
                     let temporary = noted.iter().find(here).map(|(_, noted)| (noted.value.as_str(), until(noted)));
                     let entry = catalogue::lookup(key.name.as_str());
                     let name = entry.map_or(key.name.as_str(), |entry| entry.name.as_str());
-                    let wanted = Wanted { name, id: &id, permanent, temporary, entry };
+                    let wanted = Wanted { name, id: &id, permanent, temporary, entry, others: others.clone() };
                     judge(&node, &wanted, &answer, is_expected)
                 }
             }
@@ -130,7 +129,7 @@ impl Api {
         problem
     }
 
-    fn temporary_of(&self, canonical: &str) -> Vec<(String, TemporaryRecord)> {
+    pub(super) fn temporary_of(&self, canonical: &str) -> Vec<(String, TemporaryRecord)> {
         let state = self.engine.state();
         let mut noted = state.temporary.iter().filter(|(name, _)| {
             *name == canonical || catalogue::stands_for(canonical, name) || catalogue::stands_for(name, canonical)
@@ -165,10 +164,7 @@ impl Api {
         query: &WriteQuery,
         wanted: SetTemporary,
     ) -> Result<TemporarySet, Problem> {
-        if let Some(seconds) = wanted.expires_in_s.filter(|seconds| !(1..=MAX_EXPIRY_S).contains(seconds)) {
-            let problem = format!("expires_in_s is {seconds}; 1 to {MAX_EXPIRY_S} are possible");
-            return Err(Problem::invalid(problem).attribute("expires_in_s"));
-        }
+        decide::operate::spread::check_expiry(wanted.expires_in_s)?;
         let key = ParamKey { filesystem: wanted.filesystem, scope: wanted.scope, name: wanted.name };
         let canonical = naming::set_param(key.filesystem.as_ref(), &key.scope, &key.name);
         let places = self.places_of(&key, &wanted.nodes)?;
@@ -229,7 +225,7 @@ impl Api {
     }
 
     /// Where the agents of the nodes named are; of all nodes that could have the tunable for none.
-    fn places_of(&self, key: &ParamKey, nodes: &[NodeName]) -> Result<Vec<Place>, Problem> {
+    pub(super) fn places_of(&self, key: &ParamKey, nodes: &[NodeName]) -> Result<Vec<Place>, Problem> {
         let state = self.engine.state();
         if nodes.is_empty() {
             return Ok(candidates(&state, key).into_iter().map(|(place, _)| place).collect());
@@ -400,7 +396,7 @@ fn is_taken(proof: &NodeProof) -> bool {
     matches!(proof.state, ProofState::Applied | ProofState::Unknowable)
 }
 
-fn until(noted: &TemporaryRecord) -> String {
+pub(super) fn until(noted: &TemporaryRecord) -> String {
     match noted.expires {
         Some(expires) => format!("set by {} until {expires}", noted.who),
         None => format!("set by {} until the node restarts", noted.who),

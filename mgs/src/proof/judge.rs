@@ -6,6 +6,8 @@ use lustre_api::proof::{Layer, LayerKind, NodeProof, ProofState, ProvenValue};
 use lustre_plan::catalogue::{self, Agreement};
 use lustre_types::NodeName;
 
+use super::Others;
+
 /// The most values that a proof shows, and the most letters of each.
 const MAX_VALUES: usize = 20;
 const MAX_LETTERS: usize = 200;
@@ -23,6 +25,8 @@ pub struct Wanted<'a> {
     pub temporary: Option<(&'a str, String)>,
     /// What the catalogue knows of it.
     pub entry: Option<&'a CatalogueEntry>,
+    /// Other tunables that are set and could stand for the same values.
+    pub others: Others,
 }
 
 /// What a node's values come to. None where it has no such tunable and need not have one.
@@ -33,8 +37,11 @@ pub fn judge(node: &NodeName, wanted: &Wanted<'_>, answer: &NodeParams, is_expec
         let message = format!("{node} has no {}; is Lustre running there, and the target started?", wanted.name);
         return is_expected.then(|| proof(ProofState::NoSuchParameter, Some(message)));
     }
+    // What another tunable wants otherwise is as it should be.
+    let is_own =
+        |param: &&&NodeParam| !matches!(one(wanted, param).0, ProofState::Differs) || !wanted.others.has(param);
     let mut judged: Vec<(ProofState, Option<String>, &NodeParam)> =
-        found.iter().map(|param| one(wanted, param)).collect();
+        found.iter().filter(is_own).map(|param| one(wanted, param)).collect();
     // The worst first: that is what the node's state is, and what is shown where there are many.
     judged.sort_by_key(|(state, _, _)| std::cmp::Reverse(weight(*state)));
     let (state, message, worst) = judged.first()?.clone();
@@ -164,6 +171,7 @@ mod tests {
             permanent,
             temporary: temporary.map(|value| (value, "until the node restarts".to_owned())),
             entry: catalogue::lookup("osc.*.max_rpcs_in_flight"),
+            others: Others::default(),
         };
         judge(&"c1".parse().unwrap(), &wanted, &answer(vec![param(live)], files), true).unwrap()
     }

@@ -1,9 +1,11 @@
 //! What nodes have of a tunable: asked of all of them at once, judged by what is wanted.
 
 mod judge;
+mod others;
 mod reach;
 
 pub use judge::{Wanted, judge};
+pub use others::Others;
 pub use reach::{Reached, each};
 
 use lustre_api::agent::StartDriver;

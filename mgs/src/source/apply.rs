@@ -67,6 +67,7 @@ async fn make(api: &Arc<Api>, caller: &Caller, request: Request, query: &WriteQu
         Request::PutParamCarefully(path, body) => {
             api.put_param_carefully(caller, &path, query, body).await?.written.job
         }
+        Request::SpreadParam(path, body) => api.spread_param(caller, &path, query, *body).await?.job,
         Request::DeleteParam(path) => api.delete_param(caller, &path, query).await?.job,
         Request::PutPool(path, body) => api.put_pool(caller, &path, query, body).await?.job,
         Request::DeletePool(path) => api.delete_pool(caller, &path, query).await?.job,

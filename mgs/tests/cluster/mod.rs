@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub)]
 
+pub mod clients;
 pub mod served;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +13,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use lustre_api::agent::{AgentJob, AgentOp, FormatCheck, FormatOp, Inventory, NodeInfo, StartDriver};
+use lustre_api::agent_ops::{NodeParamResult, OpResult};
 use lustre_api::device::{Device, FormattedAs};
 use lustre_api::filesystem::{FilesystemPath, FilesystemSpec};
 use lustre_api::job::{FormatResult, Job, JobId, JobPath, JobState, Progress, WaitQuery};
@@ -246,7 +248,7 @@ impl Agents for Nodes {
         self.answer(|_| Ok(blank_check(&op.device)))
     }
 
-    fn put_job<'a>(&'a self, _url: &'a str, id: &'a JobId, op: &'a AgentOp) -> Answer<'a, AgentJob> {
+    fn put_job<'a>(&'a self, url: &'a str, id: &'a JobId, op: &'a AgentOp) -> Answer<'a, AgentJob> {
         self.answer(|inner| {
             if let Some(problem) = &inner.refusal {
                 return Err(problem.clone());
@@ -275,6 +277,11 @@ impl Agents for Nodes {
                 ended: None,
                 version: 1,
             };
+            if let AgentOp::SetParam(wanted) = op {
+                let params = inner.params.entry(url.to_owned()).or_default();
+                let set = wanted.settings.iter().flat_map(|one| params.set(&one.pattern, &one.value)).collect();
+                job.result = Some(OpResult::ParamSet(NodeParamResult { set, boot_id: params.boot_id.clone() }));
+            }
             if !inner.is_slow {
                 done(&mut job);
             }

@@ -9,6 +9,7 @@ mod nodemaps;
 mod param;
 mod params;
 mod pool;
+mod proof;
 #[cfg(test)]
 mod properties;
 mod target;

@@ -1,34 +1,28 @@
 //! `lustre_param`.
 
+use lustre_api::Nothing;
 use lustre_api::attributes::{PARAM, Resource as Table};
 use lustre_api::mgs::Snapshot;
-use lustre_api::param::{DeleteParam, ParamPath, ParamSpec, PutParam};
+use lustre_api::param::{DeleteParam, Param as ApiParam, ParamPath, ParamSpec, PutParam};
 use lustre_api::plan::{Desired, ObjectKey};
-use lustre_api::proof::{CarefulParam, PutParamCarefully};
-use lustre_types::{FsName, ParamName, ParamScope};
+use lustre_api::proof::{CarefulParam, ConfirmParam, ParamProof, PutParamCarefully};
+use lustre_types::{FsName, ParamKey, ParamScope};
 use serde_json::Value as Json;
-use tfplugin_proto::{Diagnostics, Value, async_trait};
+use tfplugin_proto::{Diagnostics, Plan, Value, async_trait};
 
-use super::{confirm_within, text};
-use crate::managed::{Kind, Put};
+use super::{confirm_within, proof, text};
+use crate::managed::{Kind, Live, Put};
 use crate::mgs::{Failure, Mgs, view};
 
 pub(super) struct Param;
 
 /// The path under which the MGS has a tunable.
-fn path(filesystem: Option<&FsName>, scope: &ParamScope, name: &ParamName) -> ParamPath {
-    let fsname = filesystem.map_or_else(|| "*".to_owned(), FsName::to_string);
-    ParamPath { fsname, scope: scope.clone(), name: name.clone() }
+pub(super) fn path(key: &ParamKey) -> ParamPath {
+    ParamPath { fsname: key.fsname().to_owned(), scope: key.scope.clone(), name: key.name.clone() }
 }
 
-/// `scratch/clients/osc.*.max_dirty_mb`.
-fn display(filesystem: Option<&FsName>, scope: &ParamScope, name: &ParamName) -> String {
-    let ParamPath { fsname, scope, name } = path(filesystem, scope, name);
-    format!("{fsname}/{scope}/{name}")
-}
-
-/// What names a tunable, from an object that was validated.
-fn key(object: &Value) -> Option<(Option<FsName>, ParamScope, ParamName)> {
+/// File system and scope of an object that was validated.
+pub(super) fn of(object: &Value) -> Option<(Option<FsName>, ParamScope)> {
     let filesystem = match object.get("filesystem").as_str() {
         tfplugin_proto::Arg::Null => None,
         filesystem => Some(filesystem.known()?.parse().ok()?),
@@ -37,7 +31,22 @@ fn key(object: &Value) -> Option<(Option<FsName>, ParamScope, ParamName)> {
         tfplugin_proto::Arg::Null => ParamScope::default(),
         scope => scope.known()?.parse().ok()?,
     };
-    Some((filesystem, scope, object.get("name").as_str().known()?.parse().ok()?))
+    Some((filesystem, scope))
+}
+
+/// What names a tunable, from an object that was validated.
+fn key(object: &Value) -> Option<ParamKey> {
+    let (filesystem, scope) = of(object)?;
+    Some(ParamKey { filesystem, scope, name: object.get("name").as_str().known()?.parse().ok()? })
+}
+
+/// The tunable as the attribute table has it.
+fn shown(param: &ApiParam, proof: Option<&ParamProof>) -> Json {
+    let mut shown = view(param);
+    for (name, value) in proof::of_one(proof) {
+        shown[name] = value;
+    }
+    shown
 }
 
 #[async_trait]
@@ -47,25 +56,23 @@ impl Kind for Param {
     type Spec = ParamSpec;
 
     fn name(object: &Value) -> Option<String> {
-        let (filesystem, scope, name) = key(object)?;
-        Some(display(filesystem.as_ref(), &scope, &name))
+        key(object).map(|key| key.to_string())
     }
 
+    const ASKS_NODES: bool = true;
+
     fn find(snapshot: &Snapshot, state: &Value) -> Option<Json> {
-        let (filesystem, scope, name) = key(state)?;
-        let mut params = snapshot.params.iter().map(|param| (param, &param.spec));
-        let found = params.find(|(_, spec)| spec.filesystem == filesystem && spec.scope == scope && spec.name == name);
-        found.map(|(param, _)| view(param))
+        let key = key(state)?;
+        let param = snapshot.params.iter().find(|param| proof::key(&param.spec) == key)?;
+        Some(shown(param, proof::known(snapshot, &param.spec)))
     }
 
     fn list(snapshot: &Snapshot, filesystem: Option<&str>) -> Vec<(String, Json)> {
-        let all = snapshot.params.iter().map(|param| (&param.spec, view(param)));
-        let of = |spec: &ParamSpec| {
-            filesystem.is_none_or(|only| spec.filesystem.as_ref().is_some_and(|of| of.as_str() == only))
+        let is_of = |param: &&ApiParam| {
+            filesystem.is_none_or(|only| param.spec.filesystem.as_ref().is_some_and(|of| of.as_str() == only))
         };
-        all.filter(|(spec, _)| of(spec))
-            .map(|(spec, view)| (display(spec.filesystem.as_ref(), &spec.scope, &spec.name), view))
-            .collect()
+        let all = snapshot.params.iter().filter(is_of);
+        all.map(|param| (proof::key(&param.spec).to_string(), shown(param, None))).collect()
     }
 
     fn desired(spec: &ParamSpec, _: &Value) -> Desired {
@@ -81,48 +88,55 @@ impl Kind for Param {
         // Its default comes back: nothing to refuse.
     }
 
+    fn repair(plan: &mut Plan) {
+        proof::repair(plan);
+    }
+
+    fn complete(_: Option<&ParamSpec>, plan: &mut Plan, _: Option<Live<'_>>) {
+        proof::complete(plan, "value");
+    }
+
     async fn put(mgs: &Mgs, spec: ParamSpec, put: &Put<'_>) -> Result<Json, Failure> {
-        let path = path(spec.filesystem.as_ref(), &spec.scope, &spec.name);
+        let key = proof::key(&spec);
         let if_revision = put.if_revision(mgs).await?;
-        let written = put.heard(match confirm_within(put.planned) {
-            None => mgs.write::<PutParam>(path, spec, if_revision).await?,
-            confirm_within_s => {
-                let body = CarefulParam { spec, canary: None, confirm_within_s };
-                mgs.write::<PutParamCarefully>(path, body, if_revision).await?.written
-            }
+        let confirm_within_s = confirm_within(put.planned);
+        let canary = put.planned.get("canary").as_str().known().and_then(|canary| canary.parse().ok());
+        let mut written = put.heard(if confirm_within_s.is_some() || canary.is_some() {
+            let body = CarefulParam { spec: spec.clone(), canary, confirm_within_s };
+            mgs.write::<PutParamCarefully>(path(&key), body, if_revision).await?.written
+        } else {
+            mgs.write::<PutParam>(path(&key), spec.clone(), if_revision).await?
         });
-        Ok(view(&written.object))
+        if !written.changed {
+            proof::set_again(mgs, &[&spec]).await?;
+        }
+        let proofs = proof::after_change(mgs, std::slice::from_ref(&key)).await?;
+        proof::warn(&proofs, put);
+        if proof::is_to_confirm(put.planned) && proof::is_proven(&proofs) {
+            written = mgs.write::<ConfirmParam>(path(&key), Nothing {}, None).await?;
+        }
+        Ok(shown(&written.object, proofs.first()))
     }
 
     const SAYS_WHO_NOTICES: bool = true;
 
     fn confirm_command(object: &Value) -> String {
-        let Some((filesystem, scope, name)) = key(object) else { return String::new() };
-        let fsname = filesystem.map_or_else(|| "'*'".to_owned(), |fsname| fsname.to_string());
-        format!("mgsctl param confirm {fsname} '{name}' --scope {scope}")
+        let Some(key) = key(object) else { return String::new() };
+        let fsname = if key.filesystem.is_none() { "'*'" } else { key.fsname() };
+        format!("mgsctl param confirm {fsname} '{}' --scope {}", key.name, key.scope)
     }
 
     async fn remove(mgs: &Mgs, prior: &Value) -> Result<(), Failure> {
-        let Some((filesystem, scope, name)) = key(prior) else { return Ok(()) };
-        mgs.remove::<DeleteParam>(path(filesystem.as_ref(), &scope, &name)).await.map(|_| ())
+        let Some(key) = key(prior) else { return Ok(()) };
+        mgs.remove::<DeleteParam>(path(&key)).await.map(|_| ())
     }
 
     fn import(id: &str) -> Result<Value, String> {
-        let shape = || format!("{id:?} is not a tunable; write it like \"scratch/filesystem/osc.*.max_dirty_mb\"");
-        let mut parts = id.splitn(3, '/');
-        let (Some(filesystem), Some(scope), Some(name)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(shape());
-        };
-        let scope: ParamScope = scope.parse().map_err(|err| format!("{}: {err}", shape()))?;
-        let name: ParamName = name.parse().map_err(|err| format!("{}: {err}", shape()))?;
-        let filesystem = match filesystem {
-            "*" => Value::Null,
-            name => name.parse::<FsName>().map_err(|err| format!("{}: {err}", shape()))?.to_string().into(),
-        };
+        let key: ParamKey = id.parse().map_err(|err| format!("{id:?} names no tunable: {err}"))?;
         Ok(Value::object([
-            ("filesystem", filesystem),
-            ("scope", scope.to_string().into()),
-            ("name", name.to_string().into()),
+            ("filesystem", key.filesystem.map(|fsname| fsname.to_string()).into()),
+            ("scope", key.scope.to_string().into()),
+            ("name", key.name.to_string().into()),
         ]))
     }
 

@@ -6,13 +6,15 @@ use lustre_api::Nothing;
 use lustre_api::attributes::{PARAMS, Resource as Table};
 use lustre_api::mgs::Snapshot;
 use lustre_api::param::{Param, ParamSpec};
-use lustre_api::param_set::{ParamSetSpec, PutParamSet, PutParams};
+use lustre_api::param_set::{ParamSet, ParamSetSpec, PutParamSet, PutParams};
 use lustre_api::plan::{Desired, ObjectKey};
-use lustre_types::{FsName, ParamName, ParamScope};
+use lustre_api::proof::{ConfirmParam, ParamProof};
+use lustre_types::{FsName, ParamKey, ParamName, ParamScope};
 use serde_json::{Value as Json, json};
 use tfplugin_proto::{Diagnostic, Diagnostics, Plan, Value, async_trait};
 
-use super::confirm_within;
+use super::param::of;
+use super::{confirm_within, param, proof};
 use crate::managed::{Kind, Live, Put};
 use crate::mgs::{Failure, Mgs, view};
 
@@ -21,19 +23,6 @@ pub(super) struct Params;
 /// `scratch/filesystem`.
 fn display(filesystem: Option<&FsName>, scope: &ParamScope) -> String {
     format!("{}/{scope}", filesystem.map_or("*", FsName::as_str))
-}
-
-/// File system and scope of an object that was validated.
-fn of(object: &Value) -> Option<(Option<FsName>, ParamScope)> {
-    let filesystem = match object.get("filesystem").as_str() {
-        tfplugin_proto::Arg::Null => None,
-        filesystem => Some(filesystem.known()?.parse().ok()?),
-    };
-    let scope = match object.get("scope").as_str() {
-        tfplugin_proto::Arg::Null => ParamScope::default(),
-        scope => scope.known()?.parse().ok()?,
-    };
-    Some((filesystem, scope))
 }
 
 /// The names that an object has; none where it does not say, as after an import.
@@ -54,12 +43,18 @@ fn object<'a>(
     scope: &ParamScope,
     exclusive: bool,
     params: impl Iterator<Item = &'a Param> + Clone,
+    proofs: Option<Vec<&ParamProof>>,
 ) -> Json {
     // Spelled as set_param does: so the configuration may spell it with slashes.
     let of_each = |what: fn(&Param) -> Json| -> serde_json::Map<String, Json> {
         params.clone().map(|param| (param.spec.name.to_string(), what(param))).collect()
     };
+    let [(_, proof), (_, drift)] = match proofs {
+        Some(proofs) => proof::of_several(proofs.into_iter()),
+        None => proof::of_one(None),
+    };
     json!({
+        "proof": proof, "drift": drift,
         "id": display(filesystem, scope), "filesystem": filesystem, "scope": scope, "exclusive": exclusive,
         "allow_unknown": params.clone().any(|param| param.spec.allow_unknown),
         "params": of_each(|param| json!(param.spec.value)),
@@ -94,7 +89,8 @@ impl Kind for Params {
         let found = snapshot.params.iter().filter(is_of);
         // None left of what there was: it is gone.
         found.clone().next()?;
-        Some(object(filesystem.as_ref(), &scope, is_exclusive, found))
+        let proofs = (!snapshot.param_proofs.is_empty()).then(|| proof::of_params(snapshot, found.clone()));
+        Some(object(filesystem.as_ref(), &scope, is_exclusive, found, proofs))
     }
 
     fn list(snapshot: &Snapshot, filesystem: Option<&str>) -> Vec<(String, Json)> {
@@ -106,7 +102,7 @@ impl Kind for Params {
         }
         let listed = sets.into_iter().map(|((filesystem, _), scope)| {
             let members = snapshot.params.iter().filter(|param| is_member(filesystem.as_ref(), &scope, &param.spec));
-            (display(filesystem.as_ref(), &scope), object(filesystem.as_ref(), &scope, false, members))
+            (display(filesystem.as_ref(), &scope), object(filesystem.as_ref(), &scope, false, members, None))
         });
         listed.collect()
     }
@@ -150,6 +146,13 @@ impl Kind for Params {
         if plan.planned.get("params") != plan.prior.get("params") {
             plan.planned.put("canonical_names", Value::Unknown);
         }
+        proof::complete(plan, "params");
+    }
+
+    const ASKS_NODES: bool = true;
+
+    fn repair(plan: &mut Plan) {
+        proof::repair(plan);
     }
 
     fn check_removal(_: &Value, _: &mut Diagnostics) {
@@ -160,9 +163,26 @@ impl Kind for Params {
         let before = put.prior.and_then(names).unwrap_or_default();
         let unset = before.into_iter().filter(|name| !spec.params.contains_key(name)).collect();
         let body = PutParamSet { spec: spec.clone(), unset, confirm_within_s: confirm_within(put.planned) };
-        let written = put.heard(mgs.write::<PutParams>(Nothing {}, body, put.if_revision(mgs).await?).await?);
-        let members = written.object.items.iter().filter(|param| spec.params.contains_key(&param.spec.name));
-        Ok(object(spec.filesystem.as_ref(), &spec.scope, spec.exclusive, members))
+        let mut written = put.heard(mgs.write::<PutParams>(Nothing {}, body, put.if_revision(mgs).await?).await?);
+        let members = |set: &ParamSet| -> Vec<Param> {
+            set.items.iter().filter(|param| spec.params.contains_key(&param.spec.name)).cloned().collect()
+        };
+        let specs = members(&written.object);
+        if !written.changed {
+            proof::set_again(mgs, &specs.iter().map(|param| &param.spec).collect::<Vec<_>>()).await?;
+        }
+        let keys: Vec<ParamKey> = specs.iter().map(|param| proof::key(&param.spec)).collect();
+        let proofs = if keys.is_empty() { Vec::new() } else { proof::after_change(mgs, &keys).await? };
+        proof::warn(&proofs, put);
+        if proof::is_to_confirm(put.planned) && proof::is_proven(&proofs) {
+            for key in &keys {
+                let confirmed = mgs.write::<ConfirmParam>(param::path(key), Nothing {}, None).await?.object;
+                written.object.items.retain(|param| param.spec.name != confirmed.spec.name);
+                written.object.items.push(confirmed);
+            }
+        }
+        let set = members(&written.object);
+        Ok(object(spec.filesystem.as_ref(), &spec.scope, spec.exclusive, set.iter(), Some(proofs.iter().collect())))
     }
 
     async fn remove(mgs: &Mgs, prior: &Value) -> Result<(), Failure> {
@@ -177,11 +197,9 @@ impl Kind for Params {
         let shape = || format!("{id:?} names no tunables; write it like \"scratch/filesystem\"");
         let (filesystem, scope) = id.split_once('/').ok_or_else(shape)?;
         let scope: ParamScope = scope.parse().map_err(|err| format!("{}: {err}", shape()))?;
-        let filesystem = match filesystem {
-            "*" => Value::Null,
-            name => name.parse::<FsName>().map_err(|err| format!("{}: {err}", shape()))?.to_string().into(),
-        };
-        Ok(Value::object([("filesystem", filesystem), ("scope", scope.to_string().into())]))
+        let filesystem = ParamKey::filesystem_of(filesystem).map_err(|err| format!("{}: {err}", shape()))?;
+        let filesystem = filesystem.map(|fsname| fsname.to_string());
+        Ok(Value::object([("filesystem", filesystem.into()), ("scope", scope.to_string().into())]))
     }
 
     fn means_the_same(attribute: &str, _: &Value, a: &Value, b: &Value) -> bool {

@@ -65,6 +65,49 @@ const CONFIRM_WITHIN: Attribute = attribute(
      those who set it.",
 );
 
+const CONFIRM_WHEN_PROVEN: Attribute = attribute(
+    "confirm_when_proven",
+    Bool,
+    Request,
+    ChangeEffect::InPlace,
+    "true",
+    "With `confirm_within_s`: confirm the change in the same apply, once every node that has the tunable says that it has the \
+     value. Where one does not in time, or none can be asked, the change goes back by itself.",
+)
+.default_json("false");
+
+const CANARY: Attribute = attribute(
+    "canary",
+    Text,
+    Request,
+    ChangeEffect::InPlace,
+    r#""client1""#,
+    "Try a new value on this node first, then on all others, and set it permanently only when each of them has read it back; \
+     where one refuses it, all have again what they had.",
+)
+.parses_as("NodeName");
+
+const PARAM_FILESYSTEM: Attribute = attribute(
+    "filesystem",
+    Text,
+    Optional,
+    ChangeEffect::Identity,
+    r#""scratch""#,
+    "The file system; every one of this MGS when it is not given.",
+)
+.parses_as("FsName");
+
+const PARAM_SCOPE: Attribute = attribute(
+    "scope",
+    Text,
+    Optional,
+    ChangeEffect::Identity,
+    r#""osts""#,
+    "Whom it concerns: `filesystem`, `mdts`, `osts`, `clients`, or one target by name.",
+)
+.default_json(r#""filesystem""#)
+.parses_as("ParamScope");
+
 const CONFIRM_UNTIL: Attribute = computed(
     "confirm_until",
     Text,
@@ -168,25 +211,8 @@ pub static PARAM: Resource = Resource {
     description: "One tunable, set permanently through the MGS. Its value is checked against the catalogue before anything is \
         changed. Values are compared by meaning: `64M` and `67108864` are the same size. Removing it puts the default back.",
     attributes: &[
-        attribute(
-            "filesystem",
-            Text,
-            Optional,
-            ChangeEffect::Identity,
-            r#""scratch""#,
-            "The file system; every one of this MGS when it is not given.",
-        )
-        .parses_as("FsName"),
-        attribute(
-            "scope",
-            Text,
-            Optional,
-            ChangeEffect::Identity,
-            r#""osts""#,
-            "Whom it concerns: `filesystem`, `mdts`, `osts`, `clients`, or one target by name.",
-        )
-        .default_json(r#""filesystem""#)
-        .parses_as("ParamScope"),
+        PARAM_FILESYSTEM,
+        PARAM_SCOPE,
         attribute(
             "name",
             Text,
@@ -214,6 +240,8 @@ pub static PARAM: Resource = Resource {
         )
         .default_json("false"),
         CONFIRM_WITHIN,
+        CONFIRM_WHEN_PROVEN,
+        CANARY,
         computed("id", Text, r#""scratch/filesystem/osc.*.max_dirty_mb""#, "`<fsname or *>/<scope>/<name>`."),
         computed(
             "canonical_name",
@@ -227,6 +255,20 @@ pub static PARAM: Resource = Resource {
             r#""scratch-OST0001.osc.max_dirty_mb""#,
             "What `lctl conf_param` calls it; none where that takes a command for each target, or has no name for it.",
         ),
+        computed(
+            "proof",
+            Map,
+            r#"{"client1":"applied"}"#,
+            "Of each node that has the tunable, or should have it: `applied`, `differs`, `refused`, `no_such_parameter`, \
+             `unknowable` or `not_reached`. Null where nobody asked the nodes.",
+        ),
+        computed(
+            "drift",
+            Map,
+            r#"{"client2":"osc.scratch-OST0000-osc-ffff8800.max_dirty_mb is 48 instead of 512"}"#,
+            "Nodes that have another value although they should have this one, with what they have. A plan that finds some sets \
+             it there again.",
+        ),
         CONFIRM_UNTIL,
     ],
 };
@@ -239,25 +281,8 @@ pub static PARAMS: Resource = Resource {
         Values are checked against the catalogue before anything is changed, and compared by meaning. With `exclusive` no other \
         tunable of that file system and scope may be set: others are shown as drift, and unset. Removing it puts the defaults back.",
     attributes: &[
-        attribute(
-            "filesystem",
-            Text,
-            Optional,
-            ChangeEffect::Identity,
-            r#""scratch""#,
-            "The file system; every one of this MGS when it is not given.",
-        )
-        .parses_as("FsName"),
-        attribute(
-            "scope",
-            Text,
-            Optional,
-            ChangeEffect::Identity,
-            r#""osts""#,
-            "Whom they concern: `filesystem`, `mdts`, `osts`, `clients`, or one target by name.",
-        )
-        .default_json(r#""filesystem""#)
-        .parses_as("ParamScope"),
+        PARAM_FILESYSTEM,
+        PARAM_SCOPE,
         attribute(
             "params",
             Map,
@@ -285,12 +310,27 @@ pub static PARAMS: Resource = Resource {
         )
         .default_json("false"),
         CONFIRM_WITHIN,
+        CONFIRM_WHEN_PROVEN,
         computed("id", Text, r#""scratch/filesystem""#, "`<fsname or *>/<scope>`."),
         computed(
             "canonical_names",
             Map,
             r#"{"osc.*.max_dirty_mb":"osc.scratch-OST*-osc-*.max_dirty_mb"}"#,
             "What `lctl get_param` and `lctl set_param` on a node call each.",
+        ),
+        computed(
+            "proof",
+            Map,
+            r#"{"osc.*.max_dirty_mb":"client1 applied, client2 differs"}"#,
+            "By the tunables' names, what each node that has it says: `applied`, `differs`, `refused`, `no_such_parameter`, \
+             `unknowable` or `not_reached`. Null where nobody asked the nodes.",
+        ),
+        computed(
+            "drift",
+            Map,
+            r#"{"osc.*.max_dirty_mb":"client2: osc.scratch-OST0000-osc-ffff8800.max_dirty_mb is 48 instead of 512"}"#,
+            "By the tunables' names, nodes that have another value although they should have this one. A plan that finds some \
+             sets it there again.",
         ),
         CONFIRM_UNTIL,
     ],

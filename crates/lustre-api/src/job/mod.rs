@@ -18,7 +18,7 @@ pub use step::{Attempt, Step, StepKind};
 
 use crate::device::FormattedAs;
 use crate::{Time, endpoint::endpoints};
-use lustre_types::{FsName, NodeName, SvName};
+use lustre_types::{FsName, NodeName, ParamKey, SvName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +46,8 @@ pub enum JobKind {
     ReplaceNids,
     /// Empty an OST and take it out of the configuration.
     Evacuate,
+    /// Set a tunable on nodes, one by one or all at once, and keep it.
+    SetParam,
 }
 
 impl JobKind {
@@ -62,6 +64,7 @@ impl JobKind {
             Self::MoveTarget => "move",
             Self::ReplaceNids => "replace-nids",
             Self::Evacuate => "evacuate",
+            Self::SetParam => "set-param",
         }
     }
 
@@ -76,12 +79,16 @@ impl JobKind {
             Self::Evacuate => {
                 Some(format!("start it again to go on with what is left: mgsctl target evacuate {object}"))
             }
+            Self::SetParam => Some(
+                "mgsctl job retry does what is left, mgsctl param temporary shows where it is set meanwhile".to_owned(),
+            ),
             _ => None,
         }
     }
 }
 
-/// What a job works on, and what it keeps others from while it is not over: as JSON one of `"fsname"`, `"svname"`, `"node"`.
+/// What a job works on, and what it keeps others from while it is not over: as JSON one of `"fsname"`, `"svname"`, `"node"`,
+/// `"param"`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum JobObject {
     /// A file system with all its targets.
@@ -93,6 +100,9 @@ pub enum JobObject {
     /// A node itself, not its targets.
     #[serde(rename = "node")]
     Node(NodeName),
+    /// A tunable.
+    #[serde(rename = "param")]
+    Param(ParamKey),
 }
 
 impl JobObject {
@@ -102,6 +112,7 @@ impl JobObject {
             Self::Filesystem(fsname) => Some(fsname),
             Self::Target(svname) => svname.fsname(),
             Self::Node(_) => None,
+            Self::Param(param) => param.filesystem.as_ref(),
         }
     }
 }
@@ -112,6 +123,7 @@ impl std::fmt::Display for JobObject {
             Self::Filesystem(fsname) => f.pad(fsname.as_str()),
             Self::Target(svname) => f.pad(&svname.to_string()),
             Self::Node(node) => f.pad(node.as_str()),
+            Self::Param(param) => param.fmt(f),
         }
     }
 }
@@ -173,7 +185,7 @@ impl Job {
     pub fn svname(&self) -> Option<&SvName> {
         match &self.object {
             JobObject::Target(svname) => Some(svname),
-            JobObject::Filesystem(_) | JobObject::Node(_) => None,
+            JobObject::Filesystem(_) | JobObject::Node(_) | JobObject::Param(_) => None,
         }
     }
 }

@@ -40,6 +40,10 @@ pub enum StepKind {
     Verify,
     /// Take the OST out of its pools (on the MGS).
     LeavePools,
+    /// Set a tunable until the node restarts (on the node).
+    SetParam,
+    /// Keep a tunable permanently (on the MGS).
+    KeepParam,
 }
 
 impl StepKind {
@@ -61,6 +65,8 @@ impl StepKind {
             Self::Deactivate => "deactivate",
             Self::Verify => "verify",
             Self::LeavePools => "leave_pools",
+            Self::SetParam => "set_param",
+            Self::KeepParam => "keep_param",
         }
     }
 }

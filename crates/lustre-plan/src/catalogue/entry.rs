@@ -1,7 +1,7 @@
 //! A line of the catalogue. Its columns are described at the top of `tunables.txt`.
 
 use lustre_api::param::{CatalogueEntry, ValueType};
-use lustre_types::ByteSize;
+use lustre_types::{ByteSize, LustreVersion};
 
 use crate::value::grammar::Grammar;
 
@@ -14,6 +14,8 @@ pub(crate) struct Known {
     pub(crate) words: Vec<String>,
     /// Whether it takes a percentage besides what its kind says.
     pub(crate) takes_percent: bool,
+    /// How releases before this one take it, where that is otherwise.
+    pub(crate) before: Option<(LustreVersion, Box<Known>)>,
 }
 
 /// How a value is written.
@@ -76,6 +78,10 @@ fn read(line: &str) -> Result<Known, String> {
     if let Some(odd) = nodes.iter().find(|node| !["client", "mds", "oss", "mgs", "all"].contains(&node.as_str())) {
         return Err(format!("{odd:?} is no kind of node"));
     }
+    let (value, older) = match value.split_once(" before ") {
+        Some((value, older)) => (value, Some(older.split_once(' ').ok_or("a release before which there is no value")?)),
+        None => (value, None),
+    };
     let value = Value::read(value)?;
     let computed = default.strip_prefix("~ ");
     let (since, until) = versions.split_once("..").ok_or("versions have no \"..\"")?;
@@ -97,7 +103,16 @@ fn read(line: &str) -> Result<Known, String> {
         effective: word(effective)?,
         description: given(note),
     };
-    Ok(Known { entry, kind: value.kind, words: value.words, takes_percent: value.takes_percent })
+    let before = match older {
+        Some((release, older)) => {
+            let release = release.parse().map_err(|_| format!("{release:?} is no release"))?;
+            let older = Value::read(older)?;
+            let entry = CatalogueEntry { min: older.min, max: older.max, ..entry.clone() };
+            Some((release, Box::new(older.known(entry, None))))
+        }
+        None => None,
+    };
+    Ok(value.known(entry, before))
 }
 
 /// A word as serde knows it.
@@ -116,6 +131,10 @@ struct Value {
 }
 
 impl Value {
+    fn known(self, entry: CatalogueEntry, before: Option<(LustreVersion, Box<Known>)>) -> Known {
+        Known { entry, kind: self.kind, words: self.words, takes_percent: self.takes_percent, before }
+    }
+
     fn read(text: &str) -> Result<Self, String> {
         let (main, also) = text.split_once(" or ").map_or((text, ""), |(main, also)| (main, also));
         let mut also: Vec<String> = also.split_whitespace().map(str::to_owned).collect();
@@ -277,6 +296,8 @@ mod tests {
             ("a | all | list | - | 2.12.. | any | live | -", "separator"),
             ("a | all | bool | - | 2.12 | any | live | -", "versions"),
             ("a | all | bool | - | 2.12.. | god | live | -", "words of its column"),
+            ("a | all | int 0..5 before | - | 2.12.. | any | live | -", "no range"),
+            ("a | all | int 0..5 before now int | - | 2.12.. | any | live | -", "no release"),
         ] {
             let error = parse(line).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use lustre_api::param::{CatalogueEntry, ParamSpec, SetBy};
-use lustre_types::ParamScope;
+use lustre_types::{LustreVersion, ParamScope};
 
 pub(crate) use entry::{Kind, Known, Step};
 pub use fault::ParamFault;
@@ -149,6 +149,20 @@ fn value_of(known: &Known, name: &str, text: &str) -> Result<(), ParamFault> {
             None => Ok(()),
         },
     }
+}
+
+/// Whether older releases take other values of a tunable than newer ones.
+pub fn is_otherwise_in_older(name: &str) -> bool {
+    KNOWN.find(name).is_some_and(|known| known.before.is_some())
+}
+
+/// Why nodes of this release would not take a value that newer ones take. None: they take it, or nobody knows.
+pub fn older_fault(name: &str, value: &str, release: &LustreVersion) -> Option<ParamFault> {
+    let (since, older) = KNOWN.find(name)?.before.as_ref()?;
+    if release.release() >= since.release() {
+        return None;
+    }
+    value_of(older, name, value).err()
 }
 
 /// Whether two values of a tunable mean the same: `64M` and `67108864`, `1` and `on`.

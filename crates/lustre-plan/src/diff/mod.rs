@@ -10,6 +10,7 @@ mod proxy;
 mod target;
 
 pub use nodemap::{FILESET_FRAGMENT, nodemap_records};
+pub use param::nodes_to_set_again;
 pub use target::LATER;
 
 use lustre_api::attributes::{ChangeEffect, Resource as Table};

@@ -3,12 +3,23 @@
 use lustre_api::attributes::PARAM;
 use lustre_api::param::Effective;
 use lustre_api::param::ParamSpec;
-use lustre_api::plan::{Action, ObjectKey};
-use lustre_types::{LustreVersion, NodeName, ParamScope};
+use lustre_api::plan::{Action, Change, Effect, FieldChange, ObjectKey};
+use lustre_types::{LustreVersion, NodeName, ParamKey, ParamScope, TargetKind};
 
 use super::{Say, Work, all_fields, fields, json};
 use crate::catalogue::{self, ParamFault};
 use crate::naming;
+
+/// What paths of fields begin with that say what a node has instead.
+const ON_NODES: &str = "nodes.";
+
+/// The nodes on which a change sets a tunable again, where that is all that it does: the tunable is set as described, and they
+/// have something else. None for any other change.
+pub fn nodes_to_set_again(change: &Change) -> Option<Vec<NodeName>> {
+    let is_param = matches!(change.object, ObjectKey::Param { .. }) && change.action == Action::Update;
+    let nodes = change.fields.iter().map(|field| field.path.strip_prefix(ON_NODES)?.parse().ok());
+    nodes.collect::<Option<Vec<NodeName>>>().filter(|nodes| is_param && !nodes.is_empty())
+}
 
 impl Work<'_> {
     pub(super) fn params(&mut self) {
@@ -43,7 +54,7 @@ impl Work<'_> {
                 self.error(&object, say);
                 continue;
             }
-            if !self.has_scope(&object, spec) {
+            if !self.has_scope(&object, spec) || !self.every_version_takes(&object, spec) {
                 continue;
             }
             self.warn_of_param(&object, spec);
@@ -60,12 +71,33 @@ impl Work<'_> {
                         field == "value" && catalogue::same_value(spec.name.as_str(), &known.value, &spec.value)
                     };
                     let fields = fields(&PARAM, &json(known), &json(spec), same);
-                    if !fields.is_empty() {
+                    if fields.is_empty() {
+                        self.drifted(&object, spec);
+                    } else {
                         self.change(&object, Action::Update, fields, "it is set differently", who(spec));
                     }
                 }
             }
         }
+    }
+
+    /// A tunable that is set as described, and that nodes have otherwise: it is set there again.
+    fn drifted(&mut self, object: &ObjectKey, spec: &ParamSpec) {
+        let key = ParamKey { filesystem: spec.filesystem.clone(), scope: spec.scope.clone(), name: spec.name.clone() };
+        let Some(drift) = self.snapshot.param_proofs.get(&key).map(|proof| &proof.drift) else { return };
+        if drift.is_empty() {
+            return;
+        }
+        let field = |(node, what): (&NodeName, &String)| FieldChange {
+            path: format!("{ON_NODES}{node}"),
+            before: what.as_str().into(),
+            after: spec.value.as_str().into(),
+            effect: Effect::InPlace,
+        };
+        let fields = drift.iter().map(field).collect();
+        let nodes: Vec<String> = drift.keys().map(ToString::to_string).collect();
+        let blast_radius = format!("{}: it is set there again", few(&nodes));
+        self.change(object, Action::Update, fields, "nodes have something else than what is set", blast_radius);
     }
 
     /// What a person should know of a tunable that can be set.
@@ -105,6 +137,53 @@ impl Work<'_> {
         }
     }
 
+    /// Whether the nodes concerned take the value, whatever their releases are; an error that names those which don't.
+    fn every_version_takes(&mut self, object: &ObjectKey, spec: &ParamSpec) -> bool {
+        let Some(entry) = catalogue::lookup(spec.name.as_str()) else { return true };
+        let (mut refusing, mut taking, mut why) = (Vec::new(), Vec::new(), None);
+        for node in &self.snapshot.nodes {
+            let Some(version) = &node.node.info.lustre else { continue };
+            if !self.is_on(&node.node.name, &entry.nodes, spec) {
+                continue;
+            }
+            let shown = format!("{} ({version})", node.node.name);
+            match catalogue::older_fault(spec.name.as_str(), &spec.value, version) {
+                Some(fault) => {
+                    refusing.push(shown);
+                    why = Some(fault);
+                }
+                None => taking.push(shown),
+            }
+        }
+        let Some(why) = why else { return true };
+        let others = if taking.is_empty() { String::new() } else { format!("; {} would", few(&taking)) };
+        let say = Say {
+            attribute: Some("value"),
+            code: "mixed_versions",
+            message: format!("{} would not take it: {why}{others}", few(&refusing)),
+            remedy: "give a value that every release takes, or upgrade those nodes first".to_owned(),
+        };
+        self.error(object, say);
+        false
+    }
+
+    /// Whether a node is of a kind that has the tunable. Clients are not known from here: any node may be one.
+    fn is_on(&self, node: &NodeName, kinds: &[String], spec: &ParamSpec) -> bool {
+        if kinds.iter().any(|kind| kind == "all" || kind == "client") {
+            return true;
+        }
+        let mut served = self.snapshot.targets.iter().map(|target| &target.spec).filter(|target| target.node == *node);
+        served.any(|target| {
+            let is_of = spec.filesystem.is_none() || target.filesystem == spec.filesystem;
+            let kind = match target.kind {
+                TargetKind::Mgt => "mgs",
+                TargetKind::Mdt => "mds",
+                TargetKind::Ost => "oss",
+            };
+            is_of && kinds.iter().any(|known| known == kind)
+        })
+    }
+
     /// Whether what the tunable concerns is there.
     fn has_scope(&mut self, object: &ObjectKey, spec: &ParamSpec) -> bool {
         if let ParamScope::Target(svname) = &spec.scope
@@ -125,6 +204,12 @@ impl Work<'_> {
             None => true,
         }
     }
+}
+
+/// The first five.
+fn few(names: &[String]) -> String {
+    let more = if names.len() > 5 { format!(" and {} more", names.len() - 5) } else { String::new() };
+    format!("{}{more}", names[..names.len().min(5)].join(", "))
 }
 
 fn who(spec: &ParamSpec) -> String {

@@ -6,7 +6,7 @@ use lustre_api::nodemap::{DeleteNodemap, PutNodemap, PutNodemapsActive};
 use lustre_api::param::{DeleteParam, PutParam};
 use lustre_api::plan::Request;
 use lustre_api::pool::{DeletePool, PutPool};
-use lustre_api::proof::PutParamCarefully;
+use lustre_api::proof::{PostSpreadParam, PutParamCarefully};
 use lustre_api::proxy::{EnsureProxy, RemoveProxy};
 use lustre_api::target::{DeregisterTarget, PostTarget};
 use lustre_api::{Nothing, Time, WriteQuery, Written};
@@ -41,6 +41,7 @@ impl Client {
                 let written = self.call::<PutParamCarefully>(path, query, body).await?.written;
                 until(written.object.confirm_until, written)
             }
+            Request::SpreadParam(path, body) => made(self.call::<PostSpreadParam>(path, query, body).await?),
             Request::DeleteParam(path) => made(self.call::<DeleteParam>(path, query, nothing).await?),
             Request::PutPool(path, body) => made(self.call::<PutPool>(path, query, body).await?),
             Request::DeletePool(path) => made(self.call::<DeletePool>(path, query, nothing).await?),

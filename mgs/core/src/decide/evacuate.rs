@@ -156,7 +156,9 @@ impl Evacuation {
         match result {
             OpResult::Migrated(batch) => self.moved(now, batch),
             OpResult::Found(found) => self.found(now, found),
-            OpResult::Tuned(_) => self.failed(now, "the client answered something else than was asked"),
+            OpResult::Tuned(_) | OpResult::ParamSet(_) => {
+                self.failed(now, "the client answered something else than was asked")
+            }
         }
     }
 

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use lustre_api::job::JobObject;
 use lustre_api::mgs::LiveParams;
 use lustre_api::param::{Param, ParamSpec};
 use lustre_api::proof::{ParamDifference, ParamsDiff};
 use lustre_api::{Problem, Written};
 
 use crate::decide::log::Drafts;
-use crate::decide::{Compare, Decision, Request, absent, as_read, confirm, filesystem, put, remove, rules};
+use crate::decide::{Compare, Decision, Request, absent, as_read, confirm, filesystem, job, put, remove, rules};
 use crate::key::{Key, ParamKey};
 use crate::record::{Change, ParamRecord, Record};
 use crate::state::{Object, State};
@@ -31,6 +32,32 @@ pub fn put_param(
 /// As [`put_param`]; with `confirm_within_s` the value before it comes back unless [`confirm`] is called in time. `live` are the
 /// tunables that the catalogue lacks and nodes have.
 pub fn put_confirmed(
+    state: &State,
+    req: &Request<'_>,
+    key: &ParamKey,
+    spec: &ParamSpec,
+    confirm_within_s: Option<u32>,
+    live: &LiveParams,
+) -> Result<Decision<Written<Param>>, Problem> {
+    let idle = idle(state, key)?;
+    let mut decision = put_kept(state, req, key, spec, confirm_within_s, live)?;
+    if !decision.changes.is_empty() {
+        decision.compare.push(idle);
+    }
+    Ok(decision)
+}
+
+/// What must hold so that no job is setting the tunable. Errors: one is; it says for whom.
+pub(super) fn idle(state: &State, key: &ParamKey) -> Result<Compare, Problem> {
+    let object = JobObject::Param(key.clone());
+    match state.job_on(&object) {
+        Some(job) => Err(job::busy_with(format!("tunable {key}"), &job.value.job)),
+        None => Ok(absent(Key::Hold(object))),
+    }
+}
+
+/// As [`put_confirmed`], for the job that is setting the tunable.
+pub(super) fn put_kept(
     state: &State,
     req: &Request<'_>,
     key: &ParamKey,
@@ -121,7 +148,7 @@ pub fn delete_param(state: &State, req: &Request<'_>, key: &ParamKey) -> Result<
     let before = find(state, key)?;
     req.check_revision(&object, before.revision)?;
     let shown = view::param(key, &before.value, before.revision);
-    let mut decision = Decision::changed(req, format!("unset {object}"), shown, vec![], vec![]);
+    let mut decision = Decision::changed(req, format!("unset {object}"), shown, vec![idle(state, key)?], vec![]);
     let mut drafts = Drafts::new(state, req);
     change(state, key, None, &mut drafts, &mut decision.compare, &mut decision.changes)?;
     drafts.commit(&mut decision.compare, &mut decision.changes);
@@ -188,10 +215,13 @@ pub fn revert(
         if let (Some(fsname), Some(_)) = (&key.filesystem, then.get(key)) {
             filesystem::find(state, fsname)?;
         }
+        idle(state, key)?;
         let record = then.get(key).map(|record| ParamRecord { confirm: None, ..record.clone() });
         let warning = change(state, key, record, &mut drafts, &mut decision.compare, &mut decision.changes)?;
         decision.reply.warnings.extend(warning);
     }
+    // One for all: a commit has room for so many only.
+    decision.compare.push(Compare::Prefix(Key::PARAM_HOLDS.to_owned(), state.revision));
     drafts.commit(&mut decision.compare, &mut decision.changes);
     Ok(decision)
 }

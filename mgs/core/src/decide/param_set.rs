@@ -9,7 +9,7 @@ use lustre_api::{Problem, Written};
 use lustre_types::{FsName, ParamName};
 
 use crate::decide::log::Drafts;
-use crate::decide::param::{MAX_AT_ONCE, change, new_record, too_many};
+use crate::decide::param::{MAX_AT_ONCE, change, idle, new_record, too_many};
 use crate::decide::{Compare, Decision, Request, as_read, confirm, filesystem, rules};
 use crate::key::{Key, ParamKey};
 use crate::state::State;
@@ -52,6 +52,7 @@ pub fn put_set(
             }
             req.check_revision(&Key::Param(key.clone()).object(), before.revision)?;
         }
+        idle(state, &key)?;
         let record = new_record(req, before, wanted, body.confirm_within_s);
         replace(&mut decision.reply.object, &key, Some(view::param(&key, &record, 0)));
         let warning = change(state, &key, Some(record), &mut drafts, &mut decision.compare, &mut decision.changes)?;
@@ -63,6 +64,7 @@ pub fn put_set(
         if let Some(before) = state.params.get(key) {
             req.check_revision(&Key::Param(key.clone()).object(), before.revision)?;
         }
+        idle(state, key)?;
         replace(&mut decision.reply.object, key, None);
         change(state, key, None, &mut drafts, &mut decision.compare, &mut decision.changes)?;
     }
@@ -81,6 +83,8 @@ pub fn put_set(
         // Nobody may have set another one meanwhile.
         decision.compare.push(Compare::Prefix(prefix(spec), state.revision));
     }
+    // One for all: a commit has room for so many only.
+    decision.compare.push(Compare::Prefix(Key::PARAM_HOLDS.to_owned(), state.revision));
     drafts.commit(&mut decision.compare, &mut decision.changes);
     let of = spec.filesystem.as_ref().map_or("every file system", FsName::as_str);
     decision.what = req.describe(format!("set {set} and unset {} tunables of {of}", gone.len()));

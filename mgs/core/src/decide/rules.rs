@@ -4,17 +4,18 @@
 use lustre_api::agent::Inventory;
 use lustre_api::device::Device;
 use lustre_api::filesystem::{Filesystem, FilesystemSpec, FilesystemState};
-use lustre_api::mgs::{LiveParams, Snapshot};
+use lustre_api::mgs::{LiveParams, ProofByKey, Snapshot};
 use lustre_api::node::LiveNode;
 use lustre_api::nodemap::NodemapSpec;
 use lustre_api::param::ParamSpec;
 use lustre_api::plan::{Desired, DesiredTarget, Finding, Severity};
 use lustre_api::target::{EnsureTarget, TargetSpec};
 use lustre_api::{Problem, ProblemCode};
-use lustre_types::{FsName, SvName};
+use lustre_types::{FsName, NodeName, SvName};
 
 use crate::decide::Request;
-use crate::state::State;
+use crate::record::NodeRecord;
+use crate::state::{Object, State};
 use crate::view;
 
 /// What a reservation does not need: nobody is asked to format anything yet.
@@ -35,7 +36,18 @@ pub(super) fn params(
     live: &LiveParams,
 ) -> Result<(), Problem> {
     let Some(first) = specs.first() else { return Ok(()) };
-    let snapshot = Snapshot { live_params: live.clone(), ..around(state, req, first.filesystem.as_ref()) };
+    let mut snapshot = Snapshot { live_params: live.clone(), ..around(state, req, first.filesystem.as_ref()) };
+    if specs.iter().any(|spec| lustre_plan::catalogue::is_otherwise_in_older(spec.name.as_str())) {
+        let node = |(name, node): (&NodeName, &Object<NodeRecord>)| LiveNode {
+            node: view::node(name, &node.value, node.revision, None, false),
+            inventory: None,
+            unreachable: None,
+        };
+        snapshot.nodes = state.nodes.iter().map(node).collect();
+        let targets = state.targets.iter();
+        snapshot.targets =
+            targets.map(|(svname, target)| view::target(state, svname, &target.value, target.revision)).collect();
+    }
     refuse(errors(&Desired { params: specs, ..Desired::default() }, &snapshot), "")
 }
 
@@ -160,6 +172,7 @@ fn around(state: &State, req: &Request<'_>, fsname: Option<&FsName>) -> Snapshot
         nodemaps_confirm_until: None,
         nodes: Vec::new(),
         live_params: LiveParams::new(),
+        param_proofs: ProofByKey::new(),
     }
 }
 

@@ -1,27 +1,56 @@
 //! Values that are set on nodes for the time being: what was set where, and what was there before.
 
-use lustre_api::Problem;
+use std::collections::{BTreeSet, HashMap};
 
-use crate::decide::{Decision, Request, absent, as_read, put, remove};
+use lustre_api::Problem;
+use lustre_types::NodeName;
+
+use crate::decide::{Compare, Decision, Request, absent, as_read, put, remove};
 use crate::key::Key;
-use crate::record::{Record, TemporaryPlace, TemporaryRecord};
+use crate::record::{Change, Record, TemporaryPlace, TemporaryRecord};
 use crate::state::{Object, State};
 
 /// Notes a value that nodes have taken. What was there before the first of several such values is kept: that is what comes
 /// back. Nothing is noted where no node took it.
 pub fn note(state: &State, req: &Request<'_>, name: &str, record: &TemporaryRecord) -> Result<Decision<u64>, Problem> {
+    let (compare, change) = noted(state, name, record.clone());
+    let what = req.describe(format!("set {name} temporarily"));
+    Ok(Decision { compare: vec![compare], changes: vec![change], what, reply: 0 })
+}
+
+/// What must hold, and what is written, so that a value is noted; what was there before the first of several is kept.
+pub(super) fn noted(state: &State, name: &str, mut record: TemporaryRecord) -> (Compare, Change) {
     let key = Key::Temporary(name.to_owned());
     let before = state.temporary.get(name);
-    let mut record = record.clone();
-    for earlier in before.into_iter().flat_map(|before| &before.value.places) {
-        match record.places.iter_mut().find(|place| place.is_same(earlier)) {
-            Some(place) => place.before.clone_from(&earlier.before),
-            None => record.places.push(earlier.clone()),
+    let known = before.map(|before| before.value.places.as_slice()).unwrap_or_default();
+    let new: HashMap<_, _> = record.places.iter().enumerate().map(|(at, place)| (place.identity(), at)).collect();
+    let mut kept = Vec::new();
+    let mut came_before = Vec::new();
+    for earlier in known {
+        match new.get(&earlier.identity()) {
+            Some(at) => came_before.push((*at, earlier.before.clone())),
+            None => kept.push(earlier.clone()),
         }
     }
-    let compare = vec![before.map_or_else(|| absent(key.clone()), |before| as_read(key.clone(), before.revision))];
-    let what = req.describe(format!("set {name} temporarily"));
-    Ok(Decision { compare, changes: vec![put(key, Record::Temporary(record))], what, reply: 0 })
+    for (at, before) in came_before {
+        record.places[at].before = before;
+    }
+    record.places.extend(kept);
+    let compare = before.map_or_else(|| absent(key.clone()), |before| as_read(key.clone(), before.revision));
+    (compare, put(key, Record::Temporary(record)))
+}
+
+/// What must hold, and what is written, so that a value that is permanent now is no longer noted for these nodes.
+pub(super) fn kept(state: &State, name: &str, nodes: &BTreeSet<NodeName>) -> Option<(Compare, Change)> {
+    let before = state.temporary.get(name)?;
+    let key = Key::Temporary(name.to_owned());
+    let mut record = before.value.clone();
+    record.places.retain(|place| !nodes.contains(&place.node));
+    let compare = as_read(key.clone(), before.revision);
+    Some(match record.places.is_empty() {
+        true => (compare, remove(key)),
+        false => (compare, put(key, Record::Temporary(record))),
+    })
 }
 
 /// Keeps only the places where a value is still to be put back; nothing changes where those are all.

@@ -12,6 +12,7 @@ mod limits;
 mod moves;
 mod own;
 mod retry;
+mod setting;
 mod start;
 mod transition;
 mod work;
@@ -88,7 +89,8 @@ pub fn begin(state: &State, req: &Request<'_>, id: &JobId, steps: &[usize]) -> R
     if let Some((step, act)) = own {
         begin_step(&mut transition, step);
         own::run(&mut transition, step, &act);
-        return Ok(transition.decide(object.value.job.steps[step].kind.as_str()));
+        let kind = object.value.job.steps[step].kind.as_str();
+        return Ok(transition.decide(&format!("{kind}, asked for by {},", object.value.job.who)));
     }
     // Each may write its target, and a commit takes some 100 objects.
     for step in steps.iter().take(50) {
@@ -130,6 +132,7 @@ pub fn end(state: &State, req: &Request<'_>, id: &JobId, step: usize, end: StepE
             None => return Ok(transition.decide("a batch")),
         },
         StepKind::Verify => verified(end),
+        StepKind::SetParam => transition.take_in_setting(step, end),
         _ => end,
     };
     let (outcome, note) = match (&end.formatted, kind) {

@@ -3,17 +3,18 @@
 //! An object depends on targets: a file system on its MDT0000 being started, files on their OSTs, directories on their MDTs.
 //! A step that takes a target out of the states that its dependants accept moves them too.
 
-use lustre_api::job::{Move, StepKind};
+use lustre_api::agent::AgentOp;
+use lustre_api::job::{JobObject, Move, StepKind};
 use lustre_api::target::TargetState;
 use lustre_types::{SvName, TargetKind};
 
-use crate::record::JobRecord;
+use crate::record::{JobRecord, Keep, OwnAct};
 use crate::state::State;
 
 /// What moves with a job, in the order of its steps.
 pub(super) fn moves(state: &State, record: &JobRecord) -> Vec<Move> {
     let job = &record.job;
-    let mut moves = Vec::new();
+    let mut moves = Vec::from_iter(set(state, record));
     for (at, step) in job.steps.iter().enumerate() {
         let Some(svname) = job.svname_of(at) else { continue };
         let now = state.targets.get(svname).map_or("not there", |target| target.value.state.as_str());
@@ -35,6 +36,37 @@ pub(super) fn moves(state: &State, record: &JobRecord) -> Vec<Move> {
         }
     }
     moves
+}
+
+/// The tunable that is set on nodes.
+fn set(state: &State, record: &JobRecord) -> Option<Move> {
+    let JobObject::Param(key) = &record.job.object else { return None };
+    let value = record.ops.iter().flatten().find_map(|op| match op {
+        AgentOp::SetParam(wanted) => wanted.settings.first().map(|setting| setting.value.clone()),
+        _ => None,
+    })?;
+    let now = state.params.get(key).map_or("not set permanently", |param| param.value.value.as_str());
+    let nodes = record.job.steps.iter().filter(|step| step.node.is_some()).count();
+    let keep = record.own.values().find_map(|act| match act {
+        OwnAct::KeepParam(keep) => Some(keep),
+        _ => None,
+    });
+    let until = match keep {
+        None => "as it is set permanently",
+        Some(Keep::Temporary { expires_in_s: Some(_) }) => "until it expires",
+        Some(Keep::Temporary { expires_in_s: None }) => "until they restart",
+        Some(Keep::Permanent { .. }) => "permanently once all of them have it",
+    };
+    Some(Move {
+        object: format!("param {key}"),
+        now: now.to_owned(),
+        becomes: value.clone(),
+        is_passing: matches!(keep, Some(Keep::Temporary { .. })),
+        acceptable: vec![value.clone()],
+        preferred: value,
+        fix: None,
+        why: format!("{nodes} nodes take it, {until}"),
+    })
 }
 
 fn comes_back(record: &JobRecord, after: usize, svname: &SvName) -> bool {

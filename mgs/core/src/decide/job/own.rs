@@ -39,6 +39,7 @@ pub(super) fn run(transition: &mut Transition<'_>, step: usize, act: &OwnAct) {
         }
         OwnAct::Tunable(wanted, is_set) => tunable(transition, step, *wanted, *is_set),
         OwnAct::LeavePools => leave_pools(transition, step),
+        OwnAct::KeepParam(keep) => transition.keep_param(step, keep),
     };
     let (outcome, message) = match outcome {
         Ok(()) => (JobState::Done, None),

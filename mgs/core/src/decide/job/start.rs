@@ -153,7 +153,7 @@ pub fn named(state: &State, req: &Request<'_>, kind: JobKind, object: &JobObject
 /// Who is at work on an object already.
 pub fn busy_with(object: impl std::fmt::Display, job: &Job) -> Problem {
     let of = if job.object.to_string() == object.to_string() { String::new() } else { format!(", {}", job.object) };
-    Problem::conflict(format!("job {} is at work on {object}{of}", job.id))
+    Problem::conflict(format!("job {} is at work on {object}{of}, for {}", job.id, job.who))
         .remedy(format!("wait for it, or cancel it: mgsctl job cancel {}", job.id))
 }
 
@@ -190,7 +190,7 @@ pub(super) fn free(
             let of_targets = Compare::Prefix(Key::holds_of(fsname), state.revision);
             vec![absent(Key::Hold(object.clone())), of_targets]
         }
-        JobObject::Node(_) => vec![absent(Key::Hold(object.clone()))],
+        JobObject::Node(_) | JobObject::Param(_) => vec![absent(Key::Hold(object.clone()))],
     };
     Ok((compare, vec![object.clone()]))
 }

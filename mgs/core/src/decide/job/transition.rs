@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lustre_api::Problem;
 use lustre_api::agent::StartDriver;
-use lustre_api::job::{FormatResult, JobKind, JobState, StepKind};
+use lustre_api::job::{FormatResult, Job, JobKind, JobState, Step, StepKind};
 use lustre_api::proxy::ProxyState;
 use lustre_api::target::TargetState;
 use lustre_types::{NodeName, SvName};
@@ -143,7 +143,7 @@ impl<'a> Transition<'a> {
                 let node = step.node.as_ref().map(|node| format!(" on {node}")).unwrap_or_default();
                 let svname = step.svname.as_ref().map(|svname| format!(" of {svname}")).unwrap_or_default();
                 let place = format!("in its step {}{svname}{node}", step.kind.as_str());
-                (place, step.message.clone().unwrap_or_default())
+                (place, format!("{}{}", step.message.clone().unwrap_or_default(), also_failed(job, step)))
             }
             None if job.steps.iter().any(|step| step.state == JobState::Done) => {
                 ("between its steps".to_owned(), "what was done is not undone".to_owned())
@@ -307,6 +307,17 @@ impl<'a> Transition<'a> {
         self.more.push(put(Key::Job(id.clone()), Record::Job(Box::new(self.record))));
         let what = self.req.describe(format!("{what} of job {id}"));
         Decision { compare: self.compare, changes: self.more, what, reply: () }
+    }
+}
+
+/// The nodes of other steps that failed.
+fn also_failed(job: &Job, first: &Step) -> String {
+    let others = job.steps.iter().filter(|step| step.state == JobState::Failed && !std::ptr::eq(*step, first));
+    let nodes: Vec<&str> = others.filter_map(|step| Some(step.node.as_ref()?.as_str())).collect();
+    let more = if nodes.len() > 20 { format!(" and {} more", nodes.len() - 20) } else { String::new() };
+    match nodes.is_empty() {
+        true => String::new(),
+        false => format!("; it failed on {}{more}, too", nodes[..nodes.len().min(20)].join(", ")),
     }
 }
 

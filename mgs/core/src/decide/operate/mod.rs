@@ -6,5 +6,6 @@
 pub mod evacuate;
 pub mod moving;
 pub mod nids;
+pub mod spread;
 mod whole;
 pub mod writeconf;
