@@ -21,17 +21,26 @@ pub fn read(host: &Host, wanted: &ReadNodeParams) -> Result<NodeParams, Problem>
     }
     // Many questions are about the same: each is looked up once.
     let mut known: HashMap<&str, Vec<NodeParam>> = HashMap::new();
+    let mut path_of = HashMap::new();
     for pattern in &wanted.patterns {
         known.entry(pattern).or_insert_with(|| {
             let found = host.params(pattern, wanted.recursive).into_iter().filter(|found| !found.is_dir);
-            found.map(|found| describe(found, wanted.names_only)).collect()
+            let found: Vec<_> = found.collect();
+            if wanted.cross_check {
+                path_of.extend(found.iter().map(|found| (found.name.clone(), found.path.clone())));
+            }
+            found.into_iter().map(|found| describe(found, wanted.names_only)).collect()
         });
     }
+    let lctl = match wanted.cross_check {
+        true => host.lctl_check(&known.values().flatten().collect::<Vec<_>>(), &path_of),
+        false => None,
+    };
     let found = wanted.patterns.iter().map(|pattern| known[pattern.as_str()].clone()).collect();
     let files = params::files(&host.root.param_root.join("etc/lustre"));
     let mountinfo = std::fs::read_to_string(host.root.proc.join("self/mountinfo")).unwrap_or_default();
     let mount_options = params::mount_options(&mountinfo);
-    Ok(NodeParams { found, files, mount_options, boot_id: mke2fs::boot_id(), at: now() })
+    Ok(NodeParams { found, files, mount_options, lctl, boot_id: mke2fs::boot_id(), at: now() })
 }
 
 fn describe(found: params::Found, names_only: bool) -> NodeParam {

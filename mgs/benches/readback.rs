@@ -36,6 +36,7 @@ async fn read_back() -> Duration {
             found: vec![vec![param]],
             files: vec![],
             mount_options: vec![],
+            lctl: None,
             boot_id: "b".into(),
             at: Time::from_unix_ms(0),
         })

@@ -14,7 +14,8 @@ use lustre_api::node::{
     AnnounceNode, DeleteNode, GetNode, GetNodeInventory, Heartbeat, ListNodes, PutNodeSettings, RelayHeartbeats,
 };
 use lustre_api::nodemap::{
-    ConfirmNodemap, ConfirmNodemapsActive, DeleteNodemap, GetNodemap, ListNodemaps, PutNodemap, PutNodemapsActive,
+    ConfirmNodemap, ConfirmNodemapsActive, DeleteNodemap, GetNodemap, ListNodemaps, PostRemoveNodemap, PutNodemap,
+    PutNodemapsActive,
 };
 use lustre_api::operation::{PauseJob, PostEvacuate, PostMove, PostReplaceNids, PostWriteconf, ResumeJob};
 use lustre_api::param::{DeleteParam, GetCatalogue, GetParam, ListParams, PutParam};
@@ -23,7 +24,7 @@ use lustre_api::plan::PostPlan;
 use lustre_api::pool::{DeletePool, GetPool, ListPools, PutPool};
 use lustre_api::proof::{
     ConfirmParam, DeleteTemporaryParam, DiffParams, ExplainParam, ListTemporaryParams, PostProveParams,
-    PostRevertParams, PostSpreadParam, PutParamCarefully, SetTemporaryParam,
+    PostRemoveParam, PostRevertParams, PostSpreadParam, PutParamCarefully, SetTemporaryParam,
 };
 use lustre_api::proxy::{EnsureProxy, RemoveProxy};
 use lustre_api::source::{GetSource, ReadSource};
@@ -102,11 +103,17 @@ pub fn server(api: Arc<Api>) -> Server<Api> {
             |api, call| async move { api.put_params(&caller(&call), &call.query, call.body).await },
         )
         .route::<DeleteParam, _, _>(|api, call| async move {
-            api.delete_param(&caller(&call), &call.path, &call.query).await
+            api.delete_param(&caller(&call), &call.path, &call.query, None).await
         })
         .route::<ExplainParam, _, _>(|api, call| async move { api.explain_param(&call.path).await })
         .route::<PutParamCarefully, _, _>(|api, call| async move {
             api.put_param_carefully(&caller(&call), &call.path, &call.query, call.body).await
+        })
+        .route::<PostRemoveParam, _, _>(|api, call| async move {
+            api.delete_param(&caller(&call), &call.path, &call.query, call.body.confirm_within_s).await
+        })
+        .route::<PostRemoveNodemap, _, _>(|api, call| async move {
+            api.delete_nodemap(&caller(&call), &call.path, &call.query, call.body.confirm_within_s).await
         })
         .route::<PostSpreadParam, _, _>(|api, call| async move {
             api.spread_param(&caller(&call), &call.path, &call.query, call.body).await
@@ -135,7 +142,7 @@ pub fn server(api: Arc<Api>) -> Server<Api> {
             api.put_node_settings(&caller(&call), &call.path, &call.query, call.body).await
         })
         .route::<DeleteNodemap, _, _>(|api, call| async move {
-            api.delete_nodemap(&caller(&call), &call.path, &call.query).await
+            api.delete_nodemap(&caller(&call), &call.path, &call.query, None).await
         })
         .route::<ConfirmNodemap, _, _>(|api, call| async move {
             api.confirm_nodemap(&caller(&call), &call.path, &call.query).await

@@ -63,7 +63,7 @@ async fn a_nodemap_is_as_described_and_a_second_time_changes_nothing() {
     cluster.restart().await;
     assert_eq!(cluster.api.list_nodemaps(), before, "it is in the store");
 
-    cluster.api.delete_nodemap(&caller(), &NodemapPath { name: "a".parse().unwrap() }, &query).await.unwrap();
+    cluster.api.delete_nodemap(&caller(), &NodemapPath { name: "a".parse().unwrap() }, &query, None).await.unwrap();
     let gone = cluster.api.get_nodemap(&NodemapPath { name: "a".parse().unwrap() }).unwrap_err();
     assert_eq!(gone.code, ProblemCode::NotFound);
 }
@@ -103,6 +103,47 @@ async fn a_nodemap_that_nobody_confirms_goes_back() {
     cluster.api.confirm_nodemap(&caller(), &path, &WriteQuery::default()).await.unwrap();
     assert!(expire().await.unwrap().is_none());
     assert!(cluster.api.get_nodemap(&path).unwrap().spec.deny_mount);
+}
+
+#[tokio::test]
+async fn a_removal_that_nobody_confirms_comes_back_with_its_numbers_also_after_a_restart() {
+    let mut cluster = Cluster::new().await;
+    let query = WriteQuery::default();
+    cluster.put_nodemap_spec(spec("a", &["10.0.0.1@tcp"]), None).await.unwrap();
+    let path = NodemapPath { name: "a".parse().unwrap() };
+    let before = cluster.api.get_nodemap(&path).unwrap();
+    let refused = cluster.api.delete_nodemap(&caller(), &path, &query, Some(5)).await.unwrap_err();
+    assert_eq!(refused.attribute.as_deref(), Some("confirm_within_s"));
+    let removed = cluster.api.delete_nodemap(&caller(), &path, &query, Some(60)).await.unwrap();
+    assert!(removed.object.confirm_until.is_some());
+    assert!(cluster.api.get_nodemap(&path).is_err());
+    // What may come back keeps its number; what was made meanwhile keeps its own.
+    let other = cluster.put_nodemap_spec(spec("b", &["10.0.0.2@tcp"]), None).await.unwrap();
+    assert_ne!(other.object.id, before.id);
+    cluster.restart().await;
+    let snapshot = cluster.api.get_snapshot(&Default::default()).await.unwrap();
+    assert!(snapshot.removals.contains_key("nodemap a"), "{:?}", snapshot.removals);
+
+    let later = Time::from_unix_ms(u64::MAX);
+    let expire = async |cluster: &Cluster| {
+        let expire = |state: &_, req: &Request<'_>| decide::confirm::expire(state, &Request { now: later, ..*req });
+        cluster.api.engine.write_own(expire).await.unwrap()
+    };
+    assert_eq!(expire(&cluster).await.as_deref(), Some("nodemap a"));
+    let back = cluster.api.get_nodemap(&path).unwrap();
+    assert_eq!((back.spec, back.id, back.confirm_until), (before.spec, before.id, None));
+    assert!(expire(&cluster).await.is_none(), "once is enough");
+
+    // Confirmed: it stays away. Its NIDs taken by another one: it stays away, too.
+    cluster.api.delete_nodemap(&caller(), &path, &query, Some(60)).await.unwrap();
+    assert!(cluster.api.confirm_nodemap(&caller(), &path, &query).await.unwrap().changed);
+    assert!(expire(&cluster).await.is_none());
+    assert_eq!(cluster.api.get_nodemap(&path).unwrap_err().code, ProblemCode::NotFound);
+    cluster.put_nodemap_spec(spec("a", &["10.0.0.1@tcp"]), None).await.unwrap();
+    cluster.api.delete_nodemap(&caller(), &path, &query, Some(60)).await.unwrap();
+    cluster.put_nodemap_spec(spec("c", &["10.0.0.1@tcp"]), None).await.unwrap();
+    expire(&cluster).await;
+    assert!(cluster.api.get_nodemap(&path).is_err() && expire(&cluster).await.is_none());
 }
 
 #[tokio::test]

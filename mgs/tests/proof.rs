@@ -207,6 +207,30 @@ async fn a_change_that_nobody_confirms_goes_back() {
 }
 
 #[tokio::test]
+async fn a_tunable_that_is_unset_comes_back_unless_that_is_confirmed() {
+    let cluster = with_clients(1).await;
+    let (query, at) = (WriteQuery::default(), path("timeout"));
+    let later = lustre_api::Time::from_unix_ms(u64::MAX);
+    let expire = || {
+        cluster.api.engine.write_own(|state, req| {
+            lustre_mgs_core::decide::confirm::expire(state, &lustre_mgs_core::Request { now: later, ..*req })
+        })
+    };
+    cluster.put("timeout", "40").await.unwrap();
+    let unset = cluster.api.delete_param(&caller(), &at, &query, Some(60)).await.unwrap();
+    assert!(unset.object.confirm_until.is_some() && cluster.api.get_param(&at).is_err());
+    assert_eq!(expire().await.unwrap().as_deref(), Some("param scratch/filesystem/timeout"));
+    assert_eq!(cluster.api.get_param(&at).unwrap().spec.value, "40");
+    // Who sets it anew has decided.
+    cluster.api.delete_param(&caller(), &at, &query, Some(60)).await.unwrap();
+    cluster.put("timeout", "50").await.unwrap();
+    assert!(expire().await.unwrap().is_none());
+    cluster.api.delete_param(&caller(), &at, &query, Some(60)).await.unwrap();
+    cluster.api.confirm_param(&caller(), &at, &query).await.unwrap();
+    assert!(expire().await.unwrap().is_none() && cluster.api.get_param(&at).is_err());
+}
+
+#[tokio::test]
 async fn a_name_that_the_catalogue_lacks_is_taken_where_a_node_has_it() {
     let cluster = with_clients(2).await;
     let refused = cluster.put("osc.*.brand_new", "1").await.unwrap_err();
@@ -246,7 +270,7 @@ async fn tunables_go_back_to_a_revision_in_one_change_that_is_in_the_history() {
     let then = cluster.put(DIRTY, "64M").await.unwrap();
     cluster.put("timeout", "50").await.unwrap();
     cluster.put("jobid_name", "%j").await.unwrap();
-    cluster.api.delete_param(&caller(), &path(DIRTY), &WriteQuery::default()).await.unwrap();
+    cluster.api.delete_param(&caller(), &path(DIRTY), &WriteQuery::default(), None).await.unwrap();
 
     let query = ParamsDiffQuery { revision: then, fsname: None };
     let diff = cluster.api.diff_params(&query).await.unwrap();

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use lustre_api::mgs::{GetSnapshot, LiveParams, ProofByKey, Snapshot, SnapshotQuery};
 use lustre_api::node::{GetNode, GetNodeInventory, LiveNode, Node, NodePath};
 use lustre_api::param::{ParamPath, ParamSpec};
-use lustre_api::proof::{ExplainParam, Explanation, ParamProof, PostProveParams, ProveParams};
+use lustre_api::proof::{CarefulRemoval, ExplainParam, Explanation, ParamProof, PostProveParams, ProveParams};
 use lustre_api::target::{GetTarget, Target, TargetPath};
 use lustre_api::{Endpoint, Nothing, ProblemCode, WriteQuery};
 use lustre_types::{NodeName, ParamKey, SvName};
@@ -137,6 +137,19 @@ impl Mgs {
         match self.write::<E>(path, Nothing {}, if_revision).await {
             Ok(reply) => Ok(Some(reply)),
             Err(Failure::Refused(problem)) if problem.code == ProblemCode::NotFound => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Removes until somebody confirms it, where that is to be; nothing where it was not there any more.
+    pub(crate) async fn remove_carefully<E>(&self, path: E::Path, confirm_within_s: Option<u32>) -> Result<(), Failure>
+    where
+        E: Endpoint<Query = WriteQuery, Body = CarefulRemoval>,
+    {
+        let if_revision = Some(self.snapshot().await?.revision);
+        match self.write::<E>(path, CarefulRemoval { confirm_within_s }, if_revision).await {
+            Ok(_) => Ok(()),
+            Err(Failure::Refused(problem)) if problem.code == ProblemCode::NotFound => Ok(()),
             Err(failure) => Err(failure),
         }
     }

@@ -10,6 +10,7 @@ pub mod e2fs;
 mod error;
 pub mod ext4;
 pub mod kproxy;
+pub mod lctl;
 pub mod lfs;
 pub mod lnet;
 pub mod lock;
@@ -81,6 +82,8 @@ pub struct Tools {
     pub dkms: String,
     /// `e2fsck`.
     pub e2fsck: String,
+    /// `lctl`, where Lustre is.
+    pub lctl: String,
     /// `lfs`, on clients.
     pub lfs: String,
     /// `crm_mon`, where Pacemaker is.
@@ -107,6 +110,7 @@ impl Tools {
             modprobe: "modprobe".to_owned(),
             dkms: "dkms".to_owned(),
             e2fsck: place("e2fsck"),
+            lctl: "lctl".to_owned(),
             lfs: "lfs".to_owned(),
             crm_mon: "crm_mon".to_owned(),
             crm_resource: "crm_resource".to_owned(),

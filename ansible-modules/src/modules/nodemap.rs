@@ -116,7 +116,7 @@ async fn run(task: &Task<'_>) -> Result<Outcome, Failure> {
         snapshot.nodemaps.iter().find(|known| known.spec.name == *name).cloned()
     };
     if confirm::is_wanted(task) {
-        return confirmed(task, &session, &snapshot, known(&snapshot), active).await;
+        return confirmed(task, &session, &snapshot, name.as_ref(), active).await;
     }
     let mut desired = Desired { nodemaps_active: active.map(|active| NodemapsSpec { active }), ..Desired::default() };
     if let Some(name) = &name {
@@ -175,15 +175,17 @@ async fn confirmed(
     task: &Task<'_>,
     session: &Session,
     snapshot: &Snapshot,
-    nodemap: Option<Nodemap>,
+    name: Option<&NodemapName>,
     active: Option<bool>,
 ) -> Result<Outcome, Failure> {
+    let nodemap = snapshot.nodemaps.iter().find(|known| Some(&known.spec.name) == name).cloned();
     let active_waits = snapshot.nodemaps_confirm_until.filter(|_| active.is_some());
-    let waits = nodemap.as_ref().and_then(|nodemap| nodemap.confirm_until);
+    let removal = name.and_then(|name| snapshot.removals.get(&format!("nodemap {name}")).copied());
+    let waits = nodemap.as_ref().and_then(|nodemap| nodemap.confirm_until).or(removal);
     let query = task.write_query();
     if !task.internals.check_mode {
-        if let (Some(nodemap), Some(_)) = (&nodemap, waits) {
-            let path = NodemapPath { name: nodemap.spec.name.clone() };
+        if let (Some(name), Some(_)) = (name, waits) {
+            let path = NodemapPath { name: name.clone() };
             let written = session.mgs.call::<ConfirmNodemap>(&path, &query, &Nothing {}).await;
             written.map_err(|error| session.explain(error))?;
         }

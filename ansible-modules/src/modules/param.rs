@@ -1,12 +1,12 @@
 //! `lustre_param`.
 
-use lustre_api::Nothing;
 use lustre_api::attributes::PARAM;
 use lustre_api::mgs::Snapshot;
 use lustre_api::param::{Param, ParamPath, ParamSpec};
 use lustre_api::plan::{Desired, ObjectKey};
 use lustre_api::proof::{ConfirmParam, ExplainParam, Explanation, ProofState};
-use lustre_types::{FsName, ParamName, ParamScope};
+use lustre_api::{Nothing, Time};
+use lustre_types::{FsName, ParamKey, ParamName, ParamScope};
 use serde_json::{Value, json};
 
 use super::plan::{Wanted, ensure, no_more, unreachable_in_check_mode};
@@ -46,6 +46,7 @@ pub(super) fn module() -> Module {
             .doc("Where one refuses it, all have again what they had, and the task fails."),
     );
     arguments.push(confirm::argument("what was set before"));
+    arguments.extend(common::waiting());
     arguments.push(common::fingerprint());
     arguments.extend(common::connection());
     let relations = Relations {
@@ -116,6 +117,7 @@ pub(super) fn module() -> Module {
 }
 
 fn with_proof(mut returns: Vec<ReturnValue>) -> Vec<ReturnValue> {
+    returns.push(common::jobs());
     returns.push(ReturnValue {
         name: "proof",
         kind: "list",
@@ -149,8 +151,15 @@ async fn run(task: &Task<'_>) -> Result<Outcome, Failure> {
     let is_it =
         |spec: &ParamSpec, name: &ParamName| spec.filesystem == filesystem && spec.scope == scope && spec.name == *name;
     if confirm::is_wanted(task) {
+        let keys = named.iter().map(|(name, _)| ParamKey {
+            filesystem: filesystem.clone(),
+            scope: scope.clone(),
+            name: name.clone(),
+        });
+        let removed = keys.filter_map(|key| Some((snapshot.removals.get(&format!("param {key}")).copied()?, key)));
+        let removed: Vec<_> = removed.collect();
         let waits = snapshot.params.iter().filter(|known| named.iter().any(|(name, _)| is_it(&known.spec, name)));
-        return confirmed(task, &session, waits.collect()).await;
+        return confirmed(task, &session, waits.collect(), removed).await;
     }
     let mut desired = Desired::default();
     if task.is("exclusive") && !task.is_absent() {
@@ -211,15 +220,26 @@ async fn with_live(session: &Session, mut snapshot: Snapshot, specs: &[ParamSpec
 }
 
 /// Keeps what would go back.
-async fn confirmed(task: &Task<'_>, session: &Session, params: Vec<&Param>) -> Result<Outcome, Failure> {
-    for param in params.iter().filter(|param| param.confirm_until.is_some() && !task.internals.check_mode) {
-        let fsname = param.spec.filesystem.as_ref().map_or("*", FsName::as_str).to_owned();
-        let path = ParamPath { fsname, scope: param.spec.scope.clone(), name: param.spec.name.clone() };
+async fn confirmed(
+    task: &Task<'_>,
+    session: &Session,
+    params: Vec<&Param>,
+    removed: Vec<(Time, ParamKey)>,
+) -> Result<Outcome, Failure> {
+    let waiting = params.iter().filter(|param| param.confirm_until.is_some()).map(|param| ParamKey {
+        filesystem: param.spec.filesystem.clone(),
+        scope: param.spec.scope.clone(),
+        name: param.spec.name.clone(),
+    });
+    let waiting: Vec<ParamKey> = waiting.chain(removed.iter().map(|(_, key)| key.clone())).collect();
+    for key in waiting.iter().filter(|_| !task.internals.check_mode) {
+        let path = ParamPath { fsname: key.fsname().to_owned(), scope: key.scope.clone(), name: key.name.clone() };
         let written = session.mgs.call::<ConfirmParam>(&path, &task.write_query(), &Nothing {}).await;
         written.map_err(|error| session.explain(error))?;
     }
     let shown = params.iter().map(|param| json_of(&param.spec)).collect();
-    Ok(confirm::outcome(params.iter().map(|param| param.confirm_until), shown))
+    let waited = params.iter().map(|param| param.confirm_until).chain(removed.iter().map(|(until, _)| Some(*until)));
+    Ok(confirm::outcome(waited, shown))
 }
 
 /// What the nodes have of the tunables, now.

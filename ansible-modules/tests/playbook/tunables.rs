@@ -26,6 +26,19 @@ fn tunables_are_set_once_and_nodes_that_differ_are_named() {
     assert_eq!((&param["is_proven"], &param["nodes"][0]["state"]), (&json!(false), &json!("differs")), "{asked}");
     assert!(param["nodes"][0]["message"].as_str().unwrap().contains("is 48 instead of 64M"), "{asked}");
 
+    // The same plan as Terraform's, in check mode; then it is set right.
+    let checked = Site::played(site.command(&playbook).args(["--check", "--diff"]));
+    assert_eq!(checked.stat("mds1", "changed"), 1, "{}", checked.text());
+    for words in ["nodes.oss1", "max_dirty_mb is 48 instead of 64M", "oss1: it is set there again"] {
+        assert!(checked.text().contains(words), "{words}: {}", checked.text());
+    }
+    assert_eq!(site.cluster.agent("oss1").tunable(device).unwrap(), "48", "check mode touches nothing");
+    let third = Site::played(&mut site.command(&playbook));
+    assert_eq!(third.stat("mds1", "changed"), 1, "{}", third.text());
+    assert_eq!(site.cluster.agent("oss1").tunable(device).unwrap(), "64M");
+    let fourth = Site::played(&mut site.command(&playbook));
+    assert_eq!(fourth.stat("mds1", "changed"), 0, "{}", fourth.text());
+
     for (name, value, words) in [
         ("osc.*.max_dirty_md", "64", "osc.*.max_dirty_mb"),
         ("osc.*.max_dirty_mb", "4G", "1 MiB to 1.9 GiB"),

@@ -85,6 +85,10 @@ pub struct Snapshot {
     /// When `nodemaps_active` goes back to what it was before, unless somebody confirms it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nodemaps_confirm_until: Option<crate::Time>,
+    /// Removed tunables and nodemaps that come back unless somebody confirms it, as history names them (`nodemap guests`), with
+    /// when that is.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub removals: BTreeMap<String, crate::Time>,
     /// Nodes, by name; with their devices where the query asked for them.
     pub nodes: Vec<LiveNode>,
     /// Tunables that the catalogue does not know, but live nodes have; only of those that somebody asked about.

@@ -58,6 +58,34 @@ pub struct ReadNodeParams {
     /// Names only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub names_only: bool,
+    /// Compare what was read with what `lctl get_param` prints, where the node has it; of 500 tunables at most.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cross_check: bool,
+}
+
+/// What `lctl get_param` says to the same question.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LctlCheck {
+    /// How many tunables were compared.
+    pub compared: u32,
+    /// Those that it prints otherwise, twice in a row.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disagreements: Vec<LctlDisagreement>,
+    /// Why nothing was compared although it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// A tunable that `lctl` prints otherwise than the agent reads it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LctlDisagreement {
+    /// Its name.
+    pub name: String,
+    /// What the agent reads.
+    pub own: String,
+    /// What `lctl` prints; missing where it has no such tunable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lctl: Option<String>,
 }
 
 /// What was read, pattern by pattern, in the order asked.
@@ -70,6 +98,9 @@ pub struct NodeParams {
     /// What options of mounts set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mount_options: Vec<MountOption>,
+    /// What `lctl` says, where that was asked for and the node has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lctl: Option<LctlCheck>,
     /// Changes with every boot of the node: temporary values end with it.
     pub boot_id: String,
     /// When it was read.

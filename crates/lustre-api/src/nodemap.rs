@@ -188,7 +188,9 @@ endpoints! {
     PutNodemap = "put_nodemap" Put "/v1/nodemaps/{name}" { path: NodemapPath, query: WriteQuery, body: PutNodemapBody, reply: Written<Nodemap> }
     /// Removes a nodemap: its NIDs belong to the default one then. Of the default one, its changes.
     DeleteNodemap = "delete_nodemap" Delete "/v1/nodemaps/{name}" { path: NodemapPath, query: WriteQuery, reply: Written<Nodemap> }
-    /// Keeps a nodemap that would go back to what it was before.
+    /// Removes a nodemap until somebody confirms it.
+    PostRemoveNodemap = "remove_nodemap" Post "/v1/nodemaps/{name}/remove" { path: NodemapPath, query: WriteQuery, body: crate::proof::CarefulRemoval, reply: Written<Nodemap> }
+    /// Keeps a nodemap that would go back to what it was before, or that it is gone.
     ConfirmNodemap = "confirm_nodemap" Post "/v1/nodemaps/{name}/confirm" { path: NodemapPath, query: WriteQuery, reply: Written<Nodemap> }
     /// Puts all nodemaps in force, or out of it.
     PutNodemapsActive = "put_nodemaps_active" Put "/v1/nodemaps-active" { query: WriteQuery, body: NodemapsActive, reply: Written<Nodemaps> }

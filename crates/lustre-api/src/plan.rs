@@ -6,7 +6,7 @@ use crate::node::NodePath;
 use crate::nodemap::{NodemapPath, NodemapSpec, NodemapsActive, NodemapsSpec, PutNodemapBody};
 use crate::param::{ParamPath, ParamSpec};
 use crate::pool::{PoolPath, PoolSpec};
-use crate::proof::{CarefulParam, SpreadParam};
+use crate::proof::{CarefulParam, CarefulRemoval, SpreadParam};
 use crate::proxy::ProxySpec;
 use crate::target::{EnsureTarget, TargetPath, TargetSpec};
 use lustre_types::{FsName, NodemapName, ParamName, ParamScope, PoolName, SvName};
@@ -279,6 +279,8 @@ pub enum Request {
     SpreadParam(ParamPath, Box<SpreadParam>),
     /// [`crate::param::DeleteParam`]
     DeleteParam(ParamPath),
+    /// [`crate::proof::PostRemoveParam`]
+    RemoveParam(ParamPath, CarefulRemoval),
     /// [`crate::pool::PutPool`]
     PutPool(PoolPath, PoolSpec),
     /// [`crate::pool::DeletePool`]
@@ -287,6 +289,8 @@ pub enum Request {
     PutNodemap(NodemapPath, Box<PutNodemapBody>),
     /// [`crate::nodemap::DeleteNodemap`]
     DeleteNodemap(NodemapPath),
+    /// [`crate::nodemap::PostRemoveNodemap`]
+    RemoveNodemap(NodemapPath, CarefulRemoval),
     /// [`crate::nodemap::PutNodemapsActive`]
     PutNodemapsActive(NodemapsActive),
     /// [`crate::proxy::EnsureProxy`]

@@ -211,6 +211,15 @@ pub struct CarefulParam {
     pub confirm_within_s: Option<u32>,
 }
 
+/// A removal to be made with care.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CarefulRemoval {
+    /// What was removed comes back unless somebody confirms that within so many seconds; 10 to 86400.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm_within_s: Option<u32>,
+}
+
 /// What became of a tunable that was set with care.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CarefulWritten {
@@ -354,7 +363,9 @@ endpoints! {
     PostSpreadParam = "spread_param" Post "/v1/params/{fsname}/{scope}/{name}/spread" { path: ParamPath, query: WriteQuery, body: SpreadParam, reply: Written<crate::job::Job>, status: 202 }
     /// Asks every node concerned what it has of many tunables, each node once.
     PostProveParams = "prove_params" Post "/v1/params-proof" { body: ProveParams, reply: ParamProofs }
-    /// Confirms a tunable that would go back to its value before.
+    /// Unsets a tunable until somebody confirms it.
+    PostRemoveParam = "remove_param" Post "/v1/params/{fsname}/{scope}/{name}/remove" { path: ParamPath, query: WriteQuery, body: CarefulRemoval, reply: Written<Param> }
+    /// Confirms a tunable that would go back to its value before, or that it is unset.
     ConfirmParam = "confirm_param" Post "/v1/params/{fsname}/{scope}/{name}/confirm" { path: ParamPath, query: WriteQuery, reply: Written<Param> }
     /// Lists values that are set for the time being.
     ListTemporaryParams = "list_temporary_params" Get "/v1/temporary-params" { reply: TemporaryParams }

@@ -6,7 +6,7 @@ use lustre_api::nodemap::{NodemapPath, NodemapsActive, PutNodemapBody};
 use lustre_api::param::ParamPath;
 use lustre_api::plan::{Action, Change, Desired, ObjectKey, Request};
 use lustre_api::pool::PoolPath;
-use lustre_api::proof::{CarefulParam, SpreadParam};
+use lustre_api::proof::{CarefulParam, CarefulRemoval, SpreadParam};
 use lustre_api::target::{EnsureTarget, TargetPath};
 use lustre_types::FsName;
 use thiserror::Error;
@@ -23,6 +23,7 @@ pub struct NotDescribed(pub ObjectKey);
 pub fn request(desired: &Desired, change: &Change, confirm_within_s: Option<u32>) -> Result<Request, NotDescribed> {
     let lost = || NotDescribed(change.object.clone());
     let is_delete = change.action == Action::Delete;
+    let careful = confirm_within_s.map(|seconds| CarefulRemoval { confirm_within_s: Some(seconds) });
     Ok(match &change.object {
         ObjectKey::Filesystem { name } => {
             let path = FilesystemPath { fsname: name.clone() };
@@ -47,7 +48,10 @@ pub fn request(desired: &Desired, change: &Change, confirm_within_s: Option<u32>
             let fsname = filesystem.as_ref().map_or("*", FsName::as_str).to_owned();
             let path = ParamPath { fsname, scope: scope.clone(), name: name.clone() };
             if is_delete {
-                return Ok(Request::DeleteParam(path));
+                return Ok(match careful {
+                    Some(careful) => Request::RemoveParam(path, careful),
+                    None => Request::DeleteParam(path),
+                });
             }
             let mut specs = desired.params.iter();
             let spec = specs.find(|s| s.filesystem == *filesystem && s.scope == *scope && s.name == *name);
@@ -71,7 +75,10 @@ pub fn request(desired: &Desired, change: &Change, confirm_within_s: Option<u32>
         ObjectKey::Nodemap { name } => {
             let path = NodemapPath { name: name.clone() };
             if is_delete {
-                return Ok(Request::DeleteNodemap(path));
+                return Ok(match careful {
+                    Some(careful) => Request::RemoveNodemap(path, careful),
+                    None => Request::DeleteNodemap(path),
+                });
             }
             let spec = desired.nodemaps.iter().find(|spec| spec.name == *name).ok_or_else(lost)?.clone();
             Request::PutNodemap(path, Box::new(PutNodemapBody { spec, confirm_within_s }))
@@ -127,5 +134,7 @@ mod tests {
         assert_eq!(stranger.unwrap_err(), NotDescribed(change.object.clone()));
         let deleted = Change { action: Action::Delete, ..change };
         assert!(matches!(request(&Desired::default(), &deleted, None), Ok(Request::DeleteParam(_))));
+        let careful = request(&Desired::default(), &deleted, Some(60));
+        assert!(matches!(careful, Ok(Request::RemoveParam(_, careful)) if careful.confirm_within_s == Some(60)));
     }
 }

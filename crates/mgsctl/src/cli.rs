@@ -438,6 +438,9 @@ pub(crate) enum ParamCommand {
     Unset {
         #[command(flatten)]
         param: ParamArgs,
+        /// Comes back by itself unless confirmed within so many seconds.
+        #[arg(long, value_name = "SECONDS")]
+        confirm_within: Option<u32>,
         #[command(flatten)]
         write: WriteArgs,
     },
@@ -485,6 +488,9 @@ pub(crate) enum NodemapCommand {
     /// Removes a nodemap; its NIDs belong to the default one then.
     Delete {
         name: NodemapName,
+        /// Comes back by itself unless confirmed within so many seconds.
+        #[arg(long, value_name = "SECONDS")]
+        confirm_within: Option<u32>,
         #[command(flatten)]
         write: WriteArgs,
     },

@@ -5,9 +5,10 @@ use std::io::Read;
 use std::path::Path;
 
 use lustre_api::nodemap::{
-    ConfirmNodemap, ConfirmNodemapsActive, DeleteNodemap, GetNodemap, ListNodemaps, Nodemap, NodemapPath, NodemapSpec,
-    Nodemaps, NodemapsActive, PutNodemap, PutNodemapBody, PutNodemapsActive,
+    ConfirmNodemap, ConfirmNodemapsActive, GetNodemap, ListNodemaps, Nodemap, NodemapPath, NodemapSpec, Nodemaps,
+    NodemapsActive, PostRemoveNodemap, PutNodemap, PutNodemapBody, PutNodemapsActive,
 };
+use lustre_api::proof::CarefulRemoval;
 use lustre_api::{Nothing, Written};
 
 use lustre_plan::Mode;
@@ -47,10 +48,15 @@ pub(crate) async fn run(context: &Context, command: NodemapCommand) -> Result<()
             let written = client.call::<ConfirmNodemap>(&path, &write.query(), &Nothing {}).await?;
             context.show_written(&written, &write, name, "is confirmed");
         }
-        NodemapCommand::Delete { name: wanted, write } => {
+        NodemapCommand::Delete { name: wanted, confirm_within, write } => {
             let path = NodemapPath { name: wanted };
-            let written = client.call::<DeleteNodemap>(&path, &write.query(), &Nothing {}).await?;
-            context.show_written(&written, &write, name, "is removed");
+            let body = CarefulRemoval { confirm_within_s: confirm_within };
+            let written = client.call::<PostRemoveNodemap>(&path, &write.query(), &body).await?;
+            let mut done = "is removed".to_owned();
+            if let Some(until) = written.object.confirm_until {
+                done.push_str(&format!(", and comes back at {until} unless you confirm it: mgsctl nodemap confirm"));
+            }
+            context.show_written(&written, &write, name, &done);
         }
         NodemapCommand::Activate { confirm_within, write } => {
             set_active(context, NodemapsActive { active: true, confirm_within_s: confirm_within }, &write).await?;

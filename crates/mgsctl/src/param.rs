@@ -1,13 +1,12 @@
 //! `mgsctl param`
 
 use lustre_api::param::{
-    CatalogueEntry, CatalogueQuery, DeleteParam, GetCatalogue, GetParam, ListParams, Param, ParamPath, ParamSpec,
-    PutParam,
+    CatalogueEntry, CatalogueQuery, GetCatalogue, GetParam, ListParams, Param, ParamPath, ParamSpec, PutParam,
 };
 use lustre_api::proof::{
-    CarefulParam, ConfirmParam, DeleteTemporaryParam, DiffParams, ExplainParam, ListTemporaryParams, ParamsDiffQuery,
-    PostRevertParams, PostSpreadParam, PutParamCarefully, RevertParams, SetTemporary, SetTemporaryParam, SpreadParam,
-    TemporaryPath,
+    CarefulParam, CarefulRemoval, ConfirmParam, DeleteTemporaryParam, DiffParams, ExplainParam, ListTemporaryParams,
+    ParamsDiffQuery, PostRemoveParam, PostRevertParams, PostSpreadParam, PutParamCarefully, RevertParams, SetTemporary,
+    SetTemporaryParam, SpreadParam, TemporaryPath,
 };
 use lustre_api::{Nothing, PageQuery};
 use lustre_plan::naming;
@@ -125,9 +124,14 @@ pub(crate) async fn run(context: &Context, command: ParamCommand) -> Result<(), 
                 }
             });
         }
-        ParamCommand::Unset { param, write } => {
-            let written = client.call::<DeleteParam>(&path(&param), &write.query(), &Nothing {}).await?;
-            context.show_written(&written, &write, |param| format!("tunable {}", param.id), "is back to its default");
+        ParamCommand::Unset { param, confirm_within, write } => {
+            let body = CarefulRemoval { confirm_within_s: confirm_within };
+            let written = client.call::<PostRemoveParam>(&path(&param), &write.query(), &body).await?;
+            let mut done = "is back to its default".to_owned();
+            if let Some(until) = written.object.confirm_until {
+                done.push_str(&format!(", and is set again at {until} unless you confirm it: mgsctl param confirm"));
+            }
+            context.show_written(&written, &write, |param| format!("tunable {}", param.id), &done);
         }
         ParamCommand::Known { contains } => {
             let query = CatalogueQuery { contains };

@@ -205,6 +205,13 @@ impl Agent {
         Ok(std::fs::write(path, format!("{value}\n"))?)
     }
 
+    /// Makes a tunable one that can, or can't, be written.
+    pub fn set_tunable_mode(&self, path: &str, mode: u32) -> anyhow::Result<()> {
+        use std::os::unix::fs::PermissionsExt;
+        let path = self.dir.join("root/sys/fs/lustre").join(path);
+        Ok(std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?)
+    }
+
     /// What a tunable is on the node.
     pub fn tunable(&self, path: &str) -> anyhow::Result<String> {
         Ok(std::fs::read_to_string(self.dir.join("root/sys/fs/lustre").join(path))?.trim_end().to_owned())

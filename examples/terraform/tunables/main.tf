@@ -57,6 +57,11 @@ check "every_node_has_them" {
   }
 }
 
+# Nodes that have something else are drift: a plan shows them, and its apply sets the value there again.
+output "proof" {
+  value = { for name, param in lustre_param.this : name => param.proof }
+}
+
 output "both_names" {
   value = { for name, param in lustre_param.this : param.canonical_name => param.conf_param_name }
 }

@@ -53,6 +53,7 @@ impl State {
                 let created = self.source.as_ref().map_or(revision, |source| source.created);
                 self.source = Some(Object { value: *value, created, revision });
             }
+            (Key::Removed(key), Some(Record::Removed(new))) => put(&mut self.removed, key, *new, revision),
             (key, _) => self.remove(&key),
         }
     }
@@ -99,6 +100,7 @@ impl State {
             Key::NidTable(key) => drop(self.nid_tables.remove(key)),
             Key::NidRow(key) => drop(self.nid_rows.remove(key)),
             Key::Source => self.source = None,
+            Key::Removed(key) => drop(self.removed.remove(key)),
         }
     }
 }

@@ -33,6 +33,7 @@ pub use lustre_types::ParamKey;
 /// | `nidtbl/<fsname>` | version of the table of running targets |
 /// | `nidrow/<fsname>/<svname>` | a running target in that table |
 /// | `source` | what came of the source of wanted configuration |
+/// | `removed/param/…`, `removed/nodemap/<name>` | an object that comes back unless its removal is confirmed |
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     /// The MGS itself.
@@ -73,6 +74,27 @@ pub enum Key {
     NidRow(SvName),
     /// The source of wanted configuration.
     Source,
+    /// An object that was removed, and comes back unless somebody confirms that.
+    Removed(RemovedKey),
+}
+
+/// Names an object that was removed and may come back.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RemovedKey {
+    /// A tunable.
+    Param(ParamKey),
+    /// A nodemap.
+    Nodemap(NodemapName),
+}
+
+impl RemovedKey {
+    /// The key that the object had.
+    pub fn key(&self) -> Key {
+        match self {
+            Self::Param(key) => Key::Param(key.clone()),
+            Self::Nodemap(name) => Key::Nodemap(name.clone()),
+        }
+    }
 }
 
 /// A key of the store that this program does not know.
@@ -138,6 +160,7 @@ impl Key {
             Self::NidTable(fsname) => format!("running targets of {fsname}"),
             Self::NidRow(svname) => format!("running target {svname}"),
             Self::Source => "source".to_owned(),
+            Self::Removed(removed) => format!("removal of {}", removed.key().object()),
         }
     }
 }
@@ -157,6 +180,7 @@ impl Key {
             Self::Log(..) => EventKind::Log,
             Self::NidTable(_) | Self::NidRow(_) => EventKind::Running,
             Self::Source => EventKind::Source,
+            Self::Removed(removed) => removed.key().kind(),
             Self::Owner(_) | Self::Webhook(_) => EventKind::Duty,
         }
     }
@@ -171,6 +195,7 @@ impl Key {
             Self::Param(param) => param.filesystem.as_ref(),
             Self::Log(fsname, _) => fsname.as_ref(),
             Self::Hold(object) => object.fsname(),
+            Self::Removed(RemovedKey::Param(param)) => param.filesystem.as_ref(),
             _ => None,
         }
     }
@@ -206,6 +231,7 @@ impl fmt::Display for Key {
             Self::NidTable(fsname) => write!(f, "nidtbl/{fsname}"),
             Self::NidRow(svname) => write!(f, "nidrow/{}/{svname}", svname.fsname().map_or("*", FsName::as_str)),
             Self::Source => f.write_str("source"),
+            Self::Removed(removed) => write!(f, "removed/{}", removed.key()),
         }
     }
 }
@@ -256,6 +282,11 @@ fn parse(text: &str) -> Option<Key> {
             let fsname = if fsname == "*" { None } else { Some(fsname.parse().ok()?) };
             Key::Log(fsname, number.parse().ok()?)
         }
+        "removed" => Key::Removed(match parse(rest)? {
+            Key::Param(key) => RemovedKey::Param(key),
+            Key::Nodemap(name) => RemovedKey::Nodemap(name),
+            _ => return None,
+        }),
         "nidtbl" => Key::NidTable(rest.parse().ok()?),
         "nidrow" => Key::NidRow(rest.split_once('/')?.1.parse().ok()?),
         _ => return None,
@@ -295,6 +326,8 @@ mod tests {
             "nidtbl/scratch",
             "nidrow/scratch/scratch-OST0001",
             "source",
+            "removed/param/scratch/filesystem/timeout",
+            "removed/nodemap/guests",
         ];
         for text in texts {
             assert_eq!(text.parse::<Key>().unwrap().to_string(), text);
@@ -303,7 +336,17 @@ mod tests {
 
     #[test]
     fn a_key_of_something_else_is_named() {
-        for text in ["", "fs", "fs/", "target/other/scratch-OST0001", "fs/scratch/x", "job/X", "lock/a", "log/a/1"] {
+        for text in [
+            "",
+            "fs",
+            "fs/",
+            "target/other/scratch-OST0001",
+            "fs/scratch/x",
+            "job/X",
+            "lock/a",
+            "log/a/1",
+            "removed/removed/nodemap/a",
+        ] {
             assert_eq!(text.parse::<Key>(), Err(KeyError(text.to_owned())));
         }
     }

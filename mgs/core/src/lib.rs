@@ -16,7 +16,7 @@ mod state;
 pub mod view;
 
 pub use decide::{Compare, Decision, Env, Request};
-pub use key::{Key, KeyError, ParamKey};
+pub use key::{Key, KeyError, ParamKey, RemovedKey};
 pub use record::{
     ActiveRecord, Change, JobRecord, MgsRecord, NidRow, NidTableRecord, NodeRecord, NodemapRecord, OwnAct, OwnerRecord,
     ParamRecord, Pending, PoolRecord, Record, RecordError, TargetRecord, TemporaryPlace, TemporaryRecord,

@@ -68,6 +68,27 @@ pub enum Record {
     NidRow(NidRow),
     /// Of [`Key::Source`].
     Source(Box<SourceNote>),
+    /// Of [`Key::Removed`].
+    Removed(Box<RemovedRecord>),
+}
+
+/// An object that was removed, and comes back unless somebody confirms that.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemovedRecord {
+    /// When it comes back.
+    pub until: Time,
+    /// What comes back.
+    pub before: Removed,
+}
+
+/// What was removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Removed {
+    /// A tunable.
+    Param(ParamRecord),
+    /// A nodemap.
+    Nodemap(Box<NodemapRecord>),
 }
 
 /// The MGS. Written once, by the first daemon on a store.
@@ -437,6 +458,7 @@ impl Change {
                 Record::NidTable(record) => serde_json::to_vec(record),
                 Record::NidRow(record) => serde_json::to_vec(record),
                 Record::Source(record) => serde_json::to_vec(record),
+                Record::Removed(record) => serde_json::to_vec(record),
             };
             json.expect("records have string keys and no failing serializer")
         });
@@ -479,6 +501,7 @@ impl Record {
             Key::NidTable(_) => Self::NidTable(serde_json::from_slice(json)?),
             Key::NidRow(_) => Self::NidRow(serde_json::from_slice(json)?),
             Key::Source => Self::Source(serde_json::from_slice(json)?),
+            Key::Removed(_) => Self::Removed(serde_json::from_slice(json)?),
         })
     }
 }

@@ -10,10 +10,10 @@ use lustre_types::{FsName, NodeName, NodemapName, PoolName, SvName, TargetIndex,
 use std::sync::Arc;
 
 use crate::configlog::{ConfigLog, FsLogs, names};
-use crate::key::ParamKey;
+use crate::key::{ParamKey, RemovedKey};
 use crate::record::{
     ActiveRecord, JobRecord, MgsRecord, NidRow, NidTableRecord, NodeRecord, NodemapRecord, OwnerRecord, ParamRecord,
-    PoolRecord, TargetRecord, TemporaryRecord,
+    PoolRecord, RemovedRecord, TargetRecord, TemporaryRecord,
 };
 
 /// A stored object with the revisions that made and last changed it.
@@ -72,6 +72,8 @@ pub struct State {
     pub nid_rows: BTreeMap<SvName, Object<NidRow>>,
     /// What came of the source of wanted configuration.
     pub source: Option<Object<SourceNote>>,
+    /// Objects that were removed, and come back unless somebody confirms that.
+    pub removed: BTreeMap<RemovedKey, Object<RemovedRecord>>,
 }
 
 /// The running targets of a file system, as imperative recovery tells them.

@@ -62,6 +62,7 @@ pub fn snapshot(state: &State, env: &Env, fsname: Option<&FsName>) -> Snapshot {
         nodes: Vec::new(),
         live_params: LiveParams::new(),
         param_proofs: ProofByKey::new(),
+        removals: state.removed.iter().map(|(key, removed)| (key.key().object(), removed.value.until)).collect(),
     }
 }
 

@@ -32,14 +32,17 @@ impl Api {
         self.engine.write(caller, query, put).await
     }
 
-    /// `delete_nodemap`
+    /// `delete_nodemap`, `remove_nodemap`
     pub async fn delete_nodemap(
         &self,
         caller: &Caller,
         path: &NodemapPath,
         query: &WriteQuery,
+        confirm_within_s: Option<u32>,
     ) -> Result<Written<Nodemap>, Problem> {
-        let delete = |state: &State, req: &Request<'_>| decide::nodemap::delete_nodemap(state, req, &path.name);
+        let delete = |state: &State, req: &Request<'_>| {
+            decide::nodemap::delete_nodemap(state, req, &path.name, confirm_within_s)
+        };
         self.engine.write(caller, query, delete).await
     }
 

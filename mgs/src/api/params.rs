@@ -109,15 +109,16 @@ impl Api {
         }
     }
 
-    /// `delete_param`
+    /// `delete_param`, `remove_param`
     pub async fn delete_param(
         &self,
         caller: &Caller,
         path: &ParamPath,
         query: &WriteQuery,
+        confirm_within_s: Option<u32>,
     ) -> Result<Written<Param>, Problem> {
         let key = key(path)?;
-        let delete = |state: &State, req: &Request<'_>| decide::param::delete_param(state, req, &key);
+        let delete = |state: &State, req: &Request<'_>| decide::param::delete_param(state, req, &key, confirm_within_s);
         match self.engine.write(caller, query, delete).await {
             Ok(written) => Ok(written),
             Err(problem) => Err(self.name_author(&key, problem).await),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lustre_api::node_param::ReadNodeParams;
+use lustre_api::node_param::{LctlCheck, ReadNodeParams};
 use lustre_api::param::{Param, ParamPath, ParamSpec};
 use lustre_api::proof::{
     Author, CarefulParam, CarefulWritten, Explanation, NodeProof, ParamsDiff, ParamsDiffQuery, ProofState,
@@ -70,7 +70,8 @@ impl Api {
     ) -> Vec<NodeProof> {
         let expected: BTreeSet<NodeName> =
             asked.iter().filter(|(_, expected)| *expected).map(|((node, _), _)| node.clone()).collect();
-        let question = ReadNodeParams { patterns: vec![pattern.to_owned()], ..ReadNodeParams::default() };
+        let question =
+            ReadNodeParams { patterns: vec![pattern.to_owned()], cross_check: true, ..ReadNodeParams::default() };
         let question = &question;
         let places = asked.into_iter().map(|(place, _)| place);
         let answers = each(places, |url| async move { self.agents.read_params(&url, question).await }).await;
@@ -94,7 +95,12 @@ impl Api {
                     let entry = catalogue::lookup(key.name.as_str());
                     let name = entry.map_or(key.name.as_str(), |entry| entry.name.as_str());
                     let wanted = Wanted { name, id: &id, permanent, temporary, entry, others: others.clone() };
-                    judge(&node, &wanted, &answer, is_expected)
+                    let mut proof = judge(&node, &wanted, &answer, is_expected)?;
+                    if let Some(doubt) = answer.lctl.as_ref().and_then(doubt) {
+                        let said = proof.message.map(|said| format!("{said}; ")).unwrap_or_default();
+                        proof.message = Some(format!("{said}{doubt}"));
+                    }
+                    Some(proof)
                 }
             }
         });
@@ -246,7 +252,8 @@ impl Api {
 
     /// Those of the nodes that have a tunable that can be written.
     async fn nodes_with(&self, pattern: &str, places: Vec<Place>) -> Vec<Place> {
-        let question = ReadNodeParams { patterns: vec![pattern.to_owned()], names_only: true, recursive: false };
+        let question =
+            ReadNodeParams { patterns: vec![pattern.to_owned()], names_only: true, ..ReadNodeParams::default() };
         let question = &question;
         let answers = each(places.clone(), |url| async move { self.agents.read_params(&url, question).await }).await;
         let has =
@@ -390,6 +397,20 @@ impl Api {
             range.after = page.entries.last().map(|entry| entry.key.clone());
         }
     }
+}
+
+/// What `lctl` on the node says otherwise.
+fn doubt(check: &LctlCheck) -> Option<String> {
+    if let Some(first) = check.disagreements.first() {
+        let lctl =
+            first.lctl.as_ref().map_or_else(|| "has no such tunable".to_owned(), |lctl| format!("prints {lctl}"));
+        let count = check.disagreements.len();
+        return Some(format!(
+            "lctl {lctl} where the agent reads {} of {} ({count} of {} differ)",
+            first.own, first.name, check.compared
+        ));
+    }
+    check.problem.as_ref().map(|problem| format!("lctl could not be asked: {problem}"))
 }
 
 fn is_taken(proof: &NodeProof) -> bool {

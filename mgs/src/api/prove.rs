@@ -59,6 +59,7 @@ impl Api {
                             found: vec![here.clone()],
                             files: Vec::new(),
                             mount_options: Vec::new(),
+                            lctl: None,
                             boot_id: answer.boot_id.clone(),
                             at: answer.at,
                         };

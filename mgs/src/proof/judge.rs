@@ -178,7 +178,7 @@ mod tests {
 
     fn answer(found: Vec<NodeParam>, files: &[FileParam]) -> NodeParams {
         let (found, files) = (vec![found], files.to_vec());
-        NodeParams { found, files, mount_options: vec![], boot_id: "b".into(), at: Time::from_unix_ms(0) }
+        NodeParams { found, files, mount_options: vec![], lctl: None, boot_id: "b".into(), at: Time::from_unix_ms(0) }
     }
 
     #[test]

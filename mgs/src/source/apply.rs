@@ -68,11 +68,15 @@ async fn make(api: &Arc<Api>, caller: &Caller, request: Request, query: &WriteQu
             api.put_param_carefully(caller, &path, query, body).await?.written.job
         }
         Request::SpreadParam(path, body) => api.spread_param(caller, &path, query, *body).await?.job,
-        Request::DeleteParam(path) => api.delete_param(caller, &path, query).await?.job,
+        Request::DeleteParam(path) => api.delete_param(caller, &path, query, None).await?.job,
+        Request::RemoveParam(path, body) => api.delete_param(caller, &path, query, body.confirm_within_s).await?.job,
         Request::PutPool(path, body) => api.put_pool(caller, &path, query, body).await?.job,
         Request::DeletePool(path) => api.delete_pool(caller, &path, query).await?.job,
         Request::PutNodemap(path, body) => api.put_nodemap(caller, &path, query, *body).await?.job,
-        Request::DeleteNodemap(path) => api.delete_nodemap(caller, &path, query).await?.job,
+        Request::DeleteNodemap(path) => api.delete_nodemap(caller, &path, query, None).await?.job,
+        Request::RemoveNodemap(path, body) => {
+            api.delete_nodemap(caller, &path, query, body.confirm_within_s).await?.job
+        }
         Request::PutNodemapsActive(body) => api.put_nodemaps_active(caller, query, body).await?.job,
         Request::EnsureProxy(path) => api.ensure_mgs_proxy(caller, &path, query).await?.job,
         Request::RemoveProxy(path) => api.remove_mgs_proxy(caller, &path, query).await?.job,

@@ -221,7 +221,14 @@ impl Agents for Nodes {
             let params = inner.params.entry(url.to_owned()).or_default();
             let found = wanted.patterns.iter().map(|pattern| params.find(pattern)).collect();
             let boot_id = params.boot_id.clone();
-            Ok(NodeParams { found, files: vec![], mount_options: vec![], boot_id, at: Time::from_unix_ms(0) })
+            Ok(NodeParams {
+                found,
+                files: vec![],
+                mount_options: vec![],
+                lctl: None,
+                boot_id,
+                at: Time::from_unix_ms(0),
+            })
         });
         async move {
             tokio::time::sleep(slowness).await;

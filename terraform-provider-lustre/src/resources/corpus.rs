@@ -12,7 +12,7 @@ use lustre_api::attributes::{
 };
 use lustre_api::mgs::{GetSnapshot, Snapshot};
 use lustre_api::plan::{Action, Desired, ObjectKey};
-use lustre_api::proof::{ExplainParam, Explanation};
+use lustre_api::proof::{ExplainParam, Explanation, ParamProofs, PostProveParams};
 use lustre_plan::{LATER, diff};
 use rest::{Client, Listener, Server};
 use serde_json::{Value as Json, json};
@@ -140,6 +140,9 @@ async fn session(observed: Snapshot) -> (Arc<Session>, Arc<Seen>, watch::Sender<
                 nodes: vec![],
                 is_proven: true,
             })
+        })
+        .route::<PostProveParams, _, _>(|seen, _| async move {
+            Ok(ParamProofs { items: seen.observed.param_proofs.values().cloned().collect() })
         })
         .router();
     let listener = Listener::tcp("127.0.0.1:0".parse().expect("an address")).await.expect("a listener");

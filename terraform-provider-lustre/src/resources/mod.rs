@@ -19,7 +19,7 @@ mod tests;
 use std::sync::Arc;
 
 use lustre_api::attributes::Resource as Table;
-use tfplugin_proto::{Diagnostics, Resource, Value};
+use tfplugin_proto::{Diagnostic, Diagnostics, Resource, Value};
 
 use crate::managed::Managed;
 use crate::session::Session;
@@ -79,6 +79,16 @@ fn check_policy(table: &Table, name: &str, prior: &Value, diags: &mut Diagnostic
 /// A known text of an object, or nothing.
 fn text<'a>(object: &'a Value, attribute: &str) -> &'a str {
     object.get(attribute).as_str().known().unwrap_or_default()
+}
+
+/// Warns that what is removed comes back by itself, where its state says that changes are to be confirmed.
+fn warn_of_removal(prior: &Value, command: &str, diags: &mut Diagnostics) {
+    let Some(seconds) = confirm_within(prior) else { return };
+    let detail = format!(
+        "It comes back {seconds} s after it was removed, unless somebody confirms the removal, because confirm_within_s is set. \
+         Look whether everything still works, then: {command}"
+    );
+    diags.push(Diagnostic::warning("Waits for confirmation", detail));
 }
 
 /// Within how many seconds a change has to be confirmed; none where it need not be.

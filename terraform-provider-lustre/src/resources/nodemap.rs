@@ -2,13 +2,13 @@
 
 use lustre_api::attributes::{NODEMAP, Resource as Table};
 use lustre_api::mgs::Snapshot;
-use lustre_api::nodemap::{DeleteNodemap, Nodemap as View, NodemapPath, NodemapSpec, PutNodemap, PutNodemapBody};
+use lustre_api::nodemap::{Nodemap as View, NodemapPath, NodemapSpec, PostRemoveNodemap, PutNodemap, PutNodemapBody};
 use lustre_api::plan::{Desired, ObjectKey};
 use lustre_types::NodemapName;
 use serde_json::Value as Json;
 use tfplugin_proto::{Diagnostics, Value, async_trait};
 
-use super::{confirm_within, text};
+use super::{confirm_within, text, warn_of_removal};
 use crate::managed::{Kind, Put};
 use crate::mgs::{Failure, Mgs, view};
 
@@ -58,8 +58,9 @@ impl Kind for Nodemap {
         snapshot.nodemaps.push(View { spec: spec.clone(), id: 0, confirm_until: None, revision: 0 });
     }
 
-    fn check_removal(_: &Value, _: &mut Diagnostics) {
+    fn check_removal(prior: &Value, diags: &mut Diagnostics) {
         // Its NIDs belong to the default one then: nothing to refuse.
+        warn_of_removal(prior, &Self::confirm_command(prior), diags);
     }
 
     async fn put(mgs: &Mgs, spec: NodemapSpec, put: &Put<'_>) -> Result<Json, Failure> {
@@ -71,7 +72,7 @@ impl Kind for Nodemap {
 
     async fn remove(mgs: &Mgs, prior: &Value) -> Result<(), Failure> {
         let Ok(name) = text(prior, "name").parse() else { return Ok(()) };
-        mgs.remove::<DeleteNodemap>(NodemapPath { name }).await.map(|_| ())
+        mgs.remove_carefully::<PostRemoveNodemap>(NodemapPath { name }, confirm_within(prior)).await
     }
 
     fn import(id: &str) -> Result<Value, String> {

@@ -3,14 +3,14 @@
 use lustre_api::Nothing;
 use lustre_api::attributes::{PARAM, Resource as Table};
 use lustre_api::mgs::Snapshot;
-use lustre_api::param::{DeleteParam, Param as ApiParam, ParamPath, ParamSpec, PutParam};
+use lustre_api::param::{Param as ApiParam, ParamPath, ParamSpec, PutParam};
 use lustre_api::plan::{Desired, ObjectKey};
-use lustre_api::proof::{CarefulParam, ConfirmParam, ParamProof, PutParamCarefully};
+use lustre_api::proof::{CarefulParam, ConfirmParam, ParamProof, PostRemoveParam, PutParamCarefully};
 use lustre_types::{FsName, ParamKey, ParamScope};
 use serde_json::Value as Json;
 use tfplugin_proto::{Diagnostics, Plan, Value, async_trait};
 
-use super::{confirm_within, proof, text};
+use super::{confirm_within, proof, text, warn_of_removal};
 use crate::managed::{Kind, Live, Put};
 use crate::mgs::{Failure, Mgs, view};
 
@@ -84,8 +84,9 @@ impl Kind for Param {
             if *filesystem == spec.filesystem && *scope == spec.scope && *name == spec.name)
     }
 
-    fn check_removal(_: &Value, _: &mut Diagnostics) {
+    fn check_removal(prior: &Value, diags: &mut Diagnostics) {
         // Its default comes back: nothing to refuse.
+        warn_of_removal(prior, &Self::confirm_command(prior), diags);
     }
 
     fn repair(plan: &mut Plan) {
@@ -128,7 +129,7 @@ impl Kind for Param {
 
     async fn remove(mgs: &Mgs, prior: &Value) -> Result<(), Failure> {
         let Some(key) = key(prior) else { return Ok(()) };
-        mgs.remove::<DeleteParam>(path(&key)).await.map(|_| ())
+        mgs.remove_carefully::<PostRemoveParam>(path(&key), confirm_within(prior)).await
     }
 
     fn import(id: &str) -> Result<Value, String> {

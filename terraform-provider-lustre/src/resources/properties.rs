@@ -81,7 +81,12 @@ fn resolved(table: &Table, object: &Value) -> Value {
     let mut object = object.clone();
     for entry in table.attributes {
         if object.get(entry.name).is_unknown() {
-            object.put(entry.name, attributes::from_json(entry, &entry.example_value()));
+            // After an apply no node has something else.
+            let value = match entry.name {
+                "drift" => Value::Map(std::collections::BTreeMap::new()),
+                _ => attributes::from_json(entry, &entry.example_value()),
+            };
+            object.put(entry.name, value);
         }
     }
     object

@@ -43,11 +43,50 @@ fn tunables_are_applied_and_proven_and_drift_on_a_node_is_shown() -> anyhow::Res
     // By hand, behind everybody's back.
     cluster.agent("c2").set_tunable(&format!("{DEVICE}/max_dirty_mb"), "48")?;
     let plan = ws.plan();
-    for words in
-        ["Check block assertion failed", "c2: osc.scratch-OST0000-osc-ff01.max_dirty_mb is 48 instead of", "64M"]
-    {
+    for words in [
+        "\"c2\" = \"osc.scratch-OST0000-osc-ff01.max_dirty_mb is 48 instead of 64M\"",
+        "1 to change",
+        "c2: it is set there again",
+    ] {
         assert!(plan.text.contains(words), "{words}: {}", plan.text);
     }
+    // The apply sets it right there, and says what nodes have then.
+    ws.apply();
+    assert_eq!(cluster.agent("c2").tunable(&format!("{DEVICE}/max_dirty_mb"))?, "64M");
+    let proof = ws.outputs()["proof"]["value"]["osc.*.max_dirty_mb"].clone();
+    assert_eq!(proof, serde_json::json!({ "c1": "applied", "c2": "applied" }));
+    ws.expect_empty_plan();
+    Ok(())
+}
+
+#[test]
+fn a_value_is_tried_on_a_canary_and_confirms_itself_when_it_is_proven() -> anyhow::Result<()> {
+    let cluster = clients()?;
+    let ws = Terraform::at(cluster.mgs.endpoint());
+    let more = "canary = \"c2\"\n  confirm_within_s = 60\n  confirm_when_proven = true";
+    ws.write(
+        "main.tf",
+        &format!(
+            "resource \"lustre_param\" \"dirty\" {{\n  filesystem = \"scratch\"\n  name = \"osc.*.max_dirty_mb\"\n  \
+             value = \"64M\"\n  {more}\n}}\n"
+        ),
+    );
+    // As a kernel that takes no value.
+    cluster.agent("c2").set_tunable_mode(&format!("{DEVICE}/max_dirty_mb"), 0o444)?;
+    let words =
+        ["c2: osc.scratch-OST0000-osc-ff01.max_dirty_mb: can only be read", "every node has its value before again"];
+    ws.refused(&["apply", "-auto-approve"]).assert("lustre_param.dirty", "value = \"64M\"", &words);
+    assert_eq!(cluster.agent("c1").tunable(&format!("{DEVICE}/max_dirty_mb"))?, "2000", "no other node saw it");
+    cluster.agent("c2").set_tunable_mode(&format!("{DEVICE}/max_dirty_mb"), 0o644)?;
+
+    let applied = ws.apply();
+    assert!(!applied.text.contains("Waits for confirmation"), "{}", applied.text);
+    for node in ["c1", "c2"] {
+        assert_eq!(cluster.agent(node).tunable(&format!("{DEVICE}/max_dirty_mb"))?, "64M");
+    }
+    let param = cluster.mgsctl(&["param", "get", "scratch", "osc.*.max_dirty_mb"])?;
+    assert!(param["confirm_until"].is_null(), "{param}");
+    ws.expect_empty_plan();
     Ok(())
 }
 
@@ -79,13 +118,17 @@ fn a_revert_restores_what_terraform_had_set() -> anyhow::Result<()> {
     let cluster = clients()?;
     let ws = Terraform::of_example(&repository().join("examples/terraform/tunables"), cluster.mgs.endpoint());
     ws.apply();
+    // Nothing reads the MGS's logs on these nodes: it is drift, and applying again sets it there.
+    assert!(ws.plan().text.contains("to change"));
+    ws.apply();
+    ws.expect_empty_plan();
     let revision = cluster.mgsctl(&["param", "list"])?.as_array().map(|params| {
         params.iter().filter_map(|param| param["revision"].as_u64()).max().unwrap_or_default().to_string()
     });
     let revision = revision.unwrap_or_default();
     cluster.mgsctl(&["param", "set", "scratch", "osc.*.max_dirty_mb", "32"])?;
     cluster.mgsctl(&["param", "unset", "scratch", "llite.*.max_read_ahead_mb"])?;
-    assert!(ws.plan().text.contains("to add"), "drift is shown");
+    assert!(ws.plan().text.contains("to add"), "what somebody unset is shown");
     let reverted = cluster.mgsctl(&["param", "revert", &revision, "--why", "a bad night"])?;
     assert_eq!(reverted["object"]["differences"].as_array().map(Vec::len), Some(2), "{reverted}");
     ws.expect_empty_plan();

@@ -66,16 +66,35 @@ options:
       - "confirmed"
   prove:
     description:
-      - "Ask every node concerned afterwards whether it has the value; in RV(proof)."
-      - "A node that has not is a warning, not a failure: it may be down, or the value may work for new mounts
-        only."
+      - "Ask every node concerned whether it has the value, before and afterwards; in RV(proof)."
+      - "A node that has something else although the value is set is a change: it is in the diff, and set right
+        by a job."
+      - "A node that has it not afterwards is a warning, not a failure: it may be down, or the value may work
+        for new mounts only."
     type: "bool"
     default: false
+  canary:
+    description:
+      - "Try a new value of O(name) on this node first, then on all others, and set it permanently only when
+        each of them has read it back."
+      - "Where one refuses it, all have again what they had, and the task fails."
+    type: "str"
   confirm_within:
     description:
       - "Put what was set before back unless somebody confirms the change within so many seconds, 10 to 86400."
       - "For what can cut off those who set it."
     type: "int"
+  wait:
+    description:
+      - "Wait until the jobs are done. V(false) returns at once with their ids in RV(jobs);
+        M(chandelier.lustre.lustre_info) shows them."
+    type: "bool"
+    default: true
+  wait_timeout:
+    description:
+      - "Give up waiting after so many seconds. The jobs go on all the same."
+    type: "int"
+    default: 3600
   fingerprint:
     description:
       - "RV(fingerprint) of an earlier run in check mode. The task fails, and changes nothing, if its plan is
@@ -220,6 +239,14 @@ warnings:
   type: "list"
   elements: "str"
   sample: []
+jobs:
+  description:
+    - "Ids of the jobs that carry the plan out on the nodes."
+  returned: "when jobs were started"
+  type: "list"
+  elements: "str"
+  sample:
+    - "ensure-scratch-ost0001-7"
 proof:
   description:
     - "Of each tunable what every node concerned has; C(is_proven) if all have the value."
@@ -250,7 +277,10 @@ def main():
             "exclusive": {"type": "bool", "default": False},
             "state": {"type": "str", "default": "present", "choices": ["present", "absent", "confirmed"]},
             "prove": {"type": "bool", "default": False},
+            "canary": {"type": "str"},
             "confirm_within": {"type": "int"},
+            "wait": {"type": "bool", "default": True},
+            "wait_timeout": {"type": "int", "default": 3600},
             "fingerprint": {"type": "str"},
             "api_url": {"type": "str"},
             "api_token": {"type": "str", "no_log": True, "fallback": (env_fallback, ["LUSTRE_API_TOKEN"])},
@@ -259,7 +289,7 @@ def main():
         mutually_exclusive=[["name", "params"], ["value", "params"]],
         required_one_of=[["name", "params"]],
         required_if=[["state", "present", ["value", "params"], True]],
-        required_by={"value": ["name"]},
+        required_by={"value": ["name"], "canary": ["name"]},
         supports_check_mode=True,
     )
     module.fail_json(msg="this module is run by its action plugin, which is not there: is the collection installed as a whole?")

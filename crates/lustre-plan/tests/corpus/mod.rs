@@ -64,8 +64,15 @@ fn complete(observed: &Value) -> Snapshot {
         "nodemaps": list("nodemaps").into_iter().map(|spec| json!({ "spec": spec, "id": 1, "revision": 1 })).collect::<Vec<_>>(),
         "nodemaps_active": observed["nodemaps_active"].as_bool().unwrap_or_default(),
         "nodes": list("nodes").iter().map(node).collect::<Vec<_>>(),
+        "param_proofs": proofs(&list("param_proofs")),
     });
     serde_json::from_value(snapshot).expect("a scenario's observed state")
+}
+
+/// What nodes have of tunables, by their ids.
+fn proofs(list: &[Value]) -> Value {
+    let keyed = list.iter().map(|proof| (proof["id"].as_str().expect("an id").to_owned(), proof.clone()));
+    Value::Object(keyed.collect())
 }
 
 fn target(target: &Value) -> Value {
@@ -80,7 +87,7 @@ fn node(node: &Value) -> Value {
     let info = json!({
         "node": node["name"], "agent_version": "0", "boot_id": "b", "kernel": "6.1", "start_driver": "none",
         "nids": node.get("nids").cloned().unwrap_or_else(|| json!([])),
-        "kernel_proxy": node["kernel_proxy"],
+        "kernel_proxy": node["kernel_proxy"], "lustre": node["lustre"],
     });
     let mut live = json!({
         "name": node["name"], "api_url": "http://x", "info": info, "enrolled": "2026-01-01T00:00:00Z", "is_alive": true, "revision": 1,

@@ -2,11 +2,11 @@
 
 use lustre_api::filesystem::{DeleteFilesystem, PutFilesystem};
 use lustre_api::job::JobId;
-use lustre_api::nodemap::{DeleteNodemap, PutNodemap, PutNodemapsActive};
+use lustre_api::nodemap::{DeleteNodemap, PostRemoveNodemap, PutNodemap, PutNodemapsActive};
 use lustre_api::param::{DeleteParam, PutParam};
 use lustre_api::plan::Request;
 use lustre_api::pool::{DeletePool, PutPool};
-use lustre_api::proof::{PostSpreadParam, PutParamCarefully};
+use lustre_api::proof::{PostRemoveParam, PostSpreadParam, PutParamCarefully};
 use lustre_api::proxy::{EnsureProxy, RemoveProxy};
 use lustre_api::target::{DeregisterTarget, PostTarget};
 use lustre_api::{Nothing, Time, WriteQuery, Written};
@@ -43,6 +43,14 @@ impl Client {
             }
             Request::SpreadParam(path, body) => made(self.call::<PostSpreadParam>(path, query, body).await?),
             Request::DeleteParam(path) => made(self.call::<DeleteParam>(path, query, nothing).await?),
+            Request::RemoveParam(path, body) => {
+                let written = self.call::<PostRemoveParam>(path, query, body).await?;
+                until(written.object.confirm_until, written)
+            }
+            Request::RemoveNodemap(path, body) => {
+                let written = self.call::<PostRemoveNodemap>(path, query, body).await?;
+                until(written.object.confirm_until, written)
+            }
             Request::PutPool(path, body) => made(self.call::<PutPool>(path, query, body).await?),
             Request::DeletePool(path) => made(self.call::<DeletePool>(path, query, nothing).await?),
             Request::PutNodemap(path, body) => {

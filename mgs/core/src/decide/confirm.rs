@@ -5,7 +5,7 @@
 use lustre_api::{Problem, Time};
 use lustre_types::SvName;
 
-use crate::decide::{Decision, Request, nodemap, param, target};
+use crate::decide::{Decision, Request, nodemap, param, removal, target};
 use crate::key::Key;
 use crate::record::Pending;
 use crate::state::State;
@@ -55,6 +55,9 @@ pub fn expire(state: &State, req: &Request<'_>) -> Result<Decision<Option<String
         && over(before.value.confirm.as_ref().map(|waits| waits.until))
     {
         return named(Key::NodemapsActive, nodemap::active_goes_back(state, &before.value));
+    }
+    if let Some((key, waits)) = state.removed.iter().find(|(_, removed)| removed.value.until <= req.now) {
+        return named(key.key(), removal::goes_back(state, req, key, waits)?);
     }
     let waiting = |svname: &&SvName| {
         state.targets.get(*svname).is_some_and(|t| over(t.value.confirm.as_ref().map(|waits| waits.until)))

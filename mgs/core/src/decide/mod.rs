@@ -19,6 +19,7 @@ pub mod param_set;
 pub mod pool;
 pub mod proxy;
 pub mod register;
+mod removal;
 pub mod reserve;
 mod rules;
 pub mod source;

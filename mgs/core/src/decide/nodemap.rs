@@ -6,9 +6,9 @@ use lustre_api::nodemap::{Nodemap, NodemapSpec, Nodemaps, NodemapsActive};
 use lustre_api::{Problem, Written};
 use lustre_types::{NidRange, NodemapName};
 
-use crate::decide::{Compare, Decision, Request, confirm, put, remove, rules};
-use crate::key::Key;
-use crate::record::{ActiveRecord, NodemapRecord, Record};
+use crate::decide::{Compare, Decision, Request, confirm, put, removal, remove, rules};
+use crate::key::{Key, RemovedKey};
+use crate::record::{ActiveRecord, NodemapRecord, Record, Removed};
 use crate::state::{Object, State};
 
 /// Numbers of nodemaps and ranges have 28 bits.
@@ -41,7 +41,7 @@ pub fn put_nodemap(
         id: match before {
             Some(before) => before.value.id,
             None if name.is_default() => 0,
-            None => free(state.nodemaps.values().map(|nodemap| nodemap.value.id))?,
+            None => free(numbered_ones(state).map(|nodemap| nodemap.id))?,
         },
         ranges: numbered(state, before.map(|before| &before.value.ranges), &spec.ranges)?,
         banned: numbered(state, before.map(|before| &before.value.banned), &spec.banned_ranges)?,
@@ -54,8 +54,13 @@ pub fn put_nodemap(
         ),
     };
     let object = view(&Object { value: record.clone(), created: 0, revision: 0 });
-    let changes = vec![put(key.clone(), Record::Nodemap(Box::new(record)))];
-    Ok(Decision::changed(req, format!("set {}", key.object()), object, compare(state), changes))
+    let mut compare = compare(state);
+    let mut changes = vec![put(key.clone(), Record::Nodemap(Box::new(record)))];
+    if let Some((as_read, forgotten)) = removal::forget(state, &RemovedKey::Nodemap(name.clone())) {
+        compare.push(as_read);
+        changes.push(forgotten);
+    }
+    Ok(Decision::changed(req, format!("set {}", key.object()), object, compare, changes))
 }
 
 /// Numbers and NIDs are of all nodemaps together: none may have changed meanwhile.
@@ -72,7 +77,7 @@ fn numbered(
     let mut kept: BTreeMap<u32, NidRange> = before.cloned().unwrap_or_default();
     kept.retain(|_, range| ranges.contains(range));
     let of_all = |of: fn(&NodemapRecord) -> &BTreeMap<u32, NidRange>| {
-        state.nodemaps.values().filter_map(move |nodemap| of(&nodemap.value).keys().copied().max()).max()
+        numbered_ones(state).filter_map(move |nodemap| of(nodemap).keys().copied().max()).max()
     };
     // Regular and banned ones are told apart by a flag of their keys, but nothing says that their numbers may be the same.
     let mut last = of_all(|record| &record.ranges).max(of_all(|record| &record.banned));
@@ -92,21 +97,68 @@ fn free(taken: impl Iterator<Item = u32>) -> Result<u32, Problem> {
     if next > MAX_ID { Err(Problem::invalid("there are no numbers left for nodemaps")) } else { Ok(next) }
 }
 
-/// Removes a nodemap. Errors: there is none of this name.
+/// Removes a nodemap; with `confirm_within_s` it comes back unless [`confirm`] is called in time. Errors: there is none of
+/// this name.
 pub fn delete_nodemap(
     state: &State,
     req: &Request<'_>,
     name: &NodemapName,
+    confirm_within_s: Option<u32>,
 ) -> Result<Decision<Written<Nodemap>>, Problem> {
     let before = find(state, name)?;
     let key = Key::Nodemap(name.clone());
     req.check_revision(&key.object(), before.revision)?;
+    // Nobody has confirmed what waits: what was there before it comes back.
+    let settled = match &before.value.confirm {
+        Some(waits) => waits.before.clone(),
+        None => Some(Box::new(before.value.clone())),
+    };
+    let removed = RemovedKey::Nodemap(name.clone());
+    let waits = removal::pending(req, removed, confirm_within_s, settled.map(Removed::Nodemap))?;
+    let shown = Nodemap { confirm_until: waits.as_ref().map(|(until, _)| *until), ..view(before) };
     let what = format!("remove {}", key.object());
-    Ok(Decision::changed(req, what, view(before), compare(state), vec![remove(key)]))
+    let changes = std::iter::once(remove(key)).chain(waits.map(|(_, change)| change)).collect();
+    Ok(Decision::changed(req, what, shown, compare(state), changes))
 }
 
-/// Keeps a nodemap that waits for its confirmation. Errors: there is none of this name.
+/// Makes a nodemap again that was removed, and nobody confirmed that. None: another one has its NIDs, or its name.
+pub(super) fn comes_back(
+    state: &State,
+    req: &Request<'_>,
+    name: &NodemapName,
+    record: &NodemapRecord,
+) -> Option<Decision<()>> {
+    if state.nodemaps.contains_key(name) || rules::nodemap(state, req, &record.spec).is_err() {
+        return None;
+    }
+    let (as_read, forgotten) = removal::forget(state, &RemovedKey::Nodemap(name.clone()))?;
+    let record = Record::Nodemap(Box::new(NodemapRecord { confirm: None, ..record.clone() }));
+    let mut compare = compare(state);
+    compare.push(as_read);
+    let changes = vec![put(Key::Nodemap(name.clone()), record), forgotten];
+    Some(Decision { compare, changes, what: String::new(), reply: () })
+}
+
+/// The nodemaps that are there, and those that may come back: their numbers are taken.
+fn numbered_ones(state: &State) -> impl Iterator<Item = &NodemapRecord> {
+    let removed = state.removed.values().filter_map(|removed| match &removed.value.before {
+        Removed::Nodemap(record) => Some(&**record),
+        Removed::Param(_) => None,
+    });
+    state.nodemaps.values().map(|nodemap| &nodemap.value).chain(removed)
+}
+
+/// Keeps a nodemap that waits for its confirmation, or that it is gone. Errors: there is none of this name, and none comes
+/// back.
 pub fn confirm(state: &State, req: &Request<'_>, name: &NodemapName) -> Result<Decision<Written<Nodemap>>, Problem> {
+    let removed = RemovedKey::Nodemap(name.clone());
+    if let (Some(waits), Some((as_read, change))) = (state.removed.get(&removed), removal::forget(state, &removed))
+        && let Removed::Nodemap(before) = &waits.value.before
+    {
+        let what = format!("confirm {}", Key::Removed(removed).object());
+        let shown = view(&Object { value: (**before).clone(), created: 0, revision: 0 });
+        return Ok(Decision::changed(req, what, shown, vec![as_read], vec![change]));
+    }
     let before = find(state, name)?;
     if before.value.confirm.is_none() {
         return Ok(Decision::unchanged(view(before), state.revision));

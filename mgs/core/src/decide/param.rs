@@ -9,9 +9,11 @@ use lustre_api::proof::{ParamDifference, ParamsDiff};
 use lustre_api::{Problem, Written};
 
 use crate::decide::log::Drafts;
-use crate::decide::{Compare, Decision, Request, absent, as_read, confirm, filesystem, job, put, remove, rules};
-use crate::key::{Key, ParamKey};
-use crate::record::{Change, ParamRecord, Record};
+use crate::decide::{
+    Compare, Decision, Request, absent, as_read, confirm, filesystem, job, put, removal, remove, rules,
+};
+use crate::key::{Key, ParamKey, RemovedKey};
+use crate::record::{Change, ParamRecord, Record, Removed};
 use crate::state::{Object, State};
 use crate::view;
 
@@ -134,6 +136,12 @@ pub(super) fn change(
     let object_key = Key::Param(key.clone());
     let before = state.params.get(key);
     compare.push(before.map_or_else(|| absent(object_key.clone()), |b| as_read(object_key.clone(), b.revision)));
+    if record.is_some()
+        && let Some((as_read, forgotten)) = removal::forget(state, &RemovedKey::Param(key.clone()))
+    {
+        compare.push(as_read);
+        changes.push(forgotten);
+    }
     let warning = drafts.tunable(key, record.as_ref().map(|record| record.value.as_str()))?;
     changes.push(match record {
         Some(record) => put(object_key, Record::Param(record)),
@@ -142,21 +150,62 @@ pub(super) fn change(
     Ok(warning)
 }
 
-/// Unsets a tunable. Errors: it is not set.
-pub fn delete_param(state: &State, req: &Request<'_>, key: &ParamKey) -> Result<Decision<Written<Param>>, Problem> {
+/// Unsets a tunable; with `confirm_within_s` it comes back unless [`confirm`] is called in time. Errors: it is not set.
+pub fn delete_param(
+    state: &State,
+    req: &Request<'_>,
+    key: &ParamKey,
+    confirm_within_s: Option<u32>,
+) -> Result<Decision<Written<Param>>, Problem> {
     let object = Key::Param(key.clone()).object();
     let before = find(state, key)?;
     req.check_revision(&object, before.revision)?;
-    let shown = view::param(key, &before.value, before.revision);
-    let mut decision = Decision::changed(req, format!("unset {object}"), shown, vec![idle(state, key)?], vec![]);
+    let mut shown = view::param(key, &before.value, before.revision);
+    // Nobody has confirmed what waits: what was there before it comes back.
+    let settled = match &before.value.confirm {
+        Some(waits) => waits.before.as_deref().cloned(),
+        None => Some(before.value.clone()),
+    };
+    let removed = RemovedKey::Param(key.clone());
+    let waits = removal::pending(req, removed, confirm_within_s, settled.map(Removed::Param))?;
+    shown.confirm_until = waits.as_ref().map(|(until, _)| *until);
+    let changes = waits.map(|(_, change)| change).into_iter().collect();
+    let mut decision = Decision::changed(req, format!("unset {object}"), shown, vec![idle(state, key)?], changes);
     let mut drafts = Drafts::new(state, req);
     change(state, key, None, &mut drafts, &mut decision.compare, &mut decision.changes)?;
     drafts.commit(&mut decision.compare, &mut decision.changes);
     Ok(decision)
 }
 
-/// Keeps a tunable that waits for its confirmation. Errors: it is not set. Nothing changes where it does not wait.
+/// Sets a tunable again that was unset, and nobody confirmed that. None: its file system is gone, or it is set.
+pub(super) fn comes_back(
+    state: &State,
+    req: &Request<'_>,
+    key: &ParamKey,
+    record: &ParamRecord,
+) -> Result<Option<Decision<()>>, Problem> {
+    let has_filesystem = key.filesystem.as_ref().is_none_or(|fsname| state.filesystems.contains_key(fsname));
+    if !has_filesystem || state.params.contains_key(key) {
+        return Ok(None);
+    }
+    let (mut compare, mut changes, mut drafts) = (Vec::new(), Vec::new(), Drafts::new(state, req));
+    let record = ParamRecord { confirm: None, ..record.clone() };
+    change(state, key, Some(record), &mut drafts, &mut compare, &mut changes)?;
+    drafts.commit(&mut compare, &mut changes);
+    Ok(Some(Decision { compare, changes, what: String::new(), reply: () }))
+}
+
+/// Keeps a tunable that waits for its confirmation, or that it is unset. Errors: it is not set, and does not come back.
+/// Nothing changes where it does not wait.
 pub fn confirm(state: &State, req: &Request<'_>, key: &ParamKey) -> Result<Decision<Written<Param>>, Problem> {
+    let removed = RemovedKey::Param(key.clone());
+    if let (Some(waits), Some((compare, change))) = (state.removed.get(&removed), removal::forget(state, &removed))
+        && let Removed::Param(before) = &waits.value.before
+    {
+        let what = format!("confirm {}", Key::Removed(removed).object());
+        let shown = view::param(key, before, 0);
+        return Ok(Decision::changed(req, what, shown, vec![compare], vec![change]));
+    }
     let before = find(state, key)?;
     if before.value.confirm.is_none() {
         return Ok(Decision::unchanged(view::param(key, &before.value, before.revision), state.revision));

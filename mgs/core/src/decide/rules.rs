@@ -1,6 +1,8 @@
 //! What stands against a description: asked of `lustre-plan`, so that a plan and its apply refuse for the same reasons, in
 //! the same words. Here is only what the plan is computed against: the few objects that a description touches.
 
+use std::collections::BTreeMap;
+
 use lustre_api::agent::Inventory;
 use lustre_api::device::Device;
 use lustre_api::filesystem::{Filesystem, FilesystemSpec, FilesystemState};
@@ -173,6 +175,7 @@ fn around(state: &State, req: &Request<'_>, fsname: Option<&FsName>) -> Snapshot
         nodes: Vec::new(),
         live_params: LiveParams::new(),
         param_proofs: ProofByKey::new(),
+        removals: BTreeMap::new(),
     }
 }
 

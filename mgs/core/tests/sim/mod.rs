@@ -236,7 +236,7 @@ impl Sim {
         let req = self.env_request();
         let ParamKey { filesystem, scope, name } = key.clone();
         let decision = if value.is_empty() {
-            decide::param::delete_param(&self.state, &req, &key).unwrap()
+            decide::param::delete_param(&self.state, &req, &key, None).unwrap()
         } else {
             let spec = ParamSpec { filesystem, scope, name, value: value.into(), allow_unknown: true };
             decide::param::put_param(&self.state, &req, &key, &spec).unwrap()
