@@ -122,7 +122,8 @@ class ModuleProgram(ActionBase):
             reader = threading.Thread(target=show_progress, args=(lines, host, kept), daemon=True)
             reader.start()
             try:
-                done = subprocess.run([program, *self._background(), "-"], input=arguments.encode(), stdout=subprocess.PIPE, stderr=writing, env=environment, check=False)
+                command = [program, *self._background(), "-"]
+                done = subprocess.run(command, input=arguments.encode(), stdout=subprocess.PIPE, stderr=writing, env=environment, check=False)
             finally:
                 os.close(writing)
                 reader.join()
