@@ -42,7 +42,8 @@ pub(crate) fn is_instance(duty: &str) -> bool {
     duty.starts_with(DUTY)
 }
 
-/// Lets the others know of this instance, and exchanges with them what is not in the store. For ever; returns at once on a store of one process.
+/// Lets the others know of this instance, and exchanges with them what is not in the store. For ever; returns at once on a
+/// store of one process.
 pub async fn run(engine: Arc<Engine>, ownership: Arc<Ownership>, liveness: Arc<Liveness>, board: Arc<Board>) {
     if !engine.store().is_shared() {
         return;

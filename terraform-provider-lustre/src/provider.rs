@@ -41,7 +41,7 @@ impl Provider for Lustre {
                     Mode::Optional,
                     format!(
                         "Where the API of the MGS is: `http://mgs1:7070`, or `unix:///run/lustre-mgs/api.sock` on the \
-                         MGS itself. Environment variable: `{ENDPOINT_VAR}`. There is no default."
+                         MGS itself; of several instances all, with commas between. Environment variable: `{ENDPOINT_VAR}`. There is no default."
                     ),
                 ),
                 Attribute::new(

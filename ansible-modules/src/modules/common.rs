@@ -13,6 +13,7 @@ pub(super) fn connection() -> Vec<Argument> {
     vec![
         Argument::new("api_url", ArgumentType::Str)
             .doc("Address of the MGS's API, as in V(http://10.0.0.1:7070). The task then runs on the controller and needs no host.")
+            .doc("Of several MGSs that share a store, give all, with commas between.")
             .doc("Without it the task runs on its host, and the agent there passes the calls on to the MGS that it enrolled with."),
         Argument::new("api_token", ArgumentType::Str)
             .secret()

@@ -100,6 +100,7 @@ options:
     description:
       - "Address of the MGS's API, as in V(http://10.0.0.1:7070). The task then runs on the controller and
         needs no host."
+      - "Of several MGSs that share a store, give all, with commas between."
       - "Without it the task runs on its host, and the agent there passes the calls on to the MGS that it
         enrolled with."
     type: "str"
