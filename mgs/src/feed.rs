@@ -61,14 +61,22 @@ impl Feed {
     async fn recent(&self, revision: u64) -> Result<Arc<Told>, Missed> {
         let cell = {
             let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-            let cell = recent.entry(revision).or_default().clone();
-            let size = |cell: &Cell| cell.get().map_or(0, |told| told.frame.size());
-            let mut bytes: usize = recent.values().map(size).sum();
-            while recent.len() > KEPT || (bytes > KEPT_BYTES && recent.len() > 1) {
-                bytes -= recent.pop_first().map_or(0, |(_, cell)| size(&cell));
+            match recent.get(&revision) {
+                Some(known) => known.clone(),
+                None => {
+                    let size = |cell: &Cell| cell.get().map_or(0, |told| told.frame.size());
+                    let mut bytes: usize = recent.values().map(size).sum();
+                    while recent.len() >= KEPT || bytes > KEPT_BYTES {
+                        bytes -= recent.pop_first().map_or(0, |(_, cell)| size(&cell));
+                    }
+                    recent.entry(revision).or_default().clone()
+                }
             }
-            cell
         };
+        // Almost everybody comes here: somebody else was first.
+        if let Some(told) = cell.get() {
+            return Ok(told.clone());
+        }
         let read = async {
             let commit = self.read(revision, 1).await?.pop().ok_or(Missed::Away)?;
             self.tell(&commit).await

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::StreamExt;
 use lustre_api::event::{Event, EventQuery, HistoryQuery};
 use lustre_api::{Page, Problem};
 
@@ -57,20 +58,16 @@ impl Api {
         }
         let EventQuery { kind, object, fsname, .. } = query.clone();
         let filter = Filter { kind, objects: object.into_iter().collect(), fsname, without_duties: false };
-        let begin = (self.feed.follow(after, filter), self.engine.clone());
-        let told = futures::stream::unfold(Some(begin), |place| async move {
-            let (mut follower, engine) = place?;
-            let told = tokio::select! {
-                told = follower.next() => told,
-                () = engine.stopped() => return None,
-            };
-            match told {
-                Ok(frame) => Some((Ok(frame), Some((follower, engine)))),
+        let told = futures::stream::unfold(Some(self.feed.follow(after, filter)), |follower| async move {
+            let mut follower = follower?;
+            match follower.next().await {
+                Ok(frame) => Some((Ok(frame), Some(follower))),
                 Err(Missed::Compacted(problem)) => Some((Err(problem), None)),
                 // The stream ends; the client begins again after its last event.
                 Err(Missed::Away) => None,
             }
         });
-        Ok(Box::pin(told))
+        let engine = self.engine.clone();
+        Ok(told.take_until(async move { engine.stopped().await }).boxed())
     }
 }

@@ -1,5 +1,6 @@
 //! Server-sent events, written. Source: HTML standard, section 9.2 (event streams).
 
+use std::convert::Infallible;
 use std::fmt::Write;
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use futures::{Stream, StreamExt};
 use lustre_api::Problem;
 use serde::Serialize;
 
-/// How long a stream may be silent before a comment shows that it lives.
+/// How often a comment shows that a stream lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// An event of a stream, written out. Clones share the text: what a thousand connections are told is written once.
@@ -60,15 +61,20 @@ fn text<T: Serialize>(head: &str, event: &T) -> Bytes {
 pub(super) fn answer<T: 'static>(
     events: impl Stream<Item = Result<Frame<T>, Problem>> + Send + Unpin + 'static,
 ) -> Response {
-    let body = futures::stream::unfold(Some(events), |events| async move {
-        let mut events = events?;
-        let (bytes, rest) = match tokio::time::timeout(KEEP_ALIVE, events.next()).await {
-            Err(_) => (Bytes::from_static(b":\n\n"), Some(events)),
-            Ok(None) => return None,
-            Ok(Some(Ok(frame))) => (frame.bytes, Some(events)),
-            Ok(Some(Err(problem))) => (text("event: problem", &problem), None),
+    // Not begun anew with each event: that would cost a timer for each event of each connection.
+    let begin = tokio::time::Instant::now() + KEEP_ALIVE;
+    let beat = tokio::time::interval_at(begin, KEEP_ALIVE);
+    let body = futures::stream::unfold(Some((events, beat)), |place| async move {
+        let (mut events, mut beat) = place?;
+        let next = tokio::select! {
+            biased;
+            next = events.next() => next?,
+            _ = beat.tick() => return Some((Ok(Bytes::from_static(b":\n\n")), Some((events, beat)))),
         };
-        Some((Ok::<_, std::convert::Infallible>(bytes), rest))
+        Some(match next {
+            Ok(frame) => (Ok::<_, Infallible>(frame.bytes), Some((events, beat))),
+            Err(problem) => (Ok(text("event: problem", &problem)), None),
+        })
     });
     let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
     (headers, Body::from_stream(body)).into_response()
