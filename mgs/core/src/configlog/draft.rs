@@ -182,7 +182,8 @@ impl Draft {
     }
 
     fn push(&mut self, op: LogOp) -> Result<(), AppendError> {
-        self.logs.apply_op(&op, self.now_s, 0)?;
+        // A log that is made here has its real id only after the commit; until then one that no other log has.
+        self.logs.apply_op(&op, self.now_s, self.logs.unused_id())?;
         self.ops.push(op);
         Ok(())
     }

@@ -10,9 +10,10 @@ use crate::configlog::{ConfigLog, LogEvent, LogOp};
 /// Logs that share a counter of steps and an order of events.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FsLogs {
-    logs: BTreeMap<String, Arc<ConfigLog>>,
-    /// Names by [`ConfigLog::id`].
-    ids: BTreeMap<u64, String>,
+    /// By [`ConfigLog::id`]: nodes ask for each block by it.
+    logs: BTreeMap<u64, Arc<ConfigLog>>,
+    /// Ids by name.
+    names: BTreeMap<String, u64>,
     /// The highest step in use; 0 while there are none.
     step: u32,
     /// How many events there were.
@@ -22,17 +23,30 @@ pub struct FsLogs {
 impl FsLogs {
     /// A log by its full name.
     pub fn log(&self, name: &str) -> Option<&Arc<ConfigLog>> {
-        self.logs.get(name)
+        self.logs.get(self.names.get(name)?)
+    }
+
+    fn log_mut(&mut self, name: &str) -> Option<&mut Arc<ConfigLog>> {
+        self.logs.get_mut(self.names.get(name)?)
     }
 
     /// A log by its id.
     pub fn by_id(&self, id: u64) -> Option<&Arc<ConfigLog>> {
-        self.logs.get(self.ids.get(&id)?)
+        self.logs.get(&id)
+    }
+
+    /// An id that no log has, and that none gets by a commit.
+    pub(super) fn unused_id(&self) -> u64 {
+        let mut id = u64::MAX;
+        while self.logs.contains_key(&id) {
+            id -= 1;
+        }
+        id
     }
 
     /// Every log, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<ConfigLog>> {
-        self.logs.values()
+        self.names.values().filter_map(|id| self.logs.get(id))
     }
 
     /// Whether there is no log.
@@ -59,43 +73,40 @@ impl FsLogs {
             let id = (revision << 16) | (number % 128) << 9 | at.min(511);
             let outcome = self.apply_op(op, event.at, id);
             debug_assert_eq!(outcome, Ok(()), "the draft that made the event did the same on the same logs");
-            if let Some(log) = self.logs.get_mut(op.log()) {
+            if let Some(log) = self.log_mut(op.log()) {
                 Arc::make_mut(log).touched(revision);
             }
         }
     }
 
-    /// Errors: a section that doesn't fit into the log; a section that isn't there. Nothing changes then.
+    /// `id` is for a log that is made by it, and no other log's. Errors: a section that doesn't fit into the log. Nothing
+    /// changes then.
     pub(super) fn apply_op(&mut self, op: &LogOp, at: u64, id: u64) -> Result<(), AppendError> {
         match op {
             LogOp::Append { log, section } => {
-                let new = || Arc::new(ConfigLog::new(log.clone(), id, at));
-                let is_new = !self.logs.contains_key(log);
-                let entry = self.logs.entry(log.clone()).or_insert_with(new);
-                let outcome = Arc::make_mut(entry).append(section.clone());
-                if outcome.is_ok() {
-                    self.step = self.step.max(section.step);
-                    if is_new {
-                        self.ids.insert(id, log.clone());
-                    }
-                } else if is_new {
-                    self.logs.remove(log);
+                if let Some(known) = self.log_mut(log) {
+                    Arc::make_mut(known).append(section.clone())?;
+                } else {
+                    let mut new = ConfigLog::new(log.clone(), id, at);
+                    new.append(section.clone())?;
+                    self.logs.insert(id, Arc::new(new));
+                    self.names.insert(log.clone(), id);
                 }
-                outcome?;
+                self.step = self.step.max(section.step);
             }
             LogOp::Mark { log, index, flags, canceled } => {
-                if let Some(log) = self.logs.get_mut(log) {
+                if let Some(log) = self.log_mut(log) {
                     Arc::make_mut(log).mark(*index, *flags, *canceled);
                 }
             }
             LogOp::Clear { log, indices } => {
-                if let Some(log) = self.logs.get_mut(log) {
+                if let Some(log) = self.log_mut(log) {
                     Arc::make_mut(log).clear(indices);
                 }
             }
             LogOp::Erase { log } => {
-                if let Some(log) = self.logs.remove(log) {
-                    self.ids.remove(&log.id());
+                if let Some(id) = self.names.remove(log) {
+                    self.logs.remove(&id);
                 }
                 if self.logs.is_empty() {
                     self.step = 0;
