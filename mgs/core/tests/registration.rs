@@ -6,7 +6,7 @@
 mod sim;
 
 use lustre_api::target::TargetState;
-use lustre_mgs_core::decide::target_reg::{Outcome, UNKNOWN_DEVICE, target_reg};
+use lustre_mgs_core::decide::target_reg::{Outcome, UNKNOWN_DEVICE, announced_together, target_reg};
 use lustre_mgs_core::serve::{Announcement, Errno, RegistrationRequest};
 use lustre_types::{Nid, SvName};
 use lustre_wire::lnet::WireNid;
@@ -181,4 +181,32 @@ fn an_index_that_is_reserved_for_a_node_is_that_nodes() {
     assert_eq!(refused(&mut sim, &thief), Errno::ADDRINUSE);
     ask(&mut sim, &target("scratch-OST0001", FIRST | flag::OST, "10.0.0.2@tcp")).unwrap();
     assert_eq!(sim.target("scratch-OST0001").state, TargetState::Registered);
+}
+
+#[test]
+fn announcements_of_one_commit_are_as_many_as_they_would_be_one_after_the_other() {
+    let (mut one_by_one, mut together) = (filesystem(), filesystem());
+    let asked = [
+        ready(target("gold-MDT0000", flag::MDT, "10.0.0.2@tcp"), 1),
+        // Nobody knows its file system.
+        ready(target("silver-OST0000", flag::OST, "10.0.0.9@tcp"), 1),
+        ready(target("gold-OST0000", flag::OST, "10.0.0.3@tcp"), 7),
+    ];
+    let outcomes: Vec<Outcome> = asked.iter().map(|asked| ask(&mut one_by_one, asked)).collect();
+    let request = together.env_request();
+    let decision = announced_together(&together.state, &request, &asked.each_ref()).unwrap();
+    assert_eq!(decision.compare.len(), 3, "the table once, and two targets: {:?}", decision.compare);
+    assert_eq!(together.commit(decision).unwrap(), outcomes);
+    let gold = "gold".parse().unwrap();
+    let table = |sim: &Sim| {
+        let table = sim.state.nid_table(&gold).unwrap();
+        let rows: Vec<_> = table.rows.iter().map(|(svname, row)| (svname.to_string(), (*row).clone())).collect();
+        (table.version, rows)
+    };
+    assert_eq!(table(&together), table(&one_by_one));
+    assert_eq!(table(&together).0, 4, "each announcement has a version of its own");
+    for svname in ["gold-MDT0000", "gold-OST0000"] {
+        let state = |sim: &Sim| sim.state.targets[&svname.parse().unwrap()].value.clone();
+        assert_eq!(state(&together), state(&one_by_one));
+    }
 }

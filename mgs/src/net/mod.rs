@@ -4,6 +4,7 @@
 //! before it was told that it has it. What has to be committed is committed in a task of its own; nobody waits for it but the
 //! client that asked. Messages are handled on the threads of the network; whatever takes longer is done on the daemon's runtime.
 
+mod announce;
 mod start;
 mod strangers;
 
@@ -13,8 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use lnet::{Get, Incoming as Put, Lnet, Outbox, Payload, ProcessId};
-use lustre_api::ProblemCode;
-use lustre_mgs_core::decide::target_reg::target_reg;
+use lustre_api::{Problem, ProblemCode};
+use lustre_mgs_core::decide::target_reg::{Outcome, target_reg};
 use lustre_mgs_core::serve::{
     Counts, Effect, Errno, ExportView, Incoming, Limits, Outgoing, RegistrationOutcome, RegistrationRequest,
     ServeError, Service, Ticket,
@@ -29,6 +30,7 @@ use tracing::{error, info, warn};
 use crate::clock;
 use crate::engine::{Caller, Engine};
 
+use announce::Announcements;
 use strangers::Lines;
 
 pub use start::{Config, Listen, start};
@@ -48,6 +50,7 @@ pub struct Nodes {
     engine: Arc<Engine>,
     service: Mutex<Service>,
     commits: Semaphore,
+    announcements: Announcements,
     refusals: Lines,
     started: Instant,
     runtime: Handle,
@@ -67,6 +70,7 @@ impl Nodes {
             engine,
             service: Mutex::new(service),
             commits: Semaphore::new(COMMITS),
+            announcements: Announcements::default(),
             refusals: Lines::default(),
             started: Instant::now(),
             runtime: Handle::current(),
@@ -190,6 +194,7 @@ impl Nodes {
         for effect in effects {
             match effect {
                 Effect::Send(outgoing) => messages.push(put(outgoing)),
+                Effect::Decide(ticket, asked) if asked.ready.is_some() => self.announce(ticket, asked),
                 Effect::Decide(ticket, asked) => drop(self.runtime.spawn(self.clone().decide(ticket, asked))),
                 Effect::Client { what, nid, uuid } if what.contains("evicted") => warn!(peer = %nid, uuid, "{what}"),
                 Effect::Client { what, nid, uuid } => info!(peer = %nid, uuid, "{what}"),
@@ -214,9 +219,19 @@ impl Nodes {
     }
 
     async fn commit(&self, asked: &RegistrationRequest) -> Result<RegistrationOutcome, Errno> {
-        let svname = &asked.svname;
         let caller = Caller::new(format!("lnet:{}", asked.from));
-        match self.engine.write_as(&caller, |state, req| target_reg(state, req, asked)).await {
+        let written = self.engine.write_as(&caller, |state, req| target_reg(state, req, asked)).await;
+        self.outcome(asked, written)
+    }
+
+    /// What a target is told of its decision, and the log.
+    fn outcome(
+        &self,
+        asked: &RegistrationRequest,
+        written: Result<Outcome, Problem>,
+    ) -> Result<RegistrationOutcome, Errno> {
+        let svname = &asked.svname;
+        match written {
             Ok(Ok(outcome)) => {
                 let what = if asked.ready.is_some() { "target is up" } else { "target registered" };
                 info!(%svname, nid = %asked.from, "{what}");

@@ -12,6 +12,7 @@ use crate::state::{NidTable, State};
 
 /// A target says that it is up. Replies with the table's new version: every announcement gets one of its own.
 ///
+/// `before` announcements of other targets of the file system are in the same change, and have the versions before this one's;
 /// `append` adds the NIDs to those that it announced before, for a target that announces after the MGS was away.
 /// Errors: a target of no file system, no NID at all.
 pub fn announce(
@@ -21,10 +22,11 @@ pub fn announce(
     instance: u32,
     nids: &[Nid],
     append: bool,
+    before: u64,
 ) -> Result<Decision<u64>, Problem> {
     let fsname = svname.fsname().ok_or_else(|| Problem::invalid("an MGT is in no file system's table"))?;
-    let before = state.nid_rows.get(svname);
-    let mut all: Vec<Nid> = before.filter(|_| append).map(|row| row.value.nids.clone()).unwrap_or_default();
+    let known = state.nid_rows.get(svname);
+    let mut all: Vec<Nid> = known.filter(|_| append).map(|row| row.value.nids.clone()).unwrap_or_default();
     for nid in nids {
         if !all.contains(nid) {
             all.push(nid.clone());
@@ -34,7 +36,7 @@ pub fn announce(
         return Err(Problem::invalid(format!("{svname} announces itself without a NID")));
     }
     let table = state.nid_tables.get(fsname);
-    let version = table.map_or(NidTable::FIRST_VERSION, |table| table.value.version) + 1;
+    let version = table.map_or(NidTable::FIRST_VERSION, |table| table.value.version) + 1 + before;
     let compare = vec![as_read(Key::NidTable(fsname.clone()), table.map_or(0, |table| table.revision))];
     let row = NidRow { version, instance, nids: all };
     let changes = vec![

@@ -36,7 +36,7 @@ pub const UNKNOWN_DEVICE: &str = "unknown";
 /// Errors: a config log that is full.
 pub fn target_reg(state: &State, req: &Request<'_>, asked: &RegistrationRequest) -> Result<Decision<Outcome>, Problem> {
     let outcome = match &asked.ready {
-        Some(ready) => announced(state, req, asked, ready),
+        Some(ready) => announced(state, req, asked, ready, 0),
         None => registered(state, req, asked),
     };
     match outcome {
@@ -44,6 +44,45 @@ pub fn target_reg(state: &State, req: &Request<'_>, asked: &RegistrationRequest)
         Err(Stop::Refused(refusal)) => Ok(unchanged(Err(refusal))),
         Err(Stop::Problem(problem)) => Err(problem),
     }
+}
+
+/// Decides announcements of several targets of one file system as one change, each target once: after a restart of the MGS all
+/// of them say at the same time that they are up, and a commit each would take its time. Replies with the outcomes in the
+/// order of the requests; a refusal of one changes nothing for the others.
+pub fn announced_together(
+    state: &State,
+    req: &Request<'_>,
+    asked: &[&RegistrationRequest],
+) -> Result<Decision<Vec<Outcome>>, Problem> {
+    let mut all = unchanged(Vec::with_capacity(asked.len()));
+    let mut before = 0;
+    for asked in asked {
+        let announced = match &asked.ready {
+            Some(ready) => announced(state, req, asked, ready, before),
+            None => refuse(Errno::INVAL, format!("{} does not say that it is up", asked.svname)),
+        };
+        match announced {
+            Ok(decision) => {
+                before += 1;
+                // The table's version is that of its last row.
+                all.changes.retain(|change| !matches!(change.key, Key::NidTable(_)));
+                all.changes.extend(decision.changes);
+                let compare = decision.compare.into_iter().filter(|compare| !all.compare.contains(compare));
+                let compare: Vec<Compare> = compare.collect();
+                all.compare.extend(compare);
+                all.what = match before {
+                    1 => decision.what,
+                    _ => format!("{before} targets are up, {} the last of them", asked.svname),
+                };
+                all.reply.push(decision.reply);
+            }
+            Err(Stop::Refused(refusal)) => all.reply.push(Err(refusal)),
+            Err(Stop::Problem(problem)) => {
+                all.reply.push(Err(Refusal { errno: Errno::INVAL, why: problem.to_string() }));
+            }
+        }
+    }
+    Ok(all)
 }
 
 enum Stop {
@@ -61,7 +100,7 @@ fn refuse<T>(errno: Errno, why: String) -> Result<T, Stop> {
     Err(Stop::Refused(Refusal { errno, why }))
 }
 
-fn unchanged(reply: Outcome) -> Decision<Outcome> {
+fn unchanged<T>(reply: T) -> Decision<T> {
     Decision { compare: Vec::new(), changes: Vec::new(), what: String::new(), reply }
 }
 
@@ -332,6 +371,7 @@ fn announced(
     req: &Request<'_>,
     asked: &RegistrationRequest,
     ready: &Announcement,
+    before: u64,
 ) -> Result<Decision<Outcome>, Stop> {
     let svname = &asked.svname;
     let Some(fsname) = svname.fsname() else { return refuse(Errno::INVAL, "an MGT is never ready".to_owned()) };
@@ -344,7 +384,7 @@ fn announced(
         None => Vec::new(),
     };
     nids.extend(asked.nids.iter().cloned());
-    let mut decision = nidtbl::announce(state, req, svname, ready.instance, &nids, ready.append)?;
+    let mut decision = nidtbl::announce(state, req, svname, ready.instance, &nids, ready.append, before)?;
     if let Some(object) = state.targets.get(svname) {
         let before = &object.value;
         let is_up = before.state == TargetState::Started || state.active_job(svname).is_some();
