@@ -1,13 +1,14 @@
 //! The start driver `userspace`: a target without a kernel, towards its MGS.
 //!
 //! It does over LNet what a kernel target does with its MGS: registers with what its mountdata and label say, holds the
-//! locks of its config log, of `params` and of its file system's other logs and follows them, announces that it is up, and
-//! sets its label to registered. **It serves no file I/O**: clients that are told
+//! locks of its config log, of `params`, of its file system's other logs and of the nodemaps and follows them, an MDT those of
+//! the NID table and of write barriers too, announces that it is up, and sets its label to registered. **It serves no file I/O**: clients that are told
 //! of it find nobody who answers. It is for rehearsals, tests and CI, and for nodes without Lustre modules.
 //!
 //! One connection to the MGS per target. After a restart of the agent every started target registers again; after one of
 //! the MGS it announces itself again.
 
+mod beside;
 mod disk;
 mod params;
 mod running;
@@ -191,11 +192,13 @@ impl Userspace {
         };
         let registered = mgc.register(&target).await.map_err(refused)?;
         info!(%svname, flags = registered.flags, mgs = mgc.mgs(), "target registered");
-        // In the order in which a kernel target takes its locks. All but its own log may be missing.
+        // In the order in which a kernel target takes its locks. Of the logs, all but its own may be missing.
         let mut followed = Followed::default();
-        for log in [format!("{}-sptlrpc", target.fsname), svname.to_string(), PARAMS.to_owned()] {
-            followed.read(mgc.follow(&log, 0)).await.map_err(refused)?;
-        }
+        followed.read(mgc.follow(&format!("{}-sptlrpc", target.fsname), 0)).await.map_err(refused)?;
+        followed.beside.before_logs(mgc, svname).await.map_err(refused)?;
+        followed.read(mgc.follow(&svname.to_string(), 0)).await.map_err(refused)?;
+        followed.beside.behind_own_log(mgc, svname).await.map_err(refused)?;
+        followed.read(mgc.follow(PARAMS, 0)).await.map_err(refused)?;
         if !followed.has(&svname.to_string()) {
             return Err(UserspaceError::NoLog(svname.clone()));
         }

@@ -1,6 +1,10 @@
 //! A started target: what keeps it in touch with its MGS.
 
-use super::{NO_IO, PARAMS, Params, tree};
+use super::{
+    NO_IO, PARAMS, Params,
+    beside::{Beside, Told},
+    tree,
+};
 use crate::{
     host::{Host, chain, params},
     time::now,
@@ -21,7 +25,7 @@ use tokio::{runtime::Handle, task::AbortHandle};
 use tracing::{debug, info, warn};
 
 /// Wait before a silent MGS is tried again.
-const RETRY: Duration = Duration::from_secs(2);
+pub(super) const RETRY: Duration = Duration::from_secs(2);
 
 /// A target that its MGS knows to be up.
 pub(super) struct Running {
@@ -35,12 +39,14 @@ pub(super) struct Running {
 impl Running {
     /// Follows the target's logs, and announces the target again whenever the MGS has begun anew.
     pub(super) fn begin(runtime: &Handle, mgc: Mgc, target: Target, followed: Followed, shown: Shown) -> Self {
-        let Followed { logs, seen } = followed;
+        let Followed { logs, mut beside, mut seen } = followed;
+        seen.told = std::mem::take(&mut beside.told);
         shown.show(&seen, &BTreeMap::new());
         let (shown, seen) = (Arc::new(shown), Arc::new(Mutex::new(seen)));
         let instance = target.instance;
         let follow = |log| runtime.spawn(follow(shown.clone(), log, seen.clone())).abort_handle();
         let mut tasks: Vec<AbortHandle> = logs.into_iter().map(follow).collect();
+        tasks.extend(beside.listen(runtime, &shown.svname, &seen));
         tasks.push(runtime.spawn(announce(mgc.clone(), target)).abort_handle());
         Self { mgc, instance, since: now(), seen, tasks }
     }
@@ -63,16 +69,19 @@ impl Running {
             since: self.since,
             mgs: self.mgc.mgs(),
             params: seen.values(),
+            nodemaps: seen.told.nodemaps.clone(),
+            peers: seen.told.peers.clone(),
             note: NO_IO.to_owned(),
         }
     }
 }
 
-/// What the logs of a target have set so far.
+/// What a target has been told so far.
 #[derive(Default)]
-struct Seen {
-    /// By log.
+pub(super) struct Seen {
+    /// What its logs have set, by log.
     logs: BTreeMap<String, Params>,
+    pub(super) told: Told,
 }
 
 impl Seen {
@@ -89,10 +98,11 @@ impl Seen {
     }
 }
 
-/// The logs that a target follows; their locks are held from the reading on.
+/// The logs that a target follows, and what else; their locks are held from the reading on.
 #[derive(Default)]
 pub(super) struct Followed {
     logs: Vec<Follower>,
+    pub(super) beside: Beside,
     seen: Seen,
 }
 

@@ -98,8 +98,33 @@ pub struct RunningTarget {
     /// The parameters that its logs set: its own under `conf_param`'s names, `params` under `lctl`'s, for all kinds of
     /// devices.
     pub params: BTreeMap<String, String>,
+    /// The nodemaps that its MGS told it; missing where the MGS has or shows none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodemaps: Option<ToldNodemaps>,
+    /// Where the targets of its file system run, by name, as its MGS told it: MDTs are told (imperative recovery), others
+    /// have none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub peers: BTreeMap<String, RunsAt>,
     /// What it does not do.
     pub note: String,
+}
+
+/// The nodemaps that a target was told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ToldNodemaps {
+    /// Whether they are in force.
+    pub active: bool,
+    /// Their names, in the order of their numbers.
+    pub names: Vec<String>,
+}
+
+/// Where a target runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunsAt {
+    /// For the how manieth time it is started.
+    pub instance: u32,
+    /// NIDs of the node that it runs on.
+    pub nids: Vec<String>,
 }
 
 /// The targets on a node's devices.

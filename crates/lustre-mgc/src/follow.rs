@@ -1,15 +1,10 @@
 //! Following a config log: its records now, and those that come.
 
-use crate::{
-    client::{Mgc, random_up_to},
-    error::MgcError,
-    lock::Lock,
-};
+use crate::{client::Mgc, error::MgcError, standing::Standing};
 use lustre_wire::{
     ldlm::{ResourceId, ResourceKind},
     llog::Record,
 };
-use std::time::Duration;
 
 /// Who follows a config log: holds its lock, and reads on when the lock is revoked.
 pub struct Follower {
@@ -19,7 +14,8 @@ pub struct Follower {
     after: u32,
     /// Which log that was: after a writeconf or a restore of the MGS, another one has the name.
     log_id: Option<[u64; 2]>,
-    lock: Option<Lock>,
+    /// None before the first call.
+    standing: Option<Standing>,
     /// True once the records that there were have been given.
     has_begun: bool,
 }
@@ -27,7 +23,7 @@ pub struct Follower {
 impl Mgc {
     /// Follows a config log behind index `after`; 0 for all of it.
     pub fn follow(&self, log: &str, after: u32) -> Follower {
-        Follower { mgc: self.clone(), log: log.to_owned(), after, log_id: None, lock: None, has_begun: false }
+        Follower { mgc: self.clone(), log: log.to_owned(), after, log_id: None, standing: None, has_begun: false }
     }
 
     /// The lock that guards a config log.
@@ -55,16 +51,15 @@ impl Follower {
     /// A log that was written anew (a writeconf, an MGS restored from a backup) is told from its beginning.
     /// A log that doesn't exist yet has none. Errors: the MGS isn't there or refuses; call again to go on.
     pub async fn next(&mut self) -> Result<Vec<Record>, MgcError> {
+        let standing = match &mut self.standing {
+            Some(standing) => standing,
+            None => self.standing.insert(Standing::new(&self.mgc, Mgc::resource_of(&self.log)?)),
+        };
         loop {
-            if let Some(lock) = &mut self.lock {
-                lock.lost().await;
-                self.lock = None;
-                tokio::time::sleep(self.pause()).await;
-            }
             // The lock first: a change after the reading must not go unseen.
-            let lock = self.mgc.lock(Mgc::resource_of(&self.log)?).await?;
+            let lock = standing.take().await?;
             let read = self.mgc.news(&self.log, self.after, self.log_id).await?;
-            self.lock = Some(lock);
+            standing.keep(lock);
             let mut records = Vec::new();
             if let Some(news) = read {
                 (self.after, self.log_id, records) = (news.last, Some(news.log_id), news.records);
@@ -74,11 +69,5 @@ impl Follower {
                 return Ok(records);
             }
         }
-    }
-
-    /// A random time of the configured range.
-    fn pause(&self) -> Duration {
-        let range = &self.mgc.shared().config.requeue;
-        range.start + random_up_to(range.end.saturating_sub(range.start))
     }
 }

@@ -16,7 +16,8 @@
 //!
 //! An [`Mgc`] reconnects by itself: to the same MGS, to the next of its NIDs, to one that was started anew. Requests whose
 //! reply is lost are sent again under the same number; locks that a restarted MGS knows nothing of are taken again by
-//! those who follow. Limits: null security only; no write barriers; locks are plain, for reading.
+//! those who follow. Limits: null security only; the lock of write barriers is
+//! held, none is ever carried out; locks are plain, for reading.
 
 mod call;
 mod client;
@@ -29,11 +30,14 @@ mod lock;
 mod logs;
 mod nodemap;
 mod register;
+mod standing;
 
 pub use client::{Config, Mgc, Node};
+pub use config_read::NidTableFollower;
 pub use contents::{Contents, Filesystem, Param, TargetContents};
 pub use error::MgcError;
 pub use follow::Follower;
 pub use lock::Lock;
-pub use nodemap::{IdKind, Nodemap, Nodemaps};
+pub use nodemap::{IdKind, Nodemap, NodemapFollower, Nodemaps};
 pub use register::{Registered, Target};
+pub use standing::Keeper;

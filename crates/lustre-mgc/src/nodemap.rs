@@ -1,14 +1,15 @@
 //! Reading the nodemaps. Source: MGS specification, section 3.4; config-log specification, section 9.
 
-use crate::{client::Mgc, error::MgcError};
+use crate::{client::Mgc, error::MgcError, standing::Standing};
 use lustre_wire::{
     bytes::{Reader, WireError},
+    ldlm::{ResourceId, ResourceKind},
     lnet::WireNid,
     mgs::{ConfigReadKind, NODEMAP_END},
     ptlrpc::Opcode,
 };
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 /// Bytes of a page of an index.
 const PAGE: usize = 4096;
@@ -17,6 +18,15 @@ const PAGE_MAGIC: u32 = 0x8a6d_6b6c;
 const ENTRY: usize = 40;
 /// Reads that one table may take: the MGS says "begin anew" when it changes meanwhile.
 const READS: usize = 1000;
+/// Bytes of a fileset's path in a record.
+const FRAGMENT: usize = 28;
+/// Numbers of a cluster's records with fragments of its first fileset.
+const FILESET: Range<u32> = 512..768;
+/// Names of [`Nodemap::flags`] and [`Nodemap::flags2`], from the lowest bit on.
+const PROPERTIES: [[&str; 8]; 2] = [
+    ["admin", "trusted", "deny_unknown", "map_uids", "map_gids", "audit", "forbid_encryption", "map_projids"],
+    ["readonly_mount", "deny_mount", "", "gss_identify", "", "", "", ""],
+];
 
 /// All nodemaps of an MGS.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -25,7 +35,7 @@ pub struct Nodemaps {
     pub is_active: bool,
     /// By id; 0 is the default nodemap.
     pub nodemaps: BTreeMap<u32, Nodemap>,
-    /// Records of kinds that are not decoded: roles, filesets, NID masks, offsets.
+    /// Records of kinds that are not decoded: offsets, filesets beyond the first.
     pub undecoded_records: usize,
 }
 
@@ -37,6 +47,10 @@ pub struct Nodemap {
     /// Bits: 1 admin, 2 trusted, 4 deny_unknown, 8 map uid, 0x10 map gid, 0x20 audit, 0x40 forbid encryption,
     /// 0x80 map projid.
     pub flags: u8,
+    /// Bits: 1 mounted read-only, 2 not mounted at all, 4 the fileset is in the index, 8 clients are told apart by GSS.
+    pub flags2: u8,
+    /// Names of the bits that are set, as `nodemap.properties` of the API has them.
+    pub properties: Vec<&'static str>,
     /// User id of those that aren't mapped.
     pub squash_uid: u32,
     /// Group id of those that aren't mapped.
@@ -45,6 +59,14 @@ pub struct Nodemap {
     pub squash_projid: u32,
     /// First and last NID of each range.
     pub ranges: Vec<(String, String)>,
+    /// The same of the NIDs that are banned.
+    pub banned: Vec<(String, String)>,
+    /// NIDs with a length in bits, as in `10.1.0.0@tcp/16`.
+    pub masks: Vec<String>,
+    /// Where its clients find their root; nothing for the file system's.
+    pub fileset: Option<String>,
+    /// Bits of the roles that it may play (`nodemap.*.rbac`); nothing for the default ones.
+    pub roles: Option<u64>,
     /// Client id to file system id, by kind.
     pub ids: BTreeMap<IdKind, BTreeMap<u32, u32>>,
 }
@@ -59,6 +81,17 @@ pub enum IdKind {
     Gid,
     /// Projects.
     Projid,
+}
+
+impl IdKind {
+    /// `uid`, `gid` or `projid`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Uid => "uid",
+            Self::Gid => "gid",
+            Self::Projid => "projid",
+        }
+    }
 }
 
 impl Mgc {
@@ -85,6 +118,29 @@ impl Mgc {
             (offset, pass) = (result.offset, u8::try_from(result.size).unwrap_or(1));
         }
         Err(MgcError::BadLog { nid: self.mgs(), log: "nodemap".into(), reason: "it never ends".into() })
+    }
+
+    /// Follows the nodemaps, as targets do.
+    pub fn follow_nodemaps(&self) -> NodemapFollower {
+        let resource = ResourceId::new("nodemap", ResourceKind::Nodemap).expect("it has 7 characters");
+        NodemapFollower { standing: Standing::new(self, resource) }
+    }
+}
+
+/// Who follows the nodemaps.
+pub struct NodemapFollower {
+    standing: Standing,
+}
+
+impl NodemapFollower {
+    /// All nodemaps: at the first call as they are, later as soon as they changed; nothing if the MGS has no such thing.
+    ///
+    /// Errors: the MGS isn't there or refuses; call again to go on.
+    pub async fn next(&mut self) -> Result<Option<Nodemaps>, MgcError> {
+        let lock = self.standing.take().await?;
+        let read = self.standing.mgc.clone().nodemaps().await?;
+        self.standing.keep(lock);
+        Ok(read)
     }
 }
 
@@ -115,17 +171,39 @@ impl Nodemaps {
                 let nodemap = self.nodemaps.entry(id).or_default();
                 nodemap.name = String::from_utf8_lossy(&name[..end]).into_owned();
                 nodemap.flags = record.u8("ncr_flags")?;
-                record.u16("ncr_flags2")?;
+                nodemap.flags2 = record.u8("ncr_flags2")?;
+                record.u8("ncr_padding")?;
+                nodemap.properties = properties([nodemap.flags, nodemap.flags2]);
                 nodemap.squash_projid = record.u32("ncr_squash_projid")?;
                 nodemap.squash_uid = record.u32("ncr_squash_uid")?;
                 nodemap.squash_gid = record.u32("ncr_squash_gid")?;
                 return Ok(());
             }
-            // Flags of the sub id: 0 is an ordinary range, others are lists of banned NIDs.
-            2 if sub >> 28 == 0 => {
+            1 if sub == 1 => {
+                self.nodemaps.entry(id).or_default().roles = Some(record.u64("ncr_roles")?);
+                return Ok(());
+            }
+            1 if FILESET.contains(&sub) => {
+                // In order: a key's bytes decide it, and the low byte of the number comes first.
+                let fragment: [u8; FRAGMENT] = record.array("nfr_fragment")?;
+                let end = fragment.iter().position(|byte| *byte == 0).unwrap_or(FRAGMENT);
+                let fileset = self.nodemaps.entry(id).or_default().fileset.get_or_insert_default();
+                fileset.push_str(&String::from_utf8_lossy(&fragment[..end]));
+                return Ok(());
+            }
+            // Flags of the sub id: 0 is an ordinary range, 1 one of banned NIDs.
+            2 if sub >> 28 <= 1 => {
                 let mut nid = |field| record.u64(field).map(|nid| WireNid::from_classic(nid).to_string());
                 let range = (nid("nrr_start_nid")?, nid("nrr_end_nid")?);
-                self.nodemaps.entry(id).or_default().ranges.push(range);
+                let nodemap = self.nodemaps.entry(id).or_default();
+                if sub >> 28 == 0 { &mut nodemap.ranges } else { &mut nodemap.banned }.push(range);
+                return Ok(());
+            }
+            6 => {
+                let prefix = WireNid::from_large(record.array("nar_prefix")?);
+                record.bytes("nar_padding", 11)?;
+                let mask = record.u8("nar_netmask")?;
+                self.nodemaps.entry(id).or_default().masks.push(format!("{prefix}/{mask}"));
                 return Ok(());
             }
             3 => IdKind::Uid,
@@ -144,6 +222,13 @@ impl Nodemaps {
         self.nodemaps.entry(id).or_default().ids.entry(id_kind).or_default().insert(sub, fs_id);
         Ok(())
     }
+}
+
+fn properties(flags: [u8; 2]) -> Vec<&'static str> {
+    let of = |(flags, names): (u8, [&'static str; 8])| {
+        names.into_iter().enumerate().filter(move |(bit, name)| flags >> bit & 1 == 1 && !name.is_empty())
+    };
+    flags.into_iter().zip(PROPERTIES).flat_map(of).map(|(_, name)| name).collect()
 }
 
 #[cfg(test)]
@@ -169,6 +254,7 @@ mod tests {
         assert_eq!((nm1.name.as_str(), nm1.flags, nm1.squash_uid), ("nm1", 0xba, 65534));
         assert_eq!(nm1.ranges, [("10.9.0.100@tcp".to_owned(), "10.9.0.110@tcp".to_owned())]);
         assert_eq!(nm1.ids[&IdKind::Uid], BTreeMap::from([(500, 600)]));
+        assert_eq!(nm1.properties, ["trusted", "map_uids", "map_gids", "audit", "map_projids"]);
         assert_eq!(nodemaps.undecoded_records, 0);
         for cut in 0..216 {
             let error = Nodemaps::default().take_page(&page[..cut]).unwrap_err();

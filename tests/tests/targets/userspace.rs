@@ -36,14 +36,15 @@ fn a_started_target_follows_its_config_log() {
 #[test]
 fn a_started_target_holds_the_locks_of_a_kernel_target_and_does_what_params_says() {
     let site = Site::with_osts(1);
-    // Its own log, the file system's security rules, `params` and the clients' log.
-    let has_locks = |nid: &str| {
+    // Its own log, the file system's security rules, `params`, the clients' log and the nodemaps; an MDT also write barriers and
+    // where targets run.
+    let has_locks = |nid: &str, locks: u64| {
         let exports = site.cluster.mgsctl(&["export", "list"])?;
         let of = exports.as_array().and_then(|all| all.iter().find(|export| export["nid"] == nid).cloned());
-        Ok(of.is_some_and(|export| export["locks"] == 4))
+        Ok(of.is_some_and(|export| export["locks"] == locks))
     };
-    for nid in ["127.0.0.2@tcp", "127.0.0.3@tcp"] {
-        site.cluster.wait_for(&format!("{nid} to hold its locks"), || has_locks(nid)).unwrap();
+    for (nid, locks) in [("127.0.0.2@tcp", 7), ("127.0.0.3@tcp", 5)] {
+        site.cluster.wait_for(&format!("{nid} to hold {locks} locks"), || has_locks(nid, locks)).unwrap();
     }
     let set = |scope: &str, value: &str| {
         let set = ["param", "set", "scratch", "obdfilter.*.brw_size", value, "--scope", scope];
@@ -56,6 +57,38 @@ fn a_started_target_holds_the_locks_of_a_kernel_target_and_does_what_params_says
     site.has_param("oss1", "scratch-OST0000", "obdfilter.scratch-OST*.brw_size", "8M");
     let shown = || Ok(site.cluster.agent("oss1").tunable("obdfilter/scratch-OST0000/brw_size")? == "8M");
     site.cluster.wait_for("brw_size to be 8M", shown).unwrap();
+}
+
+#[test]
+fn a_started_mdt_is_told_where_targets_run_and_every_target_of_the_nodemaps() {
+    let site = Site::with_osts(1);
+    let running = |node: &str, svname: &str| site.on_node(node, svname).running.unwrap();
+    let runs = |instance: u32| {
+        let peers = running("mds1", "scratch-MDT0000").peers;
+        Ok(peers.get("scratch-OST0000").is_some_and(|ost| ost.instance == instance && ost.nids == ["127.0.0.3@tcp"]))
+    };
+    site.cluster.wait_for("the MDT to be told of the OST", || runs(1)).unwrap();
+    assert!(running("oss1", "scratch-OST0000").peers.is_empty(), "OSTs don't ask");
+    site.cluster.mgsctl(&["target", "stop", "scratch-OST0000"]).unwrap();
+    site.reaches("scratch-OST0000", "stopped");
+    site.cluster.mgsctl(&["target", "start", "scratch-OST0000"]).unwrap();
+    site.reaches("scratch-OST0000", "started");
+    site.cluster.wait_for("the MDT to be told of its second start", || runs(2)).unwrap();
+
+    let targets = [("mds1", "scratch-MDT0000"), ("oss1", "scratch-OST0000")];
+    for (node, svname) in targets {
+        let told = running(node, svname).nodemaps.unwrap();
+        assert_eq!((told.active, told.names), (false, vec!["default".to_owned()]));
+    }
+    site.cluster.mgsctl(&["nodemap", "add", "campus", "--range", "10.1.0.[1-9]@tcp"]).unwrap();
+    site.cluster.mgsctl(&["nodemap", "activate"]).unwrap();
+    for (node, svname) in targets {
+        let is_told = || {
+            let told = running(node, svname).nodemaps;
+            Ok(told.is_some_and(|told| told.active && told.names == ["default", "campus"]))
+        };
+        site.cluster.wait_for(&format!("{svname} to be told of the nodemap"), is_told).unwrap();
+    }
 }
 
 #[test]
