@@ -201,23 +201,41 @@ fn nodemaps_table(text: &mut String, nodemaps: Option<&Nodemaps>) {
         return;
     };
     let state = if nodemaps.is_active { "in force" } else { "not in force" };
-    let mut table = Table::new(&["NODEMAP", "FLAGS", "SQUASH UID:GID:PROJID", "RANGES", "IDS"]);
+    let mut table = Table::new(&["NODEMAP", "PROPERTIES", "SQUASH UID:GID:PROJID", "NIDS", "BANNED", "FILESET", "IDS"]);
+    let mut ids = Table::new(&["NODEMAP", "KIND", "CLIENT", "FILE SYSTEM"]);
     for nodemap in nodemaps.nodemaps.values() {
-        let ranges = nodemap.ranges.iter().map(|(first, last)| format!("{first}-{last}")).collect::<Vec<_>>();
         let squash = format!("{}:{}:{}", nodemap.squash_uid, nodemap.squash_gid, nodemap.squash_projid);
-        let ids: usize = nodemap.ids.values().map(std::collections::BTreeMap::len).sum();
+        let ranges = |ranges: &[(String, String)]| ranges.iter().map(range).collect::<Vec<_>>();
+        let nids = [ranges(&nodemap.ranges), nodemap.masks.clone()].concat();
+        let count: usize = nodemap.ids.values().map(std::collections::BTreeMap::len).sum();
         table.row([
             nodemap.name.clone(),
-            format!("{:#04x}", nodemap.flags),
+            dash(nodemap.properties.join(",")),
             squash,
-            dash(ranges.join(" ")),
-            ids.to_string(),
+            dash(nids.join(" ")),
+            dash(ranges(&nodemap.banned).join(" ")),
+            dash(nodemap.fileset.clone().unwrap_or_default()),
+            count.to_string(),
         ]);
+        for (kind, of_kind) in &nodemap.ids {
+            for (client, fs) in of_kind {
+                ids.row([nodemap.name.clone(), kind.name().to_owned(), client.to_string(), fs.to_string()]);
+            }
+        }
     }
     let _ = write!(text, "\nnodemaps ({state})\n\n{}", table.text("none"));
-    if nodemaps.undecoded_records > 0 {
-        let _ = writeln!(text, "{} records of nodemaps are not shown: roles, filesets", nodemaps.undecoded_records);
+    if nodemaps.nodemaps.values().any(|nodemap| !nodemap.ids.is_empty()) {
+        let _ = write!(text, "\nids that nodemaps map\n\n{}", ids.text("none"));
     }
+    if nodemaps.undecoded_records > 0 {
+        let _ =
+            writeln!(text, "{} records of nodemaps are of kinds that can't be read here", nodemaps.undecoded_records);
+    }
+}
+
+/// A range of NIDs; one alone as it is.
+fn range((first, last): &(String, String)) -> String {
+    if first == last { first.clone() } else { format!("{first}-{last}") }
 }
 
 #[cfg(test)]
