@@ -6,12 +6,13 @@ use anyhow::{Context, bail, ensure};
 use lustre_wire::fixed::{Fixed, Text};
 use lustre_wire::ldlm::{LockDesc, LockMode, LockReply, LockRequest, ResourceId, ResourceKind};
 use lustre_wire::lnet::WireNid;
-use lustre_wire::mgs::{ConfigRead, ConfigReadKind, LOG_BLOCK_LEN, LlogBody};
+use lustre_wire::mgs::{ConfigRead, ConfigReadKind, ConfigResult, LOG_BLOCK_LEN, LlogBody};
 use lustre_wire::ptlrpc::{
     Body, ConnectData, ConnectRequest, Message, MessageHeader, Opcode, Part, connect_flag, connect_flag2, connect_op,
     encode_message, message_flag, portal,
 };
 
+use crate::back::Step;
 use crate::link::wire_nid;
 
 /// Bits of a log's header: the last index stands in its tail.
@@ -30,6 +31,11 @@ pub(crate) enum Goal {
     Told,
     /// The targets are registered.
     Registered,
+    /// The targets have said that they are up.
+    Up,
+    /// After a restart of the MGS: connected anew, all locks taken, all logs looked at, and the NID table read up to this
+    /// version.
+    Back { table: u64 },
 }
 
 /// What a client sends.
@@ -40,7 +46,7 @@ pub(crate) enum Send {
 
 /// What was asked for last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
+pub(crate) enum Asked {
     Nothing,
     Connect,
     SptlrpcLock,
@@ -63,32 +69,43 @@ enum Asked {
     LogAgain,
     HeaderAgain,
     Change,
+    Up,
+    Back(Step),
 }
 
 pub(crate) struct Client {
     pub(crate) nid: WireNid,
-    uuid: String,
-    handle: u64,
-    xid: u64,
+    pub(crate) uuid: String,
+    pub(crate) handle: u64,
+    pub(crate) conn_cnt: u32,
+    pub(crate) xid: u64,
     /// Of cancels that nobody waits for: what is under way meanwhile has its own.
     cancel_xid: u64,
     lock_number: u64,
-    asked: Asked,
-    log: LlogBody,
-    last_index: u32,
+    pub(crate) asked: Asked,
+    pub(crate) log: LlogBody,
+    pub(crate) last_index: u32,
+    /// Version of the NID table that it has read.
+    pub(crate) table: u64,
+    /// It was asked for the lock of the NID table, and has something else to do first.
+    pub(crate) is_table_due: bool,
     is_mounted: bool,
     began: Instant,
     pub(crate) mounted_in: Option<Duration>,
     /// When the MGS asked for the lock first.
     pub(crate) asked_at: Option<Instant>,
+    /// When the MGS asked for the lock of the NID table, which is not taken again yet.
+    pub(crate) table_asked_at: Option<Instant>,
     /// How long it waits then: as kernels do, so that not all come at once.
     pub(crate) pause: Duration,
     /// When it has read what changed.
     pub(crate) told_at: Option<Instant>,
+    /// When everything was as before a restart of the MGS.
+    pub(crate) back_at: Option<Instant>,
     pub(crate) rpcs: usize,
     pub(crate) blocks: usize,
     rounds: usize,
-    targets: Vec<Vec<Vec<u8>>>,
+    pub(crate) targets: Vec<Vec<Vec<u8>>>,
     pub(crate) is_silent: bool,
 }
 
@@ -99,18 +116,23 @@ impl Client {
             nid: wire_nid(nid).expect("NIDs here are well formed"),
             uuid: format!("storm-{nid}"),
             handle: 0,
+            conn_cnt: 1,
             xid: 1 << 30,
             cancel_xid: 1 << 50,
             lock_number: 0,
             asked: Asked::Nothing,
             log: LlogBody::default(),
             last_index: 0,
+            table: 0,
+            is_table_due: false,
             is_mounted: false,
             began: Instant::now(),
             mounted_in: None,
             asked_at: None,
+            table_asked_at: None,
             pause: Duration::ZERO,
             told_at: None,
+            back_at: None,
             rpcs: 0,
             blocks: 0,
             rounds: 0,
@@ -129,7 +151,8 @@ impl Client {
             Goal::Mounted => self.is_mounted,
             Goal::Blocks(rounds) | Goal::Locks(rounds) => self.rounds >= rounds,
             Goal::Told => self.told_at.is_some() || self.is_silent,
-            Goal::Registered => self.targets.is_empty() && self.asked == Asked::Nothing && self.handle != 0,
+            Goal::Back { table } => self.is_silent || (self.back_at.is_some() && self.table >= table),
+            Goal::Registered | Goal::Up => self.targets.is_empty() && self.asked == Asked::Nothing && self.handle != 0,
         }
     }
 
@@ -137,13 +160,13 @@ impl Client {
     pub(crate) fn start(&mut self, goal: Goal) -> Option<Send> {
         self.rounds = 0;
         match goal {
-            Goal::Mounted | Goal::Registered => {
+            Goal::Mounted | Goal::Registered | Goal::Up => {
                 self.began = Instant::now();
                 Some(self.connect())
             }
             Goal::Blocks(_) => Some(self.first_block()),
             Goal::Locks(_) => Some(self.lock(Asked::Lock, "bench", ResourceKind::Config)),
-            Goal::Told => None,
+            Goal::Told | Goal::Back { .. } => None,
         }
     }
 
@@ -153,8 +176,11 @@ impl Client {
     }
 
     /// After its pause: takes the lock again, to read what changed.
-    pub(crate) fn go_on(&mut self) -> Send {
-        self.lock(Asked::LockAgain, "storm", ResourceKind::Config)
+    pub(crate) fn go_on(&mut self, goal: Goal) -> Option<Send> {
+        match goal {
+            Goal::Back { .. } => self.come_back(),
+            _ => Some(self.lock(Asked::LockAgain, "storm", ResourceKind::Config)),
+        }
     }
 
     /// Takes in a message of the MGS. Errors: a refusal that no mount survives.
@@ -177,6 +203,9 @@ impl Client {
     fn next(&mut self, message: &Message<'_>, goal: Goal) -> anyhow::Result<Option<Send>> {
         let body = Body::decode(message.buffer(0).context("a reply without a body")?)?;
         self.rpcs += usize::from(!self.is_mounted);
+        if let Asked::Back(step) = self.asked {
+            return self.is_back(step, &body, message);
+        }
         let may_be_missing = matches!(self.asked, Asked::SptlrpcLog);
         ensure!(body.status == 0 || may_be_missing, "{:?} was answered {}", self.asked, body.status);
         let second = message.buffer(1).unwrap_or_default();
@@ -185,6 +214,7 @@ impl Client {
                 self.handle = body.handle;
                 match goal {
                     Goal::Registered => return Ok(self.register()),
+                    Goal::Up => return Ok(self.announce()),
                     _ => self.lock(Asked::SptlrpcLock, "storm", ResourceKind::Config),
                 }
             }
@@ -215,7 +245,10 @@ impl Client {
                 self.lock(Asked::RecoverLock, "storm", ResourceKind::Recover)
             }
             Asked::RecoverLock => self.nid_table(),
-            Asked::NidTable => self.lock(Asked::ParamsLock, "params", ResourceKind::Params),
+            Asked::NidTable => {
+                self.table = ConfigResult::decode(second)?.size;
+                self.lock(Asked::ParamsLock, "params", ResourceKind::Params)
+            }
             Asked::ParamsLock => self.open(Asked::ParamsLog, "params"),
             Asked::ParamsLog => {
                 let config = self.log;
@@ -259,16 +292,20 @@ impl Client {
                 self.targets.pop();
                 return Ok(self.register());
             }
-            Asked::Nothing | Asked::Cancel => bail!("an answer that nobody waits for"),
+            Asked::Up => {
+                self.targets.pop();
+                return Ok(self.announce());
+            }
+            Asked::Nothing | Asked::Cancel | Asked::Back(_) => bail!("an answer that nobody waits for"),
         }))
     }
 
-    fn send(&mut self, asked: Asked, opc: Opcode, buffers: &[&[u8]]) -> Send {
+    pub(crate) fn send(&mut self, asked: Asked, opc: Opcode, buffers: &[&[u8]]) -> Send {
         self.xid += 128;
         self.asked = asked;
         let body = Body {
             handle: self.handle,
-            conn_cnt: 1,
+            conn_cnt: self.conn_cnt,
             timeout_s: 11,
             mbits: self.xid,
             last_xid: self.xid - 1,
@@ -283,8 +320,13 @@ impl Client {
     }
 
     fn connect(&mut self) -> Send {
-        self.xid += 128;
         self.asked = Asked::Connect;
+        self.connect_with(connect_op::INITIAL)
+    }
+
+    /// A connect, or with other flags a reconnect.
+    pub(crate) fn connect_with(&mut self, op_flags: u32) -> Send {
+        self.xid += 128;
         let flags = connect_flag::VERSION
             | connect_flag::MGS_NIDLIST
             | connect_flag::AT
@@ -295,13 +337,13 @@ impl Client {
         let flags2 = connect_flag2::REP_MBITS | connect_flag2::LARGE_NID;
         let data = ConnectData { flags, flags2, version: 0x0211_393E, ..ConnectData::default() };
         let connect = ConnectRequest { target_uuid: "MGS", client_uuid: &self.uuid, conn: 1, data };
-        let body =
-            Body { op_flags: connect_op::INITIAL, conn_cnt: 1, timeout_s: 5, ..Body::request(Opcode::MGS_CONNECT) };
+        let (handle, conn_cnt) = (self.handle, self.conn_cnt);
+        let body = Body { op_flags, handle, conn_cnt, timeout_s: 5, ..Body::request(Opcode::MGS_CONNECT) };
         let bytes = connect.encode(&MessageHeader::new(Part::Mgc), &body);
         Send::Put { portal: portal::MGS_REQUEST, match_bits: self.xid, offset: 0, bytes }
     }
 
-    fn lock(&mut self, asked: Asked, owner: &str, kind: ResourceKind) -> Send {
+    pub(crate) fn lock(&mut self, asked: Asked, owner: &str, kind: ResourceKind) -> Send {
         self.lock_number += 1;
         let resource = ResourceId::new(owner, kind).expect("owners here have 8 characters at most");
         let desc = LockDesc::plain(resource, LockMode::CR, LockMode::NONE);
@@ -314,12 +356,12 @@ impl Client {
         self.send(Asked::Cancel, Opcode::LDLM_CANCEL, &[&request.encode()])
     }
 
-    fn open(&mut self, asked: Asked, log: &str) -> Send {
+    pub(crate) fn open(&mut self, asked: Asked, log: &str) -> Send {
         let name = [log.as_bytes(), b"\0"].concat();
         self.send(asked, Opcode::LLOG_OPEN, &[&LlogBody::default().encode(), &name])
     }
 
-    fn header(&mut self, asked: Asked) -> Send {
+    pub(crate) fn header(&mut self, asked: Asked) -> Send {
         let body = self.log.encode();
         self.send(asked, Opcode::LLOG_READ_HEADER, &[&body])
     }
@@ -331,15 +373,26 @@ impl Client {
     }
 
     fn nid_table(&mut self) -> Send {
+        self.nid_table_from(Asked::NidTable, 1)
+    }
+
+    pub(crate) fn nid_table_from(&mut self, asked: Asked, offset: u64) -> Send {
         let read = ConfigRead {
             name: Text::new("storm-cliir").expect("shorter than its field"),
-            offset: 1,
+            offset,
             kind: ConfigReadKind::Recover,
             nid_size_or_pass: 20,
             unit_bits: 12,
             units: 256,
         };
-        self.send(Asked::NidTable, Opcode::MGS_CONFIG_READ, &[&read.encode()])
+        self.send(asked, Opcode::MGS_CONFIG_READ, &[&read.encode()])
+    }
+
+    /// Says of the next target that it is up.
+    fn announce(&mut self) -> Option<Send> {
+        let send = self.register()?;
+        self.asked = Asked::Up;
+        Some(send)
     }
 
     fn register(&mut self) -> Option<Send> {
@@ -353,9 +406,12 @@ impl Client {
 
     /// Answers a callback and gives the lock back.
     fn give_back(&mut self, bits: u64, payload: &[u8]) -> anyhow::Result<Vec<Send>> {
-        self.asked_at.get_or_insert_with(Instant::now);
         let message = Message::decode(payload)?;
         let request = LockRequest::decode(message.buffer(1).context("a callback without a lock")?)?;
+        // Of the NID table it is told by and by, and always again; a change of the logs is what is measured.
+        let is_table = request.desc.resource.0[1] == ResourceKind::Recover.number();
+        let asked_at = if is_table { &mut self.table_asked_at } else { &mut self.asked_at };
+        asked_at.get_or_insert_with(Instant::now);
         let answer = Body::reply(Opcode::LDLM_BL_CALLBACK, 0).encode();
         let bytes = encode_message(&MessageHeader::default(), &[&answer]);
         let answer = Send::Put { portal: portal::LDLM_CB_REPLY, match_bits: bits, offset: 224, bytes };
@@ -369,7 +425,7 @@ impl Client {
 }
 
 /// The index of the last record, from a log's header.
-fn last_index(header: &[u8]) -> anyhow::Result<u32> {
+pub(crate) fn last_index(header: &[u8]) -> anyhow::Result<u32> {
     let tail = header.get(LAST_INDEX_AT..LAST_INDEX_AT + 4).context("a header that is cut")?;
     Ok(u32::from_le_bytes(tail.try_into().expect("four bytes")))
 }

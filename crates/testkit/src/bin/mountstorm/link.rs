@@ -25,11 +25,16 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; 64 << 10]);
 }
 
+/// How long an MGS may take to be back, and the pause between two looks.
+const PATIENCE: Duration = Duration::from_secs(120);
+const AGAIN: Duration = Duration::from_millis(20);
+
 /// Bytes in front of a payload.
 const HEAD: usize = FrameHeader::LEN + 72;
 
 /// Three connections, as a kernel opens them, and who speaks over them.
 pub(crate) struct Link {
+    nid: String,
     mgs: WireNid,
     control: TcpStream,
     bulk_in: TcpStream,
@@ -39,6 +44,8 @@ pub(crate) struct Link {
     /// Clients that wait before they go on, and until when.
     waiting: BinaryHeap<Reverse<(Instant, WireNid)>>,
     received: [Vec<u8>; 2],
+    /// Clients that are not yet where they are driven to.
+    left: usize,
     /// Sent and received, headers included.
     pub(crate) bytes: usize,
 }
@@ -77,7 +84,24 @@ impl Link {
         }
         let [control, bulk_in, bulk_out] = <[TcpStream; 3]>::try_from(streams).ok().context("three were opened")?;
         let (clients, waiting, received) = (HashMap::new(), BinaryHeap::new(), [Vec::new(), Vec::new()]);
-        Ok(Self { mgs, control, bulk_in, _bulk_out: bulk_out, clients, waiting, received, bytes: 0 })
+        let (nid, left) = (nid.to_owned(), 0);
+        Ok(Self { nid, mgs, control, bulk_in, _bulk_out: bulk_out, clients, waiting, received, left, bytes: 0 })
+    }
+
+    /// Opens the connections again, to an MGS that was started anew: until that is there.
+    pub(crate) async fn reconnect(&mut self, address: SocketAddr) -> anyhow::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match Self::connect(address, &self.nid).await {
+                Ok(new) => {
+                    (self.control, self.bulk_in, self._bulk_out) = (new.control, new.bulk_in, new._bulk_out);
+                    self.received = new.received;
+                    return Ok(());
+                }
+                Err(error) if Instant::now() > deadline => return Err(error),
+                Err(_) => tokio::time::sleep(AGAIN).await,
+            }
+        }
     }
 
     pub(crate) fn add(&mut self, client: Client) {
@@ -91,21 +115,25 @@ impl Link {
             if let Some(send) = client.start(goal) {
                 frame(&mut out, self.mgs, client.nid, &send);
             }
+            if matches!(goal, Goal::Back { .. }) && !client.is_silent {
+                self.waiting.push(Reverse((Instant::now() + client.pause, client.nid)));
+            }
         }
+        self.left = self.clients.values().filter(|client| !client.is_there(goal)).count();
         loop {
             if !out.is_empty() {
                 self.bytes += out.len();
                 self.control.write_all(&out).await?;
                 out.clear();
             }
-            if self.clients.values().all(|client| client.is_there(goal)) {
+            if self.left == 0 {
                 return Ok(());
             }
             let due = self.waiting.peek().map(|Reverse((due, _))| *due);
             let (read, from) = tokio::select! {
                 read = poll_fn(|task| self.poll_read(task)) => read?,
                 () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {
-                    self.go_on(&mut out);
+                    self.go_on(goal, &mut out);
                     continue;
                 }
             };
@@ -141,13 +169,19 @@ impl Link {
                     let mlength = header.payload_length;
                     frame(out, self.mgs, client.nid, &Send::Ack(Body::Ack { dst_wmd: ack_wmd, match_bits, mlength }));
                 }
-                let was_asked = client.asked_at.is_some();
+                let was_there = client.is_there(goal);
+                let was_asked = (client.asked_at.is_some(), client.table_asked_at.is_some());
                 for send in client.hear(portal, match_bits, payload, goal)? {
                     frame(out, self.mgs, client.nid, &send);
                 }
-                if let Some(asked_at) = client.asked_at.filter(|_| !was_asked && goal == Goal::Told) {
+                if let Some(asked_at) = client.asked_at.filter(|_| !was_asked.0 && goal == Goal::Told) {
                     self.waiting.push(Reverse((asked_at + client.pause, client.nid)));
                 }
+                let is_back = matches!(goal, Goal::Back { .. });
+                if let Some(asked_at) = client.table_asked_at.filter(|_| !was_asked.1 && is_back) {
+                    self.waiting.push(Reverse((asked_at + client.pause, client.nid)));
+                }
+                self.left -= usize::from(!was_there && client.is_there(goal));
             }
         }
         self.received[from] = rest.to_vec();
@@ -177,13 +211,14 @@ impl Link {
     }
 
     /// Lets those go on whose pause is over.
-    fn go_on(&mut self, out: &mut Vec<u8>) {
+    fn go_on(&mut self, goal: Goal, out: &mut Vec<u8>) {
         let now = Instant::now();
         while self.waiting.peek().is_some_and(|Reverse((due, _))| *due <= now) {
             let Some(Reverse((_, nid))) = self.waiting.pop() else { return };
             let Some(client) = self.clients.get_mut(&nid) else { continue };
-            let send = client.go_on();
-            frame(out, self.mgs, nid, &send);
+            if let Some(send) = client.go_on(goal) {
+                frame(out, self.mgs, nid, &send);
+            }
         }
     }
 
@@ -203,6 +238,24 @@ impl Link {
     pub(crate) fn told(&self) -> impl Iterator<Item = (Instant, Instant)> {
         let living = self.clients.values().filter(|client| !client.is_silent);
         living.filter_map(|client| Some((client.asked_at?, client.told_at?.checked_sub(client.pause)?)))
+    }
+
+    /// When each living client was back after a restart of the MGS, less its own pause.
+    pub(crate) fn back(&self) -> impl Iterator<Item = Instant> {
+        let living = self.clients.values().filter(|client| !client.is_silent);
+        living.filter_map(|client| client.back_at?.checked_sub(client.pause))
+    }
+
+    /// The highest version of the NID table that a living client has read.
+    pub(crate) fn table(&self) -> Option<u64> {
+        self.clients.values().filter(|client| !client.is_silent).map(|client| client.table).max()
+    }
+
+    /// Makes ready for a further change.
+    pub(crate) fn forget_change(&mut self) {
+        for client in self.clients.values_mut() {
+            (client.asked_at, client.told_at) = (None, None);
+        }
     }
 
     /// RPCs of all clients, and how many of them were log blocks.

@@ -11,9 +11,11 @@
 // Figures for people: what is lost beyond 2^52 doesn't show.
 #![allow(clippy::cast_precision_loss)]
 
+mod back;
 mod client;
 mod floor;
 mod link;
+mod restart;
 mod server;
 mod storm;
 
@@ -43,6 +45,9 @@ struct Args {
     /// Clients wait a random time up to this before they read what changed, in milliseconds: kernels 5 to 10 seconds.
     #[arg(long, default_value_t = 5000)]
     pause_ms: u64,
+    /// Kills the server in the end, starts it again on its store, and measures until clients and targets are back.
+    #[arg(long)]
+    restart: bool,
     /// Counts system calls: attaches strace to the server for one phase.
     #[arg(long)]
     syscalls: bool,

@@ -5,12 +5,15 @@ use std::fs;
 use std::io::{BufRead, BufReader, Lines};
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use lustre_wire::fixed::Text;
-use lustre_wire::mgs::{NidEncoding, Registration, RegistrationNids, TargetInfo, target_flag};
+use lustre_wire::mgs::{NidEncoding, Registration, RegistrationNids, TargetInfo, nidlist_flag, target_flag};
+
+use crate::Args;
 
 /// A process that is killed in the end.
 pub(crate) struct Process(Child);
@@ -36,13 +39,15 @@ impl fmt::Display for Usage {
 }
 
 impl Process {
-    /// An MGS that keeps its state in memory, from the directory of this program.
-    pub(crate) fn mgs() -> anyhow::Result<(Self, SocketAddr)> {
+    /// An MGS from the directory of this program, with its state in this file, or else in memory; for Lustre's nodes it
+    /// listens there.
+    pub(crate) fn mgs(store: Option<&Path>, listen: SocketAddr) -> anyhow::Result<(Self, SocketAddr)> {
         let path = std::env::current_exe()?.with_file_name("lustre-mgs");
         ensure!(path.exists(), "{} is not built: cargo build --release -p lustre-mgs", path.display());
         let mut command = Command::new(path);
-        command.args(["--store", "memory:", "--listen", "127.0.0.1:0", "--nid", "127.0.0.1@tcp", "--log", "error"]);
-        command.args(["--lnet-listen", "127.0.0.1:0", "--lnet-accept", "all"]);
+        command.arg("--store").arg(store.unwrap_or(Path::new("memory:")));
+        command.args(["--listen", "127.0.0.1:0", "--nid", "127.0.0.1@tcp", "--log", "error"]);
+        command.args(["--lnet-listen", &listen.to_string(), "--lnet-accept", "all"]);
         Self::start(&mut command, "listening on lnet://")
     }
 
@@ -117,29 +122,49 @@ impl Drop for Process {
     }
 }
 
-/// MDTs from index 0, as their registration's buffers.
-pub(crate) fn mdts(count: u16) -> Vec<Vec<Vec<u8>>> {
-    (0..count).map(|index| registration("MDT", target_flag::MDT, index)).collect()
+/// What targets say to the MGS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Says {
+    /// "Register me."
+    Register,
+    /// "I am up", for the first time.
+    Up,
+    /// The same, to an MGS that was started anew.
+    UpAgain,
 }
 
-/// OSTs, as their registration's buffers.
-pub(crate) fn osts(indices: Range<u16>) -> Vec<Vec<Vec<u8>>> {
-    indices.map(|index| registration("OST", target_flag::OST, index)).collect()
+/// All targets, MDTs first, as their requests' buffers.
+pub(crate) fn targets(says: Says, args: &Args) -> Vec<Vec<Vec<u8>>> {
+    let mdts = (0..args.mdts).map(|index| request(says, "MDT", target_flag::MDT, index));
+    mdts.chain(osts(says, 0..args.osts)).collect()
 }
 
-fn registration(kind: &str, flag: u32, index: u16) -> Vec<Vec<u8>> {
+/// OSTs, as their requests' buffers.
+pub(crate) fn osts(says: Says, indices: Range<u16>) -> Vec<Vec<Vec<u8>>> {
+    indices.map(|index| request(says, "OST", target_flag::OST, index)).collect()
+}
+
+fn request(says: Says, kind: &str, flag: u32, index: u16) -> Vec<Vec<u8>> {
     let [high, low] = index.to_be_bytes();
-    let text = |text: String| Text::new(&text).expect("shorter than its field");
+    let flags = match says {
+        Says::Register => target_flag::OPC_REG | target_flag::VIRGIN | target_flag::UPDATE,
+        Says::Up => target_flag::OPC_READY | target_flag::VIRGIN | target_flag::UPDATE,
+        Says::UpAgain => target_flag::OPC_READY,
+    };
+    let is_again = says == Says::UpAgain;
+    let params = if is_again { String::new() } else { format!("failover.node=10.252.{high}.{low}@tcp ") };
     let target = TargetInfo {
-        lustre_version: 0x0211_393E,
+        lustre_version: if is_again { 0 } else { 0x0211_393E },
         stripe_index: index.into(),
-        flags: target_flag::OPC_REG | target_flag::VIRGIN | target_flag::UPDATE | target_flag::LARGE_NID | flag,
+        flags: flags | target_flag::LARGE_NID | flag,
         nid_count: 1,
+        instance: u32::from(says != Says::Register),
         fsname: Text::new("storm").expect("shorter than its field"),
-        svname: text(format!("storm-{kind}{index:04x}")),
-        params: Text::new(&format!("failover.node=10.252.{high}.{low}@tcp ")).expect("shorter than its field"),
+        svname: Text::new(&format!("storm-{kind}{index:04x}")).expect("shorter than its field"),
+        params: Text::new(&params).expect("shorter than its field"),
         ..TargetInfo::default()
     };
     let nids = RegistrationNids::Texts(vec![format!("10.251.{high}.{low}@tcp")]);
-    Registration { target, nids, encoding: NidEncoding::List, nidlist_flags: 0 }.encode()
+    let nidlist_flags = if is_again { nidlist_flag::APPEND } else { 0 };
+    Registration { target, nids, encoding: NidEncoding::List, nidlist_flags }.encode()
 }

@@ -8,8 +8,8 @@ use anyhow::ensure;
 use crate::client::{Client, Goal};
 use crate::floor::{self, Floor, Kind};
 use crate::link::Link;
-use crate::server::{self, Process};
-use crate::{Args, Mode, percentile, result};
+use crate::server::{self, Process, Says};
+use crate::{Args, Mode, percentile, restart, result};
 
 /// Goals of the project: throughput per CPU second against a raw epoll echo of the same message sizes.
 const BLOCK_GOAL: &str = ">=0.7";
@@ -38,7 +38,10 @@ const TURNS: usize = 5;
 
 /// Plays everything in one mode and prints what it cost.
 pub(crate) async fn run(args: &Args, mode: Mode) -> anyhow::Result<()> {
-    let (server, address) = Process::mgs()?;
+    // What is to survive the process needs a file.
+    let directory = tempfile::tempdir()?;
+    let store = args.restart.then(|| directory.path().join("store"));
+    let (server, address) = Process::mgs(store.as_deref(), SocketAddr::from(([127, 0, 0, 1], 0)))?;
     let mode_name = format!("{mode:?}").to_lowercase();
     println!("\n== {mode_name}: {} clients, {} OSTs, {} MDTs", args.clients, args.osts, args.mdts);
     fill(&server, address, args).await?;
@@ -110,8 +113,19 @@ pub(crate) async fn run(args: &Args, mode: Mode) -> anyhow::Result<()> {
         drive(&mut links, Goal::Blocks(args.rounds)).await?;
         result(&format!("syscalls_{mode_name}"), trace.calls()? as f64 / rpcs as f64, SYSCALLS_GOAL);
     }
-    change(address, args, mode, &mut links).await?;
+    let dead = args.clients * args.dead_percent / 100;
+    let mut left = dead;
+    for link in &mut links {
+        left = link.fall_silent(left);
+    }
+    let mode_name = format!("{mode:?}").to_lowercase();
+    let told = change(address, args, args.osts, &mut links).await?;
+    result(&format!("change_seconds_{mode_name}"), told.as_secs_f64(), CHANGE_GOAL);
+    mount_beside_dead(address, &mode_name).await?;
     println!("server at the end: {}", server.usage()?);
+    if let Some(store) = store {
+        restart::run(args, &mode_name, server, &store, address, &mut links).await?;
+    }
     Ok(())
 }
 
@@ -140,13 +154,16 @@ async fn in_turns(
     Ok((ours, epoll))
 }
 
-/// One change of the configuration, and when the others have read it.
-async fn change(address: SocketAddr, args: &Args, mode: Mode, links: &mut [Link]) -> anyhow::Result<()> {
-    let dead = args.clients * args.dead_percent / 100;
-    let mut left = dead;
+/// One change of the configuration: OST `index` registers. Gives when 99 % of the living clients had read it, less their own
+/// pauses.
+pub(crate) async fn change(
+    address: SocketAddr,
+    args: &Args,
+    index: u16,
+    links: &mut [Link],
+) -> anyhow::Result<Duration> {
     let mut dice = 0x9E37_79B9_7F4A_7C15u64;
     for link in links.iter_mut() {
-        left = link.fall_silent(left);
         link.pause(|| {
             dice ^= dice << 13;
             dice ^= dice >> 7;
@@ -155,7 +172,7 @@ async fn change(address: SocketAddr, args: &Args, mode: Mode, links: &mut [Link]
         });
     }
     let mut admin = Link::connect(address, "10.254.0.2@tcp").await?;
-    admin.add(Client::registrar("10.254.0.2@tcp", &server::osts(args.osts..args.osts + 1)));
+    admin.add(Client::registrar("10.254.0.2@tcp", &server::osts(Says::Register, index..index + 1)));
     let began = Instant::now();
     // Beside each other: clients are asked while the answer to who changed something is still on its way.
     let (committed, driven) =
@@ -166,19 +183,21 @@ async fn change(address: SocketAddr, args: &Args, mode: Mode, links: &mut [Link]
         links.iter().flat_map(Link::told).map(|(asked, told)| (since(asked), since(told))).unzip();
     asked.sort_unstable();
     told.sort_unstable();
+    let dead = args.clients * args.dead_percent / 100;
     println!("a change with {dead} dead clients: committed after {:.0} ms", committed.as_secs_f64() * 1e3);
-    for (what, times) in [("asked for their locks", &asked), ("had read it, less their own pause", &told)] {
-        let ms = |percent| percentile(times, percent).as_secs_f64() * 1e3;
-        println!(
-            "{} clients were {what}: p50 {:.0} ms, p99 {:.0} ms, last {:.0} ms",
-            times.len(),
-            ms(50),
-            ms(99),
-            ms(100)
-        );
-    }
-    let mode_name = format!("{mode:?}").to_lowercase();
-    result(&format!("change_seconds_{mode_name}"), percentile(&told, 99).as_secs_f64(), CHANGE_GOAL);
+    say("asked for their locks", &asked);
+    say("had read it, less their own pause", &told);
+    Ok(percentile(&told, 99))
+}
+
+/// Says when clients did something.
+pub(crate) fn say(what: &str, times: &[Duration]) {
+    let ms = |percent| percentile(times, percent).as_secs_f64() * 1e3;
+    let count = times.len();
+    println!("{count} clients were {what}: p50 {:.0} ms, p99 {:.0} ms, last {:.0} ms", ms(50), ms(99), ms(100));
+}
+
+async fn mount_beside_dead(address: SocketAddr, mode_name: &str) -> anyhow::Result<()> {
     let mut late = Link::connect(address, "10.254.0.3@tcp").await?;
     late.add(Client::new("10.254.0.3@tcp"));
     let began = Instant::now();
@@ -190,7 +209,7 @@ async fn change(address: SocketAddr, args: &Args, mode: Mode, links: &mut [Link]
 /// Registers the file system's targets, as targets do.
 async fn fill(server: &Process, address: SocketAddr, args: &Args) -> anyhow::Result<()> {
     let mut link = Link::connect(address, "10.254.0.1@tcp").await?;
-    let targets = [server::mdts(args.mdts), server::osts(0..args.osts)].concat();
+    let targets = server::targets(Says::Register, args);
     let count = targets.len();
     link.add(Client::registrar("10.254.0.1@tcp", &targets));
     let (before, began) = (server.usage()?, Instant::now());
@@ -201,7 +220,7 @@ async fn fill(server: &Process, address: SocketAddr, args: &Args) -> anyhow::Res
         began.elapsed().as_secs_f64(),
         cpu_ms / count as f64
     );
-    Ok(())
+    restart::announce(address, args, Says::Up).await.map(drop)
 }
 
 async fn connect(address: SocketAddr, args: &Args, mode: Mode) -> anyhow::Result<Vec<Link>> {
@@ -229,7 +248,7 @@ async fn connect(address: SocketAddr, args: &Args, mode: Mode) -> anyhow::Result
 }
 
 /// Drives all links until each of their clients is where it should be.
-async fn drive(links: &mut [Link], goal: Goal) -> anyhow::Result<Duration> {
+pub(crate) async fn drive(links: &mut [Link], goal: Goal) -> anyhow::Result<Duration> {
     let began = Instant::now();
     let driven = futures::future::join_all(links.iter_mut().map(|link| link.drive(goal))).await;
     driven.into_iter().collect::<anyhow::Result<Vec<()>>>()?;
