@@ -69,15 +69,8 @@ impl Drop for Daemon {
 
 #[test]
 fn a_node_with_two_nids_goes_on_over_the_second_when_the_first_network_is_gone() -> anyhow::Result<()> {
-    let network = match Network::new() {
-        Ok(network) => network,
-        Err(error) => {
-            eprintln!(
-                "skipped: no network namespaces here ({error:#}); run the tests as root, with iproute2 installed"
-            );
-            return Ok(());
-        }
-    };
+    let network = Network::new()
+        .context("this test needs network namespaces: run it as root, with iproute2 installed (tools/setup)")?;
     let mut command = Network::command(&network.mgs, &testkit::binary("lustre-mgs")?);
     // Port 988 of both addresses, and privileged source ports only: the defaults.
     command.args(["--listen", "127.0.0.1:0", "--store", "memory:", "--nid", "10.77.1.1@tcp,10.77.2.1@tcp1"]);
