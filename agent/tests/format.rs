@@ -152,3 +152,20 @@ async fn targets_are_found_on_image_files_and_loop_devices() {
     let message = node.refused("behind", &op("gold-OST0007", &image)).await;
     assert!(message.contains(behind.0.to_str().unwrap()), "{message}");
 }
+
+#[tokio::test]
+async fn several_formats_at_once_on_loop_devices_do_not_disturb_each_other() {
+    let node = Node::start();
+    let devices: Vec<LoopDevice> = (0..4).map(|n| node.loop_device(&format!("disk{n}"), 64 * MIB)).collect();
+    for round in 0..8 {
+        let ids: Vec<String> = (0..devices.len()).map(|n| format!("job-{round}-{n}")).collect();
+        for (n, id) in ids.iter().enumerate() {
+            let comment = Some(format!("round {round}"));
+            node.put(id, &FormatOp { comment, ..op(&format!("gold-OST{n:04x}"), &devices[n].0) }).await.unwrap();
+        }
+        for id in &ids {
+            let job = node.end_of(id).await;
+            assert_eq!(job.state, JobState::Done, "{job:#?}");
+        }
+    }
+}

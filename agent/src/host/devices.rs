@@ -1,6 +1,9 @@
 //! Block devices and image files of this node, from sysfs.
 
-use super::{HostError, Sysroot};
+use super::{
+    HostError, Sysroot,
+    exclusive::{self, ExclusiveFile},
+};
 use std::{
     collections::BTreeMap,
     fs, io,
@@ -105,20 +108,20 @@ impl Device {
         if self.kind == DeviceKind::Dataset { self.name.parse().ok() } else { None }
     }
 
-    /// Opens it to read and write, and a block device for us alone: the kernel's own guard, at the very moment of writing.
-    pub fn open_for_writing(&self) -> io::Result<fs::File> {
+    /// Opens it to read and write, and for us alone: the kernel's own guard, at the very moment of writing.
+    pub fn open_for_writing(&self) -> io::Result<ExclusiveFile> {
         self.open_with(0)
     }
 
     /// As [`open_for_writing`](Self::open_for_writing); each write is on the medium when it returns, and waits for nothing
     /// else that was written to the device.
-    pub fn open_for_durable_writing(&self) -> io::Result<fs::File> {
+    pub fn open_for_durable_writing(&self) -> io::Result<ExclusiveFile> {
         self.open_with(nix::libc::O_DSYNC)
     }
 
-    fn open_with(&self, flags: i32) -> io::Result<fs::File> {
-        let exclusively = if self.number.is_some() { nix::libc::O_EXCL } else { 0 };
-        fs::File::options().read(true).write(true).custom_flags(flags | exclusively).open(&self.path)
+    // On a plain file O_EXCL without O_CREAT says nothing.
+    fn open_with(&self, flags: i32) -> io::Result<ExclusiveFile> {
+        exclusive::open(fs::File::options().read(true).write(true), flags, &self.path)
     }
 
     /// The device whose lock stands for this one: the whole disk of a partition, else itself.

@@ -2,7 +2,7 @@
 //! and `e2mmpstatus`.
 
 use super::ext4::{self, Ext4, Ext4Error, Superblock};
-use super::{Device, Host, HostError, tool};
+use super::{Device, Host, HostError, exclusive, tool};
 use lustre_wire::mountdata::{self, Mountdata};
 use std::{
     fs::File,
@@ -45,16 +45,20 @@ impl Host {
     fn mountdata_by_debugfs(&self, device: &Device) -> Result<Option<Vec<u8>>, HostError> {
         let tool = &self.tools.debugfs;
         // -c leaves the bitmaps alone: they are gigabytes on a large target, and may be changing under a mounted one.
-        let mut child = Command::new(tool)
+        let mut command = Command::new(tool);
+        command
             .args(["-c", "-R", &format!("cat {}", mountdata::PATH)])
             .arg(&device.path)
             .env("LC_ALL", "C")
             .env("DEBUGFS_PAGER", "__none__")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|source| HostError::ToolMissing { tool: tool.clone(), package: "e2fsprogs", source })?;
+            .stderr(Stdio::piped());
+        let mut child = exclusive::starting(|| command.spawn()).map_err(|source| HostError::ToolMissing {
+            tool: tool.clone(),
+            package: "e2fsprogs",
+            source,
+        })?;
         let mut bytes = Vec::new();
         if let Some(stdout) = child.stdout.take() {
             stdout
@@ -78,7 +82,7 @@ impl Host {
     /// Durable only after [`sync`](Self::sync). Errors: the file system is not one that this agent reads by itself.
     pub fn set_mountdata_flags(&self, device: &Device, flags: mountdata::Flags) -> Result<(), HostError> {
         let file = device.open_for_writing().map_err(HostError::io("open", &device.path))?;
-        let place = Ext4::open(&file).and_then(|fs| fs.place_of(mountdata::PATH)).map_err(|error| match error {
+        let place = Ext4::open(&*file).and_then(|fs| fs.place_of(mountdata::PATH)).map_err(|error| match error {
             Ext4Error::Io(source) => HostError::Io { what: "read", path: device.path.clone(), source },
             other => HostError::ToolAnswer {
                 tool: "ext4 reader".to_owned(),
@@ -106,7 +110,7 @@ impl Host {
             },
         };
         let bytes = content.encode();
-        let fs = Ext4::open(&file).map_err(unusual)?;
+        let fs = Ext4::open(&*file).map_err(unusual)?;
         let block = usize::try_from(fs.superblock.block_bytes).expect("64 KiB at most: checked when decoded");
         let most = u32::try_from(bytes.len().div_ceil(block)).expect("a dozen blocks");
         let places = fs.places_of(mountdata::PATH, most).map_err(unusual)?;
@@ -158,7 +162,7 @@ impl Host {
             return Ok(());
         }
         let file = device.open_for_writing().map_err(HostError::io("open", &device.path))?;
-        match Ext4::open(&file).and_then(|fs| ext4::patches(&fs)) {
+        match Ext4::open(&*file).and_then(|fs| ext4::patches(&fs)) {
             Ok(patches) => patches.iter().try_for_each(|patch| {
                 file.write_all_at(&patch.bytes, patch.offset)
                     .map_err(HostError::io("write the quotas of", &device.path))

@@ -2,7 +2,7 @@
 //!
 //! Never by a shell, and names go between NUL bytes: a file may be called anything. Options: lfs-find(1), lfs-migrate(1).
 
-use super::{Host, HostError, tool};
+use super::{Host, HostError, exclusive, tool};
 use lustre_api::agent_ops::OstUsage;
 use lustre_types::{FsName, SvName};
 use nix::{
@@ -214,15 +214,19 @@ impl Host {
 
 /// In a process group of its own, so that all of it can be ended.
 fn spawn(lfs: &str, arguments: &[OsString], stdout: Stdio) -> Result<Child, HostError> {
-    Command::new(lfs)
+    let mut command = Command::new(lfs);
+    command
         .args(arguments)
         .env("LC_ALL", "C")
         .stdin(Stdio::null())
         .stdout(stdout)
         .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .map_err(|source| HostError::ToolMissing { tool: lfs.to_owned(), package: PACKAGE, source })
+        .process_group(0);
+    exclusive::starting(|| command.spawn()).map_err(|source| HostError::ToolMissing {
+        tool: lfs.to_owned(),
+        package: PACKAGE,
+        source,
+    })
 }
 
 /// Ends a program and all that it started.

@@ -8,6 +8,7 @@ pub mod crm_mon;
 pub mod devices;
 pub mod e2fs;
 mod error;
+mod exclusive;
 pub mod ext4;
 pub mod kproxy;
 pub mod lctl;
@@ -28,6 +29,7 @@ pub mod zfs;
 
 pub use devices::{Device, DeviceKind};
 pub use error::{HostError, chain};
+pub use exclusive::ExclusiveFile;
 pub use signatures::Signature;
 pub use usage::Usage;
 

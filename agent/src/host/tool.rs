@@ -1,6 +1,6 @@
 //! Runs a program to its end and takes its answer.
 
-use super::HostError;
+use super::{HostError, exclusive};
 use std::{
     ffi::OsStr,
     path::Path,
@@ -28,14 +28,13 @@ where
     I: IntoIterator<Item = S>,
     S: AsRef<OsStr>,
 {
-    Command::new(tool)
-        .args(args)
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|source| HostError::ToolMissing { tool: tool.to_owned(), package, source })
+    let mut command = Command::new(tool);
+    command.args(args).env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    exclusive::starting(|| command.spawn()).map_err(|source| HostError::ToolMissing {
+        tool: tool.to_owned(),
+        package,
+        source,
+    })
 }
 
 /// The error of a program that ended badly while working on `device`.

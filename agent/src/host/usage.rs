@@ -1,11 +1,10 @@
 //! Who is using a device right now: what no flag may override.
 
 use super::devices::{self, Device, DeviceKind};
-use super::{HostError, Sysroot};
+use super::{HostError, Sysroot, exclusive};
 use lustre_types::SvName;
 use std::{
     fmt, fs, io,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -211,7 +210,7 @@ pub fn probe_exclusive(device: &Device) -> Result<Option<Usage>, HostError> {
         return Ok(None);
     }
     for _ in 0..PROBES {
-        match fs::OpenOptions::new().read(true).custom_flags(nix::libc::O_EXCL).open(&device.path) {
+        match exclusive::open(fs::OpenOptions::new().read(true), 0, &device.path) {
             Ok(_released) => return Ok(None),
             // Who only looks, as here, holds it for a moment.
             Err(error) if error.raw_os_error() == Some(nix::libc::EBUSY) => std::thread::sleep(PROBE_PAUSE),

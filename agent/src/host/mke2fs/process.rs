@@ -1,7 +1,7 @@
 //! A running `mke2fs`, ours or one that an earlier agent started.
 
 use super::session;
-use crate::host::HostError;
+use crate::host::{HostError, exclusive};
 use nix::{
     errno::Errno,
     sys::{
@@ -101,7 +101,8 @@ impl Mke2fsRun {
             File::create(&path).map_err(HostError::io("create", &path))
         };
         let (stdout, stderr) = (file("stdout")?, file("stderr")?);
-        let pid = session::spawn(spawn.command, [&lock, &stdout, &stderr]).map_err(|errno| HostError::ToolMissing {
+        let started = exclusive::starting(|| session::spawn(spawn.command, [&lock, &stdout, &stderr]));
+        let pid = started.map_err(|errno| HostError::ToolMissing {
             tool: spawn.command.first().map(|program| program.to_string_lossy().into_owned()).unwrap_or_default(),
             package: "e2fsprogs",
             source: errno.into(),
