@@ -97,9 +97,14 @@ impl Site {
         });
         let (op, path) = (serde_json::from_value(op).unwrap(), JobPath { id: "over".parse().unwrap() });
         self.runtime.block_on(client.call::<PutAgentJob>(&path, &Nothing {}, &op)).unwrap();
-        let wait = WaitQuery { wait_s: Some(30), seen: Some(u64::MAX) };
-        let job = self.runtime.block_on(client.call::<GetAgentJob>(&path, &wait, &Nothing {})).unwrap();
-        job.message.unwrap_or_else(|| panic!("the job is {:?}", job.state))
+        let mut wait = WaitQuery { wait_s: Some(30), seen: None };
+        loop {
+            let job = self.runtime.block_on(client.call::<GetAgentJob>(&path, &wait, &Nothing {})).unwrap();
+            if job.state.is_final() {
+                return job.message.unwrap_or_else(|| panic!("the job is {:?}", job.state));
+            }
+            wait.seen = Some(job.version);
+        }
     }
 
     /// Waits until a running target has a parameter.
