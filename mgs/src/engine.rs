@@ -1,6 +1,6 @@
 //! The engine: decide, commit, wait until applied, reply. The store's watch is the only thing that changes the state.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use lustre_mgs_core::{Change, Compare, Decision, Env, Key, Record, Request, Stat
 use lustre_mgs_store::{self as store, Meta, Range, Store, StoreError, Txn};
 use lustre_types::SvName;
 use lustre_wire::ldlm::ResourceId;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
 use crate::ownership::Guard;
@@ -38,6 +38,9 @@ pub struct Engine {
     instance: String,
     state: RwLock<State>,
     applied: watch::Sender<u64>,
+    /// Who waits for a revision, told once: thousands wait at a time, and waking them all for each revision costs more than
+    /// the commits.
+    awaited: Mutex<BTreeMap<u64, Vec<oneshot::Sender<()>>>>,
     stopping: watch::Sender<bool>,
     /// Why the store takes no changes any more, once that is so.
     store_error: OnceLock<String>,
@@ -98,6 +101,7 @@ impl Engine {
             instance: uuid::Uuid::new_v4().to_string(),
             state: RwLock::new(state),
             applied: watch::Sender::new(revision),
+            awaited: Mutex::default(),
             stopping: watch::Sender::new(false),
             store_error: OnceLock::new(),
             stale_locks: Mutex::default(),
@@ -303,9 +307,17 @@ impl Engine {
 
     /// Waits until the state has everything up to `revision`.
     pub async fn wait_applied(&self, revision: u64) -> Result<(), Problem> {
-        let mut applied = self.applied.subscribe();
-        let waited = applied.wait_for(|applied| *applied >= revision).await;
-        waited.map(drop).map_err(|_| Problem::unavailable("the MGS is shutting down").remedy("try again"))
+        let applied = {
+            let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
+            // Asked under the lock: who applies a revision says so first and then takes the lock.
+            if *self.applied.borrow() >= revision {
+                return Ok(());
+            }
+            let (sender, applied) = oneshot::channel();
+            awaited.entry(revision).or_default().push(sender);
+            applied
+        };
+        applied.await.map_err(|_| Problem::unavailable("the MGS is shutting down").remedy("try again"))
     }
 
     /// Tells of every commit which locks it makes stale, after it was applied.
@@ -343,8 +355,20 @@ impl Engine {
         }
         state.advance(revision);
         drop(state);
-        self.applied.send_replace(revision);
+        self.tell_applied(revision);
         self.tell_stale(&stale);
+    }
+
+    fn tell_applied(&self, revision: u64) {
+        self.applied.send_replace(revision);
+        let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
+        let later = awaited.split_off(&revision.saturating_add(1));
+        let reached = std::mem::replace(&mut *awaited, later);
+        drop(awaited);
+        for waiting in reached.into_values().flatten() {
+            // Who gave up waiting needs no word.
+            let _ = waiting.send(());
+        }
     }
 
     fn tell_stale(&self, stale: &BTreeSet<ResourceId>) {
@@ -480,7 +504,7 @@ async fn reload(engine: &Engine) -> anyhow::Result<Option<store::Watch>> {
         keys.extend(keys_of(&before));
         *before = state;
     }
-    engine.applied.send_replace(revision);
+    engine.tell_applied(revision);
     engine.tell_stale(&keys.iter().filter_map(serve::touched).collect());
     Ok(Some(watch))
 }

@@ -33,12 +33,16 @@ impl State {
             }
             (Key::Temporary(key), Some(Record::Temporary(new))) => put(&mut self.temporary, key, new, revision),
             (Key::Pool(fsname, pool), Some(Record::Pool(new))) => put(&mut self.pools, (fsname, pool), new, revision),
-            (Key::Node(key), Some(Record::Node(new))) => put(&mut self.nodes, key, *new, revision),
+            (Key::Node(key), Some(Record::Node(new))) => {
+                self.nodes_by_revision.changed(&key, revision_of(&self.nodes, &key), revision);
+                put(&mut self.nodes, key, *new, revision);
+            }
             (Key::Job(key), Some(Record::Job(new))) => {
                 match new.job.state.is_final() {
                     true => drop(self.open_jobs.remove(&key)),
                     false => drop(self.open_jobs.insert(key.clone())),
                 }
+                self.jobs_by_revision.changed(&key, revision_of(&self.jobs, &key), revision);
                 put(&mut self.jobs, key, *new, revision);
             }
             (Key::Hold(key), Some(Record::Hold(new))) => put(&mut self.holds, key, new, revision),
@@ -87,9 +91,13 @@ impl State {
             Key::NodemapsActive => self.nodemaps_active = None,
             Key::Temporary(key) => drop(self.temporary.remove(key)),
             Key::Pool(fsname, pool) => drop(self.pools.remove(&(fsname.clone(), pool.clone()))),
-            Key::Node(key) => drop(self.nodes.remove(key)),
+            Key::Node(key) => {
+                self.nodes_by_revision.removed(key, revision_of(&self.nodes, key));
+                self.nodes.remove(key);
+            }
             Key::Job(key) => {
                 self.open_jobs.remove(key);
+                self.jobs_by_revision.removed(key, revision_of(&self.jobs, key));
                 self.jobs.remove(key);
             }
             Key::Hold(key) => drop(self.holds.remove(key)),
@@ -108,4 +116,8 @@ impl State {
 fn put<K: Ord, T>(map: &mut BTreeMap<K, Object<T>>, key: K, value: T, revision: u64) {
     let created = map.get(&key).map_or(revision, |before| before.created);
     map.insert(key, Object { value, created, revision });
+}
+
+fn revision_of<K: Ord, T>(map: &BTreeMap<K, Object<T>>, key: &K) -> Option<u64> {
+    map.get(key).map(|object| object.revision)
 }

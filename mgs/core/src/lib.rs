@@ -7,6 +7,7 @@
 //! random number, or does I/O: times, seeds and what a node's agent saw are passed in, so a failing seed is a test case.
 
 mod apply;
+mod by_revision;
 pub mod configlog;
 pub mod decide;
 mod key;

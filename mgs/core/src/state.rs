@@ -9,6 +9,7 @@ use lustre_types::{FsName, NodeName, NodemapName, PoolName, SvName, TargetIndex,
 
 use std::sync::Arc;
 
+use crate::by_revision::ByRevision;
 use crate::configlog::{ConfigLog, FsLogs, names};
 use crate::key::{ParamKey, RemovedKey};
 use crate::record::{
@@ -54,10 +55,14 @@ pub struct State {
     pub pools: BTreeMap<(FsName, PoolName), Object<PoolRecord>>,
     /// Nodes.
     pub nodes: BTreeMap<NodeName, Object<NodeRecord>>,
+    /// Nodes by their last change.
+    pub nodes_by_revision: ByRevision<NodeName>,
     /// Jobs.
     pub jobs: BTreeMap<JobId, Object<JobRecord>>,
     /// Those that are not over.
     pub open_jobs: BTreeSet<JobId>,
+    /// All jobs by their last change.
+    pub jobs_by_revision: ByRevision<JobId>,
     /// Which job is at work on an object.
     pub holds: BTreeMap<JobObject, Object<JobId>>,
     /// Which instance does what must be done once.

@@ -12,7 +12,7 @@ use lustre_api::job::{Job, JobId, JobKind, JobObject, JobState, StepKind};
 use lustre_api::node::NodeSettings;
 use lustre_api::proxy::{ProxyModule, ProxyState};
 use lustre_api::{Problem, ProblemCode};
-use lustre_mgs_core::decide::job::{self, Begun, Limits, NewJob, NewStep, StepEnd, Work};
+use lustre_mgs_core::decide::job::{self, Limits, NewJob, NewStep, Order, Schedule, StepEnd, Task, Work};
 use lustre_mgs_core::decide::node::settings as node_settings;
 use lustre_mgs_core::{OwnAct, decide};
 use proptest::prelude::*;
@@ -322,12 +322,16 @@ fn settle(sim: &mut Sim, name: &str, settings: NodeSettings) {
     sim.commit(decision).unwrap();
 }
 
-/// The steps that may begin now, as `<job>-<place>`.
-fn admitted(sim: &Sim, limits: Limits, begun: &Begun) -> Vec<String> {
-    let now = lustre_api::Time::from_unix_ms(sim.now_ms);
-    let work = job::work(&sim.state, &limits, now, begun);
-    let names = work.into_iter().flat_map(|work| match work {
-        Work::Begin { id, steps } => steps.into_iter().map(|step| format!("{id}-{step}")).collect(),
+/// The steps that a runner which starts now has begin, as `<job>-<place>`.
+fn admitted(sim: &Sim, limits: Limits) -> Vec<String> {
+    begins(&mut Schedule::new(limits), sim)
+}
+
+/// The steps that a schedule has begin now.
+fn begins(schedule: &mut Schedule, sim: &Sim) -> Vec<String> {
+    let orders = schedule.look(&sim.state, lustre_api::Time::from_unix_ms(sim.now_ms));
+    let names = orders.into_iter().flat_map(|order| match order {
+        Order::Do(Work::Begin { id, steps }) => steps.into_iter().map(|step| format!("{id}-{step}")).collect(),
         _ => Vec::new(),
     });
     names.collect()
@@ -344,19 +348,19 @@ fn a_node_takes_so_many_steps_at_once_and_no_more_while_others_are_about_to_begi
     let mut sim = Sim::new();
     let id = wide(&mut sim, "j", node("oss1"), 5);
     let limits = Limits { per_node: 2, ..Limits::default() };
-    let none = Begun::new();
-    assert_eq!(admitted(&sim, limits, &none), ["j-0", "j-1"]);
-    let begun = Begun::from([(id.clone(), vec![0, 1])]);
-    assert_eq!(admitted(&sim, limits, &begun), [""; 0], "those are on their way");
+    let mut schedule = Schedule::new(limits);
+    assert_eq!(begins(&mut schedule, &sim), ["j-0", "j-1"]);
+    assert_eq!(begins(&mut schedule, &sim), [""; 0], "those are on their way");
     let req = sim.env_request();
     let decision = job::begin(&sim.state, &req, &id, &[0, 1]).unwrap();
     sim.commit(decision).unwrap();
-    assert_eq!(admitted(&sim, limits, &none), [""; 0]);
+    schedule.over(&Task::Transition(id.clone()));
+    assert_eq!(begins(&mut schedule, &sim), [""; 0]);
     let now = lustre_api::Time::from_unix_ms(0);
     let why = job::held_back(&sim.state, &limits, now, &sim.state.jobs[&id].value);
     assert!(why[&2].contains("node oss1: 2 steps are at work there, at most 2"), "{why:?}");
     sim.end(&id, 0, JobState::Done, None);
-    assert_eq!(admitted(&sim, limits, &none), ["j-2"]);
+    assert_eq!(begins(&mut schedule, &sim), ["j-2"]);
 }
 
 #[test]
@@ -369,29 +373,29 @@ fn nodes_of_one_enclosure_share_its_limit() {
     let on = |node: &str| NewStep::on(node.parse().unwrap(), StepKind::Stop, stop_op()).after([]);
     start(&mut sim, new_job(scratch(), vec![on("oss1"), on("oss2"), on("mds1")]), Some("j"), None).unwrap();
     let limits = Limits { per_enclosure: 1, ..Limits::default() };
-    assert_eq!(admitted(&sim, limits, &Begun::new()), ["j-0", "j-2"], "one of the shelf, and one elsewhere");
+    assert_eq!(admitted(&sim, limits), ["j-0", "j-2"], "one of the shelf, and one elsewhere");
 }
 
 #[test]
 fn nothing_begins_on_a_drained_node_or_outside_its_window_and_it_says_so() {
     let mut sim = Sim::new();
     let id = wide(&mut sim, "j", node("oss1"), 1);
-    let (limits, none) = (Limits::default(), Begun::new());
+    let limits = Limits::default();
     settle(&mut sim, "oss1", NodeSettings { drained: Some("new cables".into()), ..NodeSettings::default() });
-    assert_eq!(admitted(&sim, limits, &none), [""; 0]);
+    assert_eq!(admitted(&sim, limits), [""; 0]);
     let req = sim.env_request();
     let record = sim.state.jobs[&id].value.clone();
     let why = job::explain(&sim.state, &req, &record, &record.job);
     assert!(why.waits_for[0].contains("node oss1 is drained (new cables): mgsctl node undrain oss1"), "{why:?}");
     // The node's own announcement leaves what people decided.
     sim.booted("oss1", StartDriver::None, "2");
-    assert_eq!(admitted(&sim, limits, &none), [""; 0]);
+    assert_eq!(admitted(&sim, limits), [""; 0]);
     let windows = vec!["22:00-06:00".parse().unwrap()];
     settle(&mut sim, "oss1", NodeSettings { windows, ..NodeSettings::default() });
     sim.now_ms = 12 * 3_600_000;
-    assert_eq!(admitted(&sim, limits, &none), [""; 0]);
+    assert_eq!(admitted(&sim, limits), [""; 0]);
     sim.now_ms = 23 * 3_600_000;
-    assert_eq!(admitted(&sim, limits, &none), ["j-0"]);
+    assert_eq!(admitted(&sim, limits), ["j-0"]);
 }
 
 #[test]
@@ -402,7 +406,7 @@ fn a_file_system_with_many_jobs_does_not_keep_another_one_waiting() {
     sim.now_ms = 1000;
     wide(&mut sim, "one", JobObject::Filesystem("other".parse().unwrap()), 1);
     let limits = Limits { per_node: 4, ..Limits::default() };
-    let admitted = admitted(&sim, limits, &Begun::new());
+    let admitted = admitted(&sim, limits);
     assert_eq!(admitted.len(), 4);
     assert!(admitted.contains(&"one-0".to_owned()), "{admitted:?}");
 }

@@ -1,12 +1,12 @@
 //! How many steps are at work at once, and where none may begin: per node, per enclosure, per file system, drained nodes,
-//! maintenance windows. Who waits longest on the least busy file system comes first.
+//! maintenance windows.
 //!
 //! Only the beginning of a step is held back, and only of steps that a node does; what is at work goes on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use lustre_api::Time;
-use lustre_api::job::JobId;
+use lustre_api::job::JobState;
 use lustre_api::node::NodeSettings;
 use lustre_types::{FsName, NodeName};
 
@@ -31,119 +31,157 @@ impl Default for Limits {
     }
 }
 
-/// Steps that are about to begin, by job.
-pub type Begun = BTreeMap<JobId, Vec<usize>>;
+/// Where a step counts: all steps of one lane are held back by the same, so only the first of them is asked about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Lane {
+    /// Does it.
+    pub(super) node: NodeName,
+    /// It is for this one.
+    pub(super) fsname: Option<FsName>,
+}
+
+impl Lane {
+    /// The lane of a step that a node does.
+    pub(super) fn of(record: &JobRecord, step: usize) -> Option<Self> {
+        let node = record.job.steps.get(step)?.node.clone()?;
+        let of_target = record.job.svname_of(step).and_then(|svname| svname.fsname());
+        Some(Self { node, fsname: of_target.or_else(|| record.job.object.fsname()).cloned() })
+    }
+}
 
 /// What is at work now.
 #[derive(Default)]
-struct Load<'a> {
-    nodes: BTreeMap<&'a NodeName, usize>,
-    enclosures: BTreeMap<&'a str, usize>,
-    filesystems: BTreeMap<&'a FsName, usize>,
+pub(super) struct Load {
+    nodes: BTreeMap<NodeName, usize>,
+    enclosures: BTreeMap<String, usize>,
+    filesystems: BTreeMap<FsName, usize>,
 }
 
-impl<'a> Load<'a> {
-    fn of(state: &'a State, begun: &Begun) -> Self {
+/// What a step waits for.
+pub(super) enum Blocked<'a> {
+    /// The node, drained for this reason.
+    Drained(&'a NodeName, &'a str),
+    /// The node, outside its windows.
+    Window(&'a NodeName, &'a NodeSettings),
+    /// A node, an enclosure or a file system with so many steps at work, which is all that may be.
+    Full { kind: &'static str, name: &'a str, busy: usize, most: usize },
+}
+
+impl Load {
+    fn of(state: &State) -> Self {
         let mut load = Self::default();
         for job in state.open_jobs().map(|job| &job.value) {
-            let begun = begun.get(&job.job.id);
-            for (at, step) in job.job.steps.iter().enumerate() {
-                let is_begun = begun.is_some_and(|begun| begun.contains(&at));
-                if step.state == lustre_api::job::JobState::Running || (!step.state.is_final() && is_begun) {
-                    load.add(state, job, at);
-                }
+            let at_work = |(at, step): (usize, &lustre_api::job::Step)| (step.state == JobState::Running).then_some(at);
+            for lane in job.job.steps.iter().enumerate().filter_map(at_work).filter_map(|at| Lane::of(job, at)) {
+                let enclosure = settings(state, &lane.node).and_then(|settings| settings.enclosure.as_deref());
+                load.add(&lane, enclosure);
             }
         }
         load
     }
 
-    fn add(&mut self, state: &'a State, job: &'a JobRecord, step: usize) {
-        let Some(node) = &job.job.steps[step].node else { return };
-        *self.nodes.entry(node).or_default() += 1;
-        if let Some(enclosure) = settings(state, node).and_then(|settings| settings.enclosure.as_deref()) {
-            *self.enclosures.entry(enclosure).or_default() += 1;
+    /// Counts a step on a node of this enclosure.
+    pub(super) fn add(&mut self, lane: &Lane, enclosure: Option<&str>) {
+        *of(&mut self.nodes, &lane.node) += 1;
+        if let Some(enclosure) = enclosure {
+            *of(&mut self.enclosures, enclosure) += 1;
         }
-        if let Some(fsname) = fsname_of(job, step) {
-            *self.filesystems.entry(fsname).or_default() += 1;
+        if let Some(fsname) = &lane.fsname {
+            *of(&mut self.filesystems, fsname) += 1;
         }
+    }
+
+    /// Counts a step no more. Says whether the node, the enclosure and the file system were full with it.
+    pub(super) fn remove(&mut self, lane: &Lane, enclosure: Option<&str>, limits: &Limits) -> [bool; 3] {
+        [
+            less(&mut self.nodes, &lane.node, limits.per_node),
+            enclosure.is_some_and(|enclosure| less(&mut self.enclosures, enclosure, limits.per_enclosure)),
+            lane.fsname.as_ref().is_some_and(|fsname| less(&mut self.filesystems, fsname, limits.per_filesystem)),
+        ]
     }
 
     /// Steps at work for a file system.
-    fn of_filesystem(&self, fsname: Option<&FsName>) -> usize {
+    pub(super) fn of_filesystem(&self, fsname: Option<&FsName>) -> usize {
         fsname.and_then(|fsname| self.filesystems.get(fsname)).copied().unwrap_or(0)
     }
 
-    /// Why a step may not begin now.
-    fn blocks(&self, state: &State, limits: &Limits, now: Time, job: &JobRecord, step: usize) -> Option<String> {
-        let node = job.job.steps[step].node.as_ref()?;
-        let settings = settings(state, node);
-        if let Some(drained) = settings.and_then(|settings| settings.drained.as_ref()) {
-            let why = if drained.is_empty() { String::new() } else { format!(" ({drained})") };
-            return Some(format!("node {node} is drained{why}: mgsctl node undrain {node}"));
+    /// What keeps the steps of a lane from beginning now.
+    pub(super) fn blocks<'a>(
+        &self,
+        settings: Option<&'a NodeSettings>,
+        limits: &Limits,
+        now: Time,
+        lane: &'a Lane,
+    ) -> Option<Blocked<'a>> {
+        if let Some(drained) = settings.and_then(|settings| settings.drained.as_deref()) {
+            return Some(Blocked::Drained(&lane.node, drained));
         }
         if let Some(settings) = settings.filter(|settings| !settings.is_open(now)) {
-            let windows = settings.windows.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            return Some(format!("the maintenance window of {node}, {windows} UTC"));
+            return Some(Blocked::Window(&lane.node, settings));
         }
-        let full = |busy: Option<&usize>, most: usize, kind: &str, name: &str| {
-            busy.filter(|busy| **busy >= most)
-                .map(|busy| format!("{kind} {name}: {busy} steps are at work there, at most {most} may be"))
+        let full = |busy: Option<&usize>, most: usize, kind: &'static str, name: &'a str| {
+            busy.filter(|busy| **busy >= most).map(|busy| Blocked::Full { kind, name, busy: *busy, most })
         };
-        let enclosure = settings.and_then(|settings| settings.enclosure.as_deref());
-        full(self.nodes.get(node), limits.per_node, "node", node.as_str())
+        full(self.nodes.get(&lane.node), limits.per_node, "node", lane.node.as_str())
             .or_else(|| {
-                let enclosure = enclosure?;
+                let enclosure = settings?.enclosure.as_deref()?;
                 full(self.enclosures.get(enclosure), limits.per_enclosure, "enclosure", enclosure)
             })
             .or_else(|| {
-                let fsname = fsname_of(job, step)?;
+                let fsname = lane.fsname.as_ref()?;
                 full(self.filesystems.get(fsname), limits.per_filesystem, "file system", fsname.as_str())
             })
     }
 }
 
-/// Which ready steps begin now. `begun` are on their way already, and count as at work.
-pub(super) fn admit(state: &State, limits: &Limits, now: Time, begun: &Begun) -> BTreeMap<JobId, Vec<usize>> {
-    let mut load = Load::of(state, begun);
-    // By file system, the oldest job first.
-    let mut queues: BTreeMap<Option<&FsName>, Vec<(Time, &JobRecord, usize)>> = BTreeMap::new();
-    for job in state.open_jobs().map(|job| &job.value) {
-        let begun = begun.get(&job.job.id);
-        for step in ready(state, job) {
-            if begun.is_none_or(|begun| !begun.contains(&step)) {
-                queues.entry(fsname_of(job, step)).or_default().push((job.job.created, job, step));
+/// The counter of a name, made where there is none yet.
+fn of<'a, K: Ord + std::borrow::Borrow<Q>, Q: Ord + ?Sized + ToOwned<Owned = K>>(
+    map: &'a mut BTreeMap<K, usize>,
+    name: &Q,
+) -> &'a mut usize {
+    map.entry(name.to_owned()).or_default()
+}
+
+/// Counts one less; says whether that was the last that may be.
+fn less<K: Ord + std::borrow::Borrow<Q>, Q: Ord + ?Sized>(map: &mut BTreeMap<K, usize>, name: &Q, most: usize) -> bool {
+    let Some(busy) = map.get_mut(name) else { return false };
+    let was_full = *busy >= most;
+    *busy -= 1;
+    if *busy == 0 {
+        map.remove(name);
+    }
+    was_full
+}
+
+impl std::fmt::Display for Blocked<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Drained(node, "") => write!(f, "node {node} is drained: mgsctl node undrain {node}"),
+            Self::Drained(node, why) => write!(f, "node {node} is drained ({why}): mgsctl node undrain {node}"),
+            Self::Window(node, settings) => {
+                let windows = settings.windows.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                write!(f, "the maintenance window of {node}, {windows} UTC")
+            }
+            Self::Full { kind, name, busy, most } => {
+                write!(f, "{kind} {name}: {busy} steps are at work there, at most {most} may be")
             }
         }
     }
-    for queue in queues.values_mut() {
-        queue.sort_by_key(|(created, job, step)| std::cmp::Reverse((*created, &job.job.id, *step)));
-    }
-    let mut admitted: BTreeMap<JobId, Vec<usize>> = BTreeMap::new();
-    let mut least_busy: BTreeSet<(usize, Option<&FsName>)> =
-        queues.keys().map(|fsname| (load.of_filesystem(*fsname), *fsname)).collect();
-    while let Some((_, fsname)) = least_busy.pop_first() {
-        let Some((_, job, step)) = queues.get_mut(&fsname).and_then(Vec::pop) else { continue };
-        if load.blocks(state, limits, now, job, step).is_none() {
-            load.add(state, job, step);
-            admitted.entry(job.job.id.clone()).or_default().push(step);
-        }
-        least_busy.insert((load.of_filesystem(fsname), fsname));
-    }
-    admitted
 }
 
 /// Why ready steps of a job do not begin, by their places.
 pub fn held_back(state: &State, limits: &Limits, now: Time, record: &JobRecord) -> BTreeMap<usize, String> {
-    let load = Load::of(state, &Begun::new());
-    let ready = ready(state, record).into_iter();
-    ready.filter_map(|step| Some((step, load.blocks(state, limits, now, record, step)?))).collect()
+    let lanes: Vec<_> = ready(state, record).into_iter().filter_map(|at| Some((at, Lane::of(record, at)?))).collect();
+    if lanes.is_empty() {
+        return BTreeMap::new();
+    }
+    let load = Load::of(state);
+    let why = |lane: &Lane| -> Option<String> {
+        Some(load.blocks(settings(state, &lane.node), limits, now, lane)?.to_string())
+    };
+    lanes.iter().filter_map(|(at, lane)| Some((*at, why(lane)?))).collect()
 }
 
 fn settings<'a>(state: &'a State, node: &NodeName) -> Option<&'a NodeSettings> {
     Some(&state.nodes.get(node)?.value.settings)
-}
-
-fn fsname_of(job: &JobRecord, step: usize) -> Option<&FsName> {
-    let of_target = job.job.svname_of(step).and_then(|svname| svname.fsname());
-    of_target.or_else(|| job.job.object.fsname())
 }

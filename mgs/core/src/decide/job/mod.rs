@@ -1,6 +1,6 @@
 //! Jobs: from queued to a final state, step by step, each transition one commit.
 //!
-//! [`start`] (or [`request`]) makes a job. The runner asks [`work`] what there is to do, says [`begin`] before it does it
+//! [`start`] (or [`request`]) makes a job. The runner asks its [`Schedule`] what there is to do, says [`begin`] before it does it
 //! (journal before acting), and [`end`] after. Everything is safe to repeat: an agent knows a step by its name, and a
 //! transition that was made already changes nothing.
 //!
@@ -8,20 +8,23 @@
 //! and, where the MGS does a part of it, an [`OwnAct`](crate::OwnAct) with its function in `own.rs`.
 
 mod explain;
+mod lanes;
 mod limits;
 mod moves;
 mod own;
 mod retry;
+mod schedule;
 mod setting;
 mod start;
 mod transition;
 mod work;
 
 pub use explain::explain;
-pub use limits::{Begun, Limits, held_back};
+pub use limits::{Limits, held_back};
 pub use retry::retry;
+pub use schedule::{Order, Schedule, Task};
 pub use start::{MAX_STEPS, NewJob, NewStep, Started, busy_with, idle, named, request, start};
-pub use work::{Hand, Work, ready, work, work_of};
+pub use work::{Hand, Work, ready, work_of};
 
 use lustre_api::Problem;
 use lustre_api::agent_ops::OpResult;

@@ -6,9 +6,11 @@
 use lustre_api::agent::AgentOp;
 use lustre_api::job::{JobObject, Move, StepKind};
 use lustre_api::target::TargetState;
-use lustre_types::{SvName, TargetKind};
+use lustre_types::{FsName, PoolName, SvName, TargetKind};
 
-use crate::record::{JobRecord, Keep, OwnAct};
+use crate::decide::lifecycle;
+use crate::decide::operate::evacuate;
+use crate::record::{JobRecord, Keep, OstTunable, OwnAct};
 use crate::state::State;
 
 /// What moves with a job, in the order of its steps.
@@ -32,6 +34,9 @@ pub(super) fn moves(state: &State, record: &JobRecord) -> Vec<Move> {
                 moves.push(target(svname, now, TargetState::Started, false));
             }
             StepKind::Deregister => moves.extend(deregistered(state, svname, now)),
+            StepKind::NoCreate => moves.push(closed(state, svname, OstTunable::NoCreate)),
+            StepKind::Deactivate => moves.push(closed(state, svname, OstTunable::Inactive)),
+            StepKind::LeavePools => moves.extend(pools_without(state, svname)),
             _ => {}
         }
     }
@@ -134,6 +139,62 @@ fn without(svname: &SvName, is_passing: bool) -> Option<Move> {
         fix: (!is_passing).then(|| format!("mgsctl target start {svname}")),
         why,
     })
+}
+
+/// An OST that takes no new files, or that nobody uses.
+fn closed(state: &State, svname: &SvName, tunable: OstTunable) -> Move {
+    let is_set = evacuate::is_set(state, svname, tunable);
+    let (open, shut, name, value, why) = match tunable {
+        OstTunable::NoCreate => (
+            "takes new files",
+            "takes no new files",
+            "obdfilter.*.no_create",
+            "0",
+            "new files go to the other OSTs; what is on it is read and written as before",
+        ),
+        OstTunable::Inactive => (
+            "active",
+            "inactive",
+            "osc.*.active",
+            "1",
+            "clients and MDTs do not use it; a file that were still on it could not be read",
+        ),
+    };
+    let fsname = svname.fsname().map(ToString::to_string).unwrap_or_default();
+    Move {
+        object: format!("target {svname}"),
+        now: if is_set { shut } else { open }.to_owned(),
+        becomes: shut.to_owned(),
+        is_passing: false,
+        acceptable: vec![open.to_owned()],
+        preferred: open.to_owned(),
+        fix: Some(format!(
+            "cancel the job, which takes it back, or: mgsctl param set {fsname} '{name}' {value} --scope {svname}"
+        )),
+        why: why.to_owned(),
+    }
+}
+
+/// The pools that an OST leaves.
+fn pools_without(state: &State, svname: &SvName) -> Vec<Move> {
+    let smaller = |fsname: &FsName, pool: &PoolName| {
+        let left = state.pools.get(&(fsname.clone(), pool.clone())).map_or(0, |pool| pool.value.members.len() - 1);
+        let members = |count: usize| if count == 1 { "1 member".to_owned() } else { format!("{count} members") };
+        Move {
+            object: format!("pool {fsname}.{pool}"),
+            now: members(left + 1),
+            becomes: members(left),
+            is_passing: false,
+            acceptable: vec!["at least 1 member".into()],
+            preferred: members(left + 1),
+            fix: Some(format!("mgsctl pool set {fsname} {pool} {svname} --mode add")),
+            why: match left {
+                0 => "files can't be created in it any more: it has no OST left".into(),
+                _ => "new files of it go to its other OSTs".into(),
+            },
+        }
+    };
+    lifecycle::pools_with(state, svname).map(|(fsname, pool)| smaller(fsname, pool)).collect()
 }
 
 /// What a target that is taken out of the configuration leaves.

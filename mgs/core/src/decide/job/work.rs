@@ -1,11 +1,10 @@
 //! What there is to do for the jobs that are not over.
 
-use lustre_api::Time;
 use lustre_api::agent::AgentOp;
 use lustre_api::job::{Job, JobId, JobState, StepKind};
 use lustre_types::NodeName;
 
-use super::limits::{Begun, Limits, admit};
+use super::schedule::Task;
 use crate::record::{JobRecord, OwnAct};
 use crate::state::State;
 
@@ -27,6 +26,16 @@ pub enum Work {
     Cancel(JobId),
 }
 
+impl Work {
+    /// The task that does it.
+    pub fn task(&self) -> Task {
+        match self {
+            Self::Begin { id, .. } | Self::Settle(id) | Self::Cancel(id) => Task::Transition(id.clone()),
+            Self::Hand(hand) => Task::Step(hand.id.clone(), hand.step, hand.attempt),
+        }
+    }
+}
+
 /// A step that a node's agent is at work on, or is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hand {
@@ -46,30 +55,17 @@ pub struct Hand {
     pub cancel: bool,
 }
 
-/// What all jobs need now, within the limits. The steps in `begun` are about to begin already.
-pub fn work(state: &State, limits: &Limits, now: Time, begun: &Begun) -> Vec<Work> {
-    let mut admitted = admit(state, limits, now, begun);
-    let mut all: Vec<Work> = state.open_jobs().flat_map(|job| work_of(state, &job.value)).collect();
-    all.retain_mut(|work| match work {
-        Work::Begin { id, steps } => {
-            *steps = admitted.remove(id).unwrap_or_default();
-            !steps.is_empty()
-        }
-        _ => true,
-    });
-    all
-}
-
 /// What one job needs now, whatever the limits. Nothing: it waits, or it is over.
 pub fn work_of(state: &State, record: &JobRecord) -> Vec<Work> {
     let job = &record.job;
     if job.state.is_final() {
         return Vec::new();
     }
-    if job.state != JobState::Cancelling && !is_wanted(state, job) {
-        return vec![Work::Cancel(job.id.clone())];
-    }
     let mut work = Vec::new();
+    let is_wanted = job.state == JobState::Cancelling || is_wanted(state, job);
+    if !is_wanted {
+        work.push(Work::Cancel(job.id.clone()));
+    }
     let mut must_settle = job.steps.iter().all(|step| step.state.is_final());
     for (at, step) in job.steps.iter().enumerate().filter(|(_, step)| step.state == JobState::Running) {
         match (&step.node, record.ops.get(at)) {
@@ -84,6 +80,9 @@ pub fn work_of(state: &State, record: &JobRecord) -> Vec<Work> {
             })),
             _ => must_settle |= child(record, at).is_none_or(|child| is_over(state, child)),
         }
+    }
+    if !is_wanted {
+        return work;
     }
     if must_settle {
         work.push(Work::Settle(job.id.clone()));

@@ -117,10 +117,7 @@ pub(in crate::decide) fn tunable(
     changes: &mut Vec<Change>,
 ) -> Result<(), Problem> {
     let key = key_of(ost, tunable);
-    let value = match tunable {
-        OstTunable::NoCreate => "1",
-        OstTunable::Inactive => "0",
-    };
+    let value = value_of(tunable);
     let spec = ParamSpec {
         filesystem: key.filesystem.clone(),
         scope: key.scope.clone(),
@@ -145,6 +142,19 @@ pub(in crate::decide) fn tunable(
     compare.extend(decision.compare);
     changes.extend(decision.changes);
     Ok(())
+}
+
+/// Whether a tunable says already what an evacuation makes it say.
+pub(in crate::decide) fn is_set(state: &State, ost: &SvName, tunable: OstTunable) -> bool {
+    let value = state.params.get(&key_of(ost, tunable)).map(|param| param.value.value.as_str());
+    value == Some(value_of(tunable))
+}
+
+fn value_of(tunable: OstTunable) -> &'static str {
+    match tunable {
+        OstTunable::NoCreate => "1",
+        OstTunable::Inactive => "0",
+    }
 }
 
 fn key_of(ost: &SvName, tunable: OstTunable) -> ParamKey {
