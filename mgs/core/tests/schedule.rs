@@ -362,7 +362,7 @@ fn stop(node: &str, fsname: &str) -> NewStep {
 }
 
 fn new_job(name: JobId, object: JobObject, parent: Option<JobId>, steps: Vec<NewStep>) -> NewJob {
-    NewJob { name: Some(name), kind: JobKind::StopTarget, object, parent, steps }
+    NewJob { name: Some(name), parent, ..NewJob::new(JobKind::StopTarget, object, steps) }
 }
 
 proptest! {

@@ -93,13 +93,12 @@ impl Schedule {
         }
         self.seen = Some(state.revision);
         let mut orders = Vec::new();
-        self.examine_touched(state, &mut orders);
+        let mut begin = self.examine_touched(state, &mut orders);
         if self.jobs.len() != state.open_jobs.len() {
             // Jobs are gone without a trace, as after a gap in the history.
             self.begin_anew(state);
-            self.examine_touched(state, &mut orders);
+            begin.extend(self.examine_touched(state, &mut orders));
         }
-        let mut begin = BTreeSet::new();
         for (lane, step) in self.lanes.admit(now) {
             let Some(known) = self.jobs.get_mut(&step.id) else { continue };
             known.waiting.remove(&step.step);
@@ -145,13 +144,19 @@ impl Schedule {
         self.touched.extend(self.jobs.keys().chain(&state.open_jobs).cloned());
     }
 
-    fn examine_touched(&mut self, state: &State, orders: &mut Vec<Order>) {
+    /// Gives the jobs that may have steps to begin.
+    fn examine_touched(&mut self, state: &State, orders: &mut Vec<Order>) -> BTreeSet<JobId> {
+        let mut begin = BTreeSet::new();
         while let Some(id) = self.touched.pop_first() {
             match state.jobs.get(&id).map(|job| &job.value).filter(|record| !record.job.state.is_final()) {
-                Some(record) => self.examine(state, record, orders),
+                Some(record) => {
+                    self.examine(state, record, orders);
+                    begin.insert(id);
+                }
                 None => self.forget(state, id, orders),
             }
         }
+        begin
     }
 
     fn examine(&mut self, state: &State, record: &JobRecord, orders: &mut Vec<Order>) {
@@ -174,12 +179,9 @@ impl Schedule {
         known.count(record, &mut self.lanes);
         known.wait(record, &ready, &mut self.lanes);
         self.touched.extend(known.tell_parts(record));
-        match transition.filter(|_| !self.transitions.contains_key(id)) {
-            Some(work) => {
-                self.transitions.insert(id.clone(), Vec::new());
-                orders.push(Order::Do(work));
-            }
-            None => self.begin(&id.clone(), orders),
+        if let Some(work) = transition.filter(|_| !self.transitions.contains_key(id)) {
+            self.transitions.insert(id.clone(), Vec::new());
+            orders.push(Order::Do(work));
         }
     }
 
