@@ -241,6 +241,16 @@ impl Agent {
         LoopDevice::on(&path)
     }
 
+    /// Stops it where it is, with SIGSTOP: it answers nobody.
+    pub fn freeze(&self) -> anyhow::Result<()> {
+        self.daemon.signal("STOP")
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) -> anyhow::Result<()> {
+        self.daemon.signal("CONT")
+    }
+
     /// SIGKILL; what it had started may go on.
     pub fn kill(&mut self) {
         self.daemon.kill();

@@ -5,6 +5,7 @@
 
 mod capture;
 mod jobs;
+mod killed;
 mod operations;
 mod site;
 mod tunables;

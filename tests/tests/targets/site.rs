@@ -50,6 +50,16 @@ impl Site {
 
     /// As [`Site::ensure`], on a device that is there, with more attributes.
     pub(crate) fn ensure_on(&self, node: &str, kind: &str, device: &Path, more: &Value) {
+        let (svname, _) = self.ask_for(node, kind, device, more);
+        self.reaches(&svname, "started");
+    }
+
+    /// Has a target made on a device; gives its name and its job's, which has just begun.
+    pub(crate) fn begin_ensure(&self, node: &str, kind: &str, device: &Path) -> (String, String) {
+        self.ask_for(node, kind, device, &json!({}))
+    }
+
+    fn ask_for(&self, node: &str, kind: &str, device: &Path, more: &Value) -> (String, String) {
         let mut target = json!({"kind": kind, "filesystem": "scratch", "node": node, "device": device});
         for (name, value) in more.as_object().unwrap() {
             target[name] = value.clone();
@@ -58,8 +68,8 @@ impl Site {
         let client = Client::new(self.cluster.mgs.endpoint(), None).unwrap();
         let query = WriteQuery::default();
         let call = client.call::<PostTarget>(&Nothing {}, &query, &body);
-        let svname = self.runtime.block_on(call).unwrap().object.svname.to_string();
-        self.reaches(&svname, "started");
+        let written = self.runtime.block_on(call).unwrap();
+        (written.object.svname.to_string(), written.job.unwrap().to_string())
     }
 
     /// Waits until a target is in a state.
