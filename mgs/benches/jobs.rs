@@ -188,7 +188,7 @@ fn new_job(n: usize) -> NewJob {
     });
     let step = |at: usize| NewStep::on(node((n + at * 97) % NODES), StepKind::Stop, op.clone());
     let object = JobObject::Filesystem(format!("f{n}").parse().expect("a name"));
-    NewJob { name: None, kind: JobKind::StopTarget, object, parent: None, steps: (0..STEPS).map(step).collect() }
+    NewJob::new(JobKind::StopTarget, object, (0..STEPS).map(step).collect())
 }
 
 fn node(n: usize) -> lustre_types::NodeName {

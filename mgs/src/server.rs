@@ -17,7 +17,7 @@ use lustre_api::nodemap::{
     ConfirmNodemap, ConfirmNodemapsActive, DeleteNodemap, GetNodemap, ListNodemaps, PostRemoveNodemap, PutNodemap,
     PutNodemapsActive,
 };
-use lustre_api::operation::{PauseJob, PostEvacuate, PostMove, PostReplaceNids, PostWriteconf, ResumeJob};
+use lustre_api::operation::{PauseJob, PostEvacuate, PostGrow, PostMove, PostReplaceNids, PostWriteconf, ResumeJob};
 use lustre_api::param::{DeleteParam, GetCatalogue, GetParam, ListParams, PutParam};
 use lustre_api::param_set::PutParams;
 use lustre_api::plan::PostPlan;
@@ -78,6 +78,9 @@ pub fn server(api: Arc<Api>) -> Server<Api> {
         })
         .route::<PostWriteconf, _, _>(|api, call| async move {
             api.writeconf_filesystem(&caller(&call), &call.path, &call.query, call.body).await
+        })
+        .route::<PostGrow, _, _>(|api, call| async move {
+            api.grow_filesystem(&caller(&call), &call.path, &call.query, call.body).await
         })
         .route::<PostMove, _, _>(|api, call| async move {
             api.move_target(&caller(&call), &call.path, &call.query, call.body).await

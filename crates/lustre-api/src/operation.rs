@@ -2,7 +2,7 @@
 
 use crate::filesystem::FilesystemPath;
 use crate::job::Job;
-use crate::target::TargetPath;
+use crate::target::{EnsureTarget, TargetPath};
 use crate::{Window, WriteQuery, Written, endpoint::endpoints};
 use lustre_types::{NidList, NodeName};
 use schemars::JsonSchema;
@@ -56,7 +56,20 @@ pub struct EvacuateTarget {
     pub window: Option<Window>,
 }
 
+/// Adds OSTs to a file system: one job, with a job for each of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GrowFilesystem {
+    /// The OSTs, 1 to 100; their file system may be left out. Those that are in the configuration already are left out.
+    pub targets: Vec<EnsureTarget>,
+    /// At most so many are at work at once; 8 when missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_once: Option<u32>,
+}
+
 endpoints! {
+    /// Adds OSTs to a file system, by a job that has one for each of them. All devices are looked at before it begins.
+    PostGrow = "grow_filesystem" Post "/v1/filesystems/{fsname}/grow" { path: FilesystemPath, query: WriteQuery, body: GrowFilesystem, reply: Written<Job>, status: 202 }
     /// Has the configuration of a file system written anew, by a job. Every client must have unmounted it.
     PostWriteconf = "writeconf_filesystem" Post "/v1/filesystems/{fsname}/writeconf" { path: FilesystemPath, query: WriteQuery, body: WriteconfFilesystem, reply: Written<Job>, status: 202 }
     /// Moves a target to its partner node, or back, by a job.

@@ -140,6 +140,29 @@ pub(crate) enum FsCommand {
         #[command(flatten)]
         write: WriteArgs,
     },
+    /// Adds OSTs, each by a job that is a part of one. Those that are there already are left out, so the same again goes on
+    /// where it ended.
+    Grow {
+        fsname: FsName,
+        /// Devices, as in `oss1:/dev/disk/by-id/wwn-0x5000c5`.
+        #[arg(value_name = "NODE:DEVICE", required_unless_present = "file")]
+        devices: Vec<String>,
+        /// A file with the targets and all that they may be told, as `POST /v1/filesystems/{fsname}/grow` takes it; `-` reads
+        /// standard input.
+        #[arg(long, conflicts_with = "devices")]
+        file: Option<PathBuf>,
+        /// NIDs of a partner node that can serve them too. Repeatable.
+        #[arg(long = "failover-node", value_name = "NIDS", conflicts_with = "file")]
+        failover_nodes: Vec<NidList>,
+        /// At most so many are at work at once.
+        #[arg(long, value_name = "N")]
+        at_once: Option<u32>,
+        /// Start the job that --dry-run showed with this digest, and no other.
+        #[arg(long, value_name = "DIGEST")]
+        plan: Option<String>,
+        #[command(flatten)]
+        write: WriteArgs,
+    },
     /// Removes a file system that has nothing left in it.
     Delete {
         fsname: FsName,

@@ -28,6 +28,13 @@ pub(crate) async fn run(context: &Context, command: FsCommand) -> Result<(), Fai
         FsCommand::Writeconf { fsname, mgs_nids, write } => {
             operation::writeconf(context, fsname, mgs_nids, &write).await?;
         }
+        FsCommand::Grow { fsname, devices, file, failover_nodes, at_once, plan, write } => {
+            let body = match file {
+                Some(file) => operation::grow_file(&file, at_once)?,
+                None => operation::grow_devices(&fsname, &devices, &failover_nodes, at_once)?,
+            };
+            operation::grow(context, fsname, &body, plan, &write).await?;
+        }
         FsCommand::Create { fsname, description, write } => {
             let spec = FilesystemSpec { name: fsname.clone(), description };
             let path = FilesystemPath { fsname };

@@ -159,7 +159,7 @@ impl Watcher {
             Self::Silent => {}
             Self::Bar(bar) => {
                 bar.set_prefix(job.object.to_string());
-                bar.set_position(percent(job).into());
+                bar.set_position(job.percent().into());
                 bar.set_message(line);
                 if job.state.is_final() {
                     bar.abandon();
@@ -173,15 +173,6 @@ impl Watcher {
             }
         }
     }
-}
-
-/// Steps that are done, and the parts of those at work.
-fn percent(job: &Job) -> u8 {
-    let steps = job.steps.len().max(1);
-    let done = job.steps.iter().filter(|step| step.state == JobState::Done).count();
-    let at_work = job.steps.iter().filter(|step| step.state == JobState::Running);
-    let parts: usize = at_work.filter_map(|step| step.progress.as_ref()?.percent()).map(usize::from).sum();
-    u8::try_from((done * 100 + parts) / steps).unwrap_or(100)
 }
 
 /// Where a job is, in a line.
@@ -377,10 +368,10 @@ mod tests {
 
     #[test]
     fn a_job_is_as_far_as_its_steps() {
-        assert_eq!(percent(&job(vec![(JobState::Running, Some((50, 100))), (JobState::Queued, None)])), 25);
-        assert_eq!(percent(&job(vec![(JobState::Done, None), (JobState::Running, None)])), 50);
-        assert_eq!(percent(&job(vec![(JobState::Done, None), (JobState::Done, None)])), 100);
-        assert_eq!(percent(&job(vec![])), 0);
+        assert_eq!(job(vec![(JobState::Running, Some((50, 100))), (JobState::Queued, None)]).percent(), 25);
+        assert_eq!(job(vec![(JobState::Done, None), (JobState::Running, None)]).percent(), 50);
+        assert_eq!(job(vec![(JobState::Done, None), (JobState::Done, None)]).percent(), 100);
+        assert_eq!(job(vec![]).percent(), 0);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod backup;
 mod cli;
 mod export;
+mod file;
 mod filesystem;
 mod history;
 mod job;

@@ -1,8 +1,6 @@
 //! `mgsctl nodemap`
 
 use std::collections::BTreeMap;
-use std::io::Read;
-use std::path::Path;
 
 use lustre_api::nodemap::{
     ConfirmNodemap, ConfirmNodemapsActive, GetNodemap, ListNodemaps, Nodemap, NodemapPath, NodemapSpec, Nodemaps,
@@ -31,7 +29,7 @@ pub(crate) async fn run(context: &Context, command: NodemapCommand) -> Result<()
             context.output.show(&nodemap, json);
         }
         NodemapCommand::Set { file, confirm_within, write } => {
-            let spec: NodemapSpec = read(&file)?;
+            let spec: NodemapSpec = crate::file::read(&file, "nodemap")?;
             let path = NodemapPath { name: spec.name.clone() };
             let body = PutNodemapBody { spec, confirm_within_s: confirm_within };
             let written = client.call::<PutNodemap>(&path, &write.query(), &body).await?;
@@ -113,18 +111,6 @@ async fn set_active(context: &Context, body: NodemapsActive, write: &WriteArgs) 
     }
     context.show_written(&written, write, |_| "nodemaps".to_owned(), &done);
     Ok(())
-}
-
-fn read(file: &Path) -> Result<NodemapSpec, Failure> {
-    let name = file.display();
-    let text = if file.as_os_str() == "-" {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).map(|_| text)
-    } else {
-        std::fs::read_to_string(file)
-    };
-    let text = text.map_err(|err| Failure::Local(format!("{name}: {err}")))?;
-    serde_json::from_str(&text).map_err(|err| Failure::Local(format!("{name} is no nodemap: {err}")))
 }
 
 fn table(list: &Nodemaps) -> String {

@@ -1,19 +1,22 @@
 //! Operations on file systems and targets that exist: `mgsctl fs writeconf`, `mgsctl target move|replace-nids|evacuate`,
 //! `mgsctl job pause|resume`.
 
-use lustre_api::Written;
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use lustre_api::filesystem::FilesystemPath;
 use lustre_api::job::{Job, JobPath};
 use lustre_api::operation::{
-    EvacuateTarget, MoveTarget, PauseJob, PostEvacuate, PostMove, PostReplaceNids, PostWriteconf, ReplaceNids,
-    ResumeJob, WriteconfFilesystem,
+    EvacuateTarget, GrowFilesystem, MoveTarget, PauseJob, PostEvacuate, PostGrow, PostMove, PostReplaceNids,
+    PostWriteconf, ReplaceNids, ResumeJob, WriteconfFilesystem,
 };
-use lustre_api::target::TargetPath;
-use lustre_types::{FsName, SvName};
+use lustre_api::target::{EnsureTarget, TargetPath, TargetSpec};
+use lustre_api::{WriteQuery, Written};
+use lustre_types::{FsName, NidList, SvName, TargetKind};
 
 use crate::cli::{EvacuateArgs, MoveArgs, ReplaceNidsArgs, WriteArgs};
 use crate::job::details;
-use crate::{Context, Failure};
+use crate::{Context, Failure, file};
 
 pub(crate) async fn writeconf(
     context: &Context,
@@ -25,6 +28,53 @@ pub(crate) async fn writeconf(
     let written = context.client.call::<PostWriteconf>(&FilesystemPath { fsname }, &write.query(), &body).await?;
     show(context, &written, write);
     Ok(())
+}
+
+pub(crate) async fn grow(
+    context: &Context,
+    fsname: FsName,
+    body: &GrowFilesystem,
+    plan: Option<String>,
+    write: &WriteArgs,
+) -> Result<(), Failure> {
+    let query = WriteQuery { plan, ..write.query() };
+    let written = context.client.call::<PostGrow>(&FilesystemPath { fsname }, &query, body).await?;
+    show(context, &written, write);
+    Ok(())
+}
+
+/// What a file says is to be added; `at_once` counts more than what it says.
+pub(crate) fn grow_file(file: &Path, at_once: Option<u32>) -> Result<GrowFilesystem, Failure> {
+    let body: GrowFilesystem = file::read(file, "list of targets")?;
+    Ok(GrowFilesystem { at_once: at_once.or(body.at_once), ..body })
+}
+
+/// OSTs on these devices, `oss1:/dev/sdb`.
+pub(crate) fn grow_devices(
+    fsname: &FsName,
+    devices: &[String],
+    failover_nodes: &[NidList],
+    at_once: Option<u32>,
+) -> Result<GrowFilesystem, Failure> {
+    let target = |text: &String| {
+        let (node, device) = text.split_once(':').ok_or("it is not NODE:DEVICE".to_owned())?;
+        let target = TargetSpec {
+            kind: TargetKind::Ost,
+            filesystem: Some(fsname.clone()),
+            index: None,
+            node: node.parse().map_err(|err| format!("{err}"))?,
+            device: device.to_owned(),
+            failover_nodes: failover_nodes.to_vec(),
+            mkfs_options: None,
+            mount_options: None,
+            format_params: BTreeMap::new(),
+            comment: None,
+        };
+        let (expect_content, expect_size_bytes, confirm_within_s) = (None, None, None);
+        Ok(EnsureTarget { target, expect_content, expect_size_bytes, allow_reformat: false, confirm_within_s })
+    };
+    let named = |text: &String| target(text).map_err(|why: String| Failure::Local(format!("{text:?}: {why}")));
+    Ok(GrowFilesystem { targets: devices.iter().map(named).collect::<Result<_, _>>()?, at_once })
 }
 
 pub(crate) async fn move_target(context: &Context, svname: SvName, args: MoveArgs) -> Result<(), Failure> {

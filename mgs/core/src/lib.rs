@@ -20,6 +20,7 @@ pub use decide::{Compare, Decision, Env, Request};
 pub use key::{Key, KeyError, ParamKey, RemovedKey};
 pub use record::{
     ActiveRecord, Change, JobRecord, MgsRecord, NidRow, NidTableRecord, NodeRecord, NodemapRecord, OwnAct, OwnerRecord,
-    ParamRecord, Pending, PoolRecord, Record, RecordError, TargetRecord, TemporaryPlace, TemporaryRecord,
+    ParamRecord, Pending, PlannedTarget, PoolRecord, Record, RecordError, TargetRecord, TemporaryPlace,
+    TemporaryRecord,
 };
 pub use state::{NidTable, Object, State};

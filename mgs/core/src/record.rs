@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lustre_api::Time;
-use lustre_api::agent::{AgentOp, NodeInfo};
+use lustre_api::agent::{AgentOp, FormatOp, NodeInfo};
 use lustre_api::filesystem::FilesystemSpec;
 use lustre_api::job::{Job, JobId, JobObject};
 use lustre_api::node::NodeSettings;
@@ -343,6 +343,22 @@ pub struct JobRecord {
     /// How far an evacuation has come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evacuation: Option<Box<Evacuation>>,
+    /// At most so many of its steps are at work at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_once: Option<usize>,
+}
+
+/// A target that a job is to make, as its device was when that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedTarget {
+    /// Its name.
+    pub svname: SvName,
+    /// What a person described, with its index.
+    pub spec: TargetSpec,
+    /// What its claim on the device is made on.
+    pub device_key: String,
+    /// What its node is asked to do; it looks at the device again before it does it.
+    pub format: FormatOp,
 }
 
 /// What becomes of a value that nodes have taken.
@@ -387,6 +403,8 @@ pub enum OwnAct {
     Deregister,
     /// Lets a job run whose parent this is, and waits for its end.
     Job(JobId),
+    /// Makes this target by a job of its own, and waits for its end.
+    Ensure(Box<PlannedTarget>),
     /// Writes other NIDs of the step's target into the configuration: those of its node, then of each partner.
     ReplaceNids(NidList),
     /// Sets a tunable of the step's OST, `true`, or unsets it.

@@ -118,6 +118,8 @@ impl State {
         let retired = self.retired.get(fsname).map(|retired| &retired.value);
         let is_free = |svname: &SvName| {
             !self.targets.contains_key(svname)
+                // Kept for a target that a job is about to make.
+                && !self.holds.contains_key(&JobObject::Target(svname.clone()))
                 && !busy.contains(svname)
                 && !retired.is_some_and(|retired| retired.contains(svname))
         };

@@ -28,7 +28,7 @@ fn step() -> NewStep {
 }
 
 fn new_job(object: JobObject, steps: Vec<NewStep>) -> NewJob {
-    NewJob { name: None, kind: JobKind::StopTarget, object, parent: None, steps }
+    NewJob::new(JobKind::StopTarget, object, steps)
 }
 
 fn node(name: &str) -> JobObject {
@@ -316,6 +316,27 @@ fn stopping_mdt0000_says_that_the_file_system_goes_with_it() {
     assert!(plan.moves.iter().all(|moved| moved.fix.as_deref() == Some("mgsctl target start scratch-MDT0000")));
 }
 
+#[test]
+fn the_plan_of_an_evacuation_says_what_it_sets_and_which_pool_gets_smaller() {
+    let mut sim = Sim::new();
+    sim.filesystem("gold");
+    ["MDT0000", "OST0000", "OST0001"].iter().for_each(|short| sim.gold(short, &[]));
+    sim.pool("gold", "flash", Some(&["gold-OST0001"]));
+    let body = serde_json::from_value(serde_json::json!({"client": "mds1"})).unwrap();
+    let (req, ost) = (sim.env_request(), "gold-OST0001".parse().unwrap());
+    let decision = decide::operate::evacuate::evacuate(&sim.state, &req, &ost, &body).unwrap();
+    let moves = decision.reply.plan.unwrap().moves;
+    let said: Vec<String> = moves.iter().map(|m| format!("{}: {} -> {}", m.object, m.now, m.becomes)).collect();
+    let expected = [
+        "target gold-OST0001: takes new files -> takes no new files",
+        "target gold-OST0001: active -> inactive",
+        "pool gold.flash: 1 member -> 0 members",
+        "target gold-OST0001: registered -> not there",
+    ];
+    assert_eq!(said, expected);
+    assert!(moves[2].why.contains("no OST left") && moves[1].fix.as_ref().unwrap().contains("'osc.*.active' 1"));
+}
+
 fn settle(sim: &mut Sim, name: &str, settings: NodeSettings) {
     let req = sim.env_request();
     let decision = node_settings(&sim.state, &req, &name.parse().unwrap(), settings).unwrap();
@@ -396,6 +417,28 @@ fn nothing_begins_on_a_drained_node_or_outside_its_window_and_it_says_so() {
     assert_eq!(admitted(&sim, limits), [""; 0]);
     sim.now_ms = 23 * 3_600_000;
     assert_eq!(admitted(&sim, limits), ["j-0"]);
+}
+
+#[test]
+fn a_clock_that_jumps_by_a_day_neither_ends_nor_stalls_a_job() {
+    const DAY_MS: u64 = 24 * 3_600_000;
+    for jumps in [[10, 11, 12], [10, 9, 8], [10, 11, 9]] {
+        let mut sim = Sim::new();
+        let mut schedule = Schedule::new(Limits::default());
+        sim.now_ms = jumps[0] * DAY_MS;
+        let id = start(&mut sim, new_job(node("oss1"), vec![step(), step()]), Some("j"), None).unwrap().id;
+        for (at, day) in jumps[1..].iter().enumerate() {
+            sim.now_ms = day * DAY_MS;
+            assert_eq!(begins(&mut schedule, &sim), [format!("j-{at}")], "begins on day {day}");
+            sim.begin(&id);
+            schedule.over(&Task::Transition(id.clone()));
+            sim.now_ms = (20 - day) * DAY_MS;
+            assert_eq!(begins(&mut schedule, &sim), [""; 0], "nothing is begun twice");
+            assert_eq!(job(&sim, &id).steps[at].state, JobState::Running, "nobody gives up on it");
+            sim.end(&id, at, JobState::Done, None);
+        }
+        assert_eq!(job(&sim, &id).state, JobState::Done);
+    }
 }
 
 #[test]

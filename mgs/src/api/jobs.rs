@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use lustre_api::job::{Explanation, Job, JobId, JobPath, JobQuery, WaitQuery, WatchQuery};
+use lustre_api::job::{Explanation, Job, JobId, JobPath, JobQuery, JobState, Progress, WaitQuery, WatchQuery};
 use lustre_api::{Page, PageQuery, Problem, WriteQuery};
-use lustre_mgs_core::decide;
-use lustre_mgs_core::{Request, State};
+use lustre_mgs_core::{JobRecord, Object, Request, State, decide};
 
 use super::{Api, after, page};
 use crate::clock;
@@ -42,7 +41,7 @@ impl Api {
         let wanted = jobs
             .into_iter()
             .filter(|(place, job)| begin.as_ref().is_none_or(|begin| place > begin) && is_it(&job.value.job));
-        let shown = wanted.map(|((_, id), job)| (id.to_string(), self.board.show(&job.value, job.revision)));
+        let shown = wanted.map(|((_, id), job)| (id.to_string(), self.show(&state, job)));
         page(&paged, state.revision, shown)
     }
 
@@ -121,7 +120,7 @@ impl Api {
                         if !is_wanted || (job.value.job.state.is_final() && job.revision <= from) {
                             continue;
                         }
-                        let shown = api.board.show(&job.value, job.revision);
+                        let shown = api.show(&state, job);
                         if seen.insert(shown.id.clone(), shown.version) != Some(shown.version) {
                             told.push(Ok((state.revision, shown)));
                         }
@@ -147,10 +146,31 @@ impl Api {
         Ok(batches.flatten().boxed())
     }
 
+    /// A job with the news of it, and with how far the jobs are that are a part of it.
+    fn show(&self, state: &State, job: &Object<JobRecord>) -> Job {
+        let mut shown = self.board.show(&job.value, job.revision);
+        for step in &mut shown.steps {
+            let Some(part) = step.job.as_ref().and_then(|id| state.jobs.get(id)) else { continue };
+            let part = self.board.show(&part.value, part.revision);
+            // Grows with the part's, so that who waits for news of the whole hears of it.
+            shown.version = shown.version.saturating_add(part.version);
+            let Some(current) = part.steps.iter().find(|step| step.state == JobState::Running) else { continue };
+            if step.state == JobState::Running {
+                let of = current.progress.as_ref();
+                let phase = of.map_or(current.kind.as_str(), |progress| progress.phase.as_str()).to_owned();
+                let at = of.map_or(current.started.unwrap_or(part.created), |progress| progress.at);
+                let (done, total, unit) = (part.percent().into(), Some(100), "percent".to_owned());
+                step.progress = Some(Progress { phase, done, total, unit, at, rate_per_s: None, eta_s: None });
+                step.message.clone_from(&current.message);
+            }
+        }
+        shown
+    }
+
     fn show_job(&self, path: &JobPath) -> Result<Job, Problem> {
         let state = self.engine.state();
         let job = decide::job::get(&state, &path.id)?;
-        let mut shown = self.board.show(&job.value, job.revision);
+        let mut shown = self.show(&state, job);
         let held_back = decide::job::held_back(&state, &self.engine.env().limits, clock::now(), &job.value);
         for (step, why) in held_back {
             shown.steps[step].message = Some(format!("waits for {why}"));

@@ -1,8 +1,9 @@
 //! Operations on file systems and targets that exist.
 
+use futures::StreamExt;
 use lustre_api::filesystem::FilesystemPath;
 use lustre_api::job::{Job, JobPath};
-use lustre_api::operation::{EvacuateTarget, MoveTarget, ReplaceNids, WriteconfFilesystem};
+use lustre_api::operation::{EvacuateTarget, GrowFilesystem, MoveTarget, ReplaceNids, WriteconfFilesystem};
 use lustre_api::target::TargetPath;
 use lustre_api::{Problem, WriteQuery, Written};
 use lustre_mgs_core::decide::operate;
@@ -12,6 +13,8 @@ use lustre_types::FsName;
 use super::Api;
 use crate::engine::Caller;
 
+/// Devices that are looked at at once.
+const LOOKS: usize = 16;
 /// Clients named in a warning.
 const NAMED: usize = 5;
 
@@ -28,6 +31,31 @@ impl Api {
         let mut written = self.engine.write(caller, query, decide).await?;
         self.warn_of_clients(&path.fsname, &mut written);
         Ok(written)
+    }
+
+    /// `grow_filesystem`: all devices are looked at before anything is decided.
+    pub async fn grow_filesystem(
+        &self,
+        caller: &Caller,
+        path: &FilesystemPath,
+        query: &WriteQuery,
+        body: GrowFilesystem,
+    ) -> Result<Written<Job>, Problem> {
+        let wanted = operate::grow::targets(&path.fsname, &body)?;
+        let is_started = query.job.as_ref().is_some_and(|id| self.engine.state().jobs.contains_key(id));
+        let mut seen = Vec::new();
+        if !is_started {
+            let mut looks = Vec::new();
+            for wanted in &wanted {
+                looks.push(self.look(caller, wanted));
+            }
+            let looks: Vec<_> = futures::stream::iter(looks).buffered(LOOKS).collect().await;
+            for (at, look) in looks.into_iter().enumerate() {
+                seen.push(look.map_err(|problem| operate::grow::within(problem, at))?);
+            }
+        }
+        let decide = |state: &State, req: &Request<'_>| operate::grow::grow(state, req, &path.fsname, &body, &seen);
+        self.engine.write(caller, query, decide).await
     }
 
     /// `move_target`

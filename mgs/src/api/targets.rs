@@ -59,7 +59,7 @@ impl Api {
     }
 
     /// What the node's agent finds on the device, where the decision needs it.
-    async fn look(&self, caller: &Caller, body: &EnsureTarget) -> Result<Option<FormatCheck>, Problem> {
+    pub(super) async fn look(&self, caller: &Caller, body: &EnsureTarget) -> Result<Option<FormatCheck>, Problem> {
         let (op, url) = {
             let state = self.engine.state();
             if !decide::target::needs_check(&state, &body.target) {

@@ -48,6 +48,8 @@ pub enum JobKind {
     Evacuate,
     /// Set a tunable on nodes, one by one or all at once, and keep it.
     SetParam,
+    /// Add OSTs to a file system, each by a job of its own.
+    Grow,
 }
 
 impl JobKind {
@@ -65,6 +67,7 @@ impl JobKind {
             Self::ReplaceNids => "replace-nids",
             Self::Evacuate => "evacuate",
             Self::SetParam => "set-param",
+            Self::Grow => "grow",
         }
     }
 
@@ -82,6 +85,7 @@ impl JobKind {
             Self::SetParam => Some(
                 "mgsctl job retry does what is left, mgsctl param temporary shows where it is set meanwhile".to_owned(),
             ),
+            Self::Grow => Some("ask for the same again to go on, it makes what is left: mgsctl fs grow".to_owned()),
             _ => None,
         }
     }
@@ -174,6 +178,14 @@ impl Job {
             Some(None) => step.checked_sub(1).into_iter().collect(),
             None => Vec::new(),
         }
+    }
+
+    /// Percent done, 0 to 100: each step counts the same, and one at work as far as it says.
+    pub fn percent(&self) -> u8 {
+        let done = self.steps.iter().filter(|step| step.state == JobState::Done).count();
+        let at_work = self.steps.iter().filter(|step| step.state == JobState::Running);
+        let parts: usize = at_work.filter_map(|step| step.progress.as_ref()?.percent()).map(usize::from).sum();
+        u8::try_from((done * 100 + parts) / self.steps.len().max(1)).unwrap_or(100)
     }
 
     /// The target that a step works on: its own, or the job's.

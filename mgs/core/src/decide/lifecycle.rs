@@ -188,7 +188,7 @@ fn job_on(
     object: &Object<TargetRecord>,
     steps: Vec<NewStep>,
 ) -> Result<Decision<Written<Target>>, Problem> {
-    let new = NewJob { name: None, kind, object: JobObject::Target(svname.clone()), parent: None, steps };
+    let new = NewJob::new(kind, JobObject::Target(svname.clone()), steps);
     let started = job::start(state, req, new)?;
     let id = started.plan.job.id.clone();
     let record = TargetRecord { job: Some(id.clone()), ..object.value.clone() };

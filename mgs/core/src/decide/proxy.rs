@@ -36,5 +36,5 @@ fn on(
     step: NewStep,
 ) -> Result<Decision<Written<Job>>, Problem> {
     let object = JobObject::Node(name.clone());
-    job::request(state, req, NewJob { name: None, kind, object, parent: None, steps: vec![step] })
+    job::request(state, req, NewJob::new(kind, object, vec![step]))
 }

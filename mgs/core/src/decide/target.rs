@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use lustre_api::agent::{AgentOp, FormatCheck, FormatOp, StartDriver, StartOp};
 use lustre_api::device::Device;
-use lustre_api::job::{JobKind, JobObject, StepKind};
+use lustre_api::job::{JobId, JobKind, JobObject, StepKind};
 use lustre_api::target::{EnsureTarget, Target, TargetSpec, TargetState};
 use lustre_api::{Problem, Written};
 use lustre_types::{FsName, SvName, TargetKind};
@@ -12,9 +12,12 @@ use lustre_types::{FsName, SvName, TargetKind};
 use crate::decide::job::{self, NewJob, NewStep};
 use crate::decide::{Compare, Decision, Request, absent, as_read, confirm, log, put, remove, rules};
 use crate::key::Key;
-use crate::record::{Change, OwnAct, Record, TargetRecord};
+use crate::record::{Change, OwnAct, PlannedTarget, Record, TargetRecord};
 use crate::state::{Object, State};
 use crate::view;
+
+/// Of a target whose job has not begun.
+const WAITS: &str = "its format waits for its turn";
 
 /// What a request for a target refers to.
 pub(super) enum Found<'a> {
@@ -143,12 +146,27 @@ fn create(
 ) -> Result<Decision<Written<Target>>, Problem> {
     let svname = new_name(state, &body.target, device, busy)?;
     let device = device.ok_or_else(|| unchecked(&body.target))?;
-    let record = TargetRecord {
-        spec: TargetSpec { index: svname.index(), ..body.target.clone() },
+    let spec = TargetSpec { index: svname.index(), ..body.target.clone() };
+    let record = new_record(spec, stable_path(device).to_owned());
+    let claim = Key::Device(record.spec.node.clone(), record.device_key.clone());
+    let mut compare = claims(state, &record.spec, &svname);
+    compare.push(absent(claim.clone()));
+    let changes = vec![put(claim, Record::Device(svname.clone()))];
+    let mut decision = start_job(state, req, body, device, &svname, record, compare, changes)?;
+    if is_retired(state, &svname) {
+        let warning = format!("{svname} was in the configuration before and was taken out; clients may remember it");
+        decision.reply.warnings.push(warning);
+    }
+    Ok(decision)
+}
+
+fn new_record(spec: TargetSpec, device_key: String) -> TargetRecord {
+    TargetRecord {
+        spec,
         state: TargetState::Reserved,
-        state_reason: "its format waits for its turn".into(),
+        state_reason: WAITS.into(),
         was_registered: false,
-        device_key: stable_path(device).to_owned(),
+        device_key,
         label: None,
         uuid: None,
         size_bytes: None,
@@ -160,17 +178,7 @@ fn create(
         reserved_until: None,
         confirm: None,
         token_sha256: None,
-    };
-    let claim = Key::Device(record.spec.node.clone(), record.device_key.clone());
-    let mut compare = claims(state, &record.spec, &svname);
-    compare.push(absent(claim.clone()));
-    let changes = vec![put(claim, Record::Device(svname.clone()))];
-    let mut decision = start_job(state, req, body, device, &svname, record, compare, changes)?;
-    if is_retired(state, &svname) {
-        let warning = format!("{svname} was in the configuration before and was taken out; clients may remember it");
-        decision.reply.warnings.push(warning);
     }
-    Ok(decision)
 }
 
 /// What a new target's name and description rely on.
@@ -237,7 +245,7 @@ fn again(
     req.check_revision(&format!("target {svname}"), target.revision)?;
     let device = device.ok_or_else(|| unchecked(&body.target))?;
     after.reserved_until = None;
-    after.state_reason = "its format waits for its turn".into();
+    after.state_reason = WAITS.into();
     let compare = vec![as_read(Key::Target(svname.clone()), target.revision)];
     start_job(state, req, body, device, svname, after, compare, Vec::new())
 }
@@ -328,16 +336,8 @@ fn start_job(
         decision.reply.job = Some(job.id);
         return Ok(decision);
     }
-    let node = &record.spec.node;
-    let format = AgentOp::Format(format_op(req, svname, body, Some(device)));
-    let mut steps = vec![NewStep::on(node.clone(), StepKind::Format, format)];
-    if state.nodes.get(node).is_some_and(|node| node.value.info.start_driver != StartDriver::None) {
-        let start = StartOp { svname: svname.clone(), device: record.spec.device.clone(), mountpoint: None };
-        steps.push(NewStep::on(node.clone(), StepKind::Start, AgentOp::Start(start)));
-    }
-    steps.push(NewStep::own(StepKind::Register, OwnAct::Register));
-    let started =
-        job::start(state, req, NewJob { name: None, kind: JobKind::EnsureTarget, object, parent: None, steps })?;
+    let steps = steps(state, &record.spec, svname, format_op(req, svname, body, Some(device)));
+    let started = job::start(state, req, NewJob::new(JobKind::EnsureTarget, object, steps))?;
     let id = started.plan.job.id.clone();
     record.job = Some(id.clone());
     let object = view::target(state, svname, &record, 0);
@@ -348,6 +348,113 @@ fn start_job(
     decision.reply.job = Some(id);
     decision.reply.plan = Some(started.plan);
     Ok(decision)
+}
+
+/// The steps that bring a target into being.
+fn steps(state: &State, spec: &TargetSpec, svname: &SvName, format: FormatOp) -> Vec<NewStep> {
+    let node = &spec.node;
+    let mut steps = vec![NewStep::on(node.clone(), StepKind::Format, AgentOp::Format(format))];
+    if state.nodes.get(node).is_some_and(|node| node.value.info.start_driver != StartDriver::None) {
+        let start = StartOp { svname: svname.clone(), device: spec.device.clone(), mountpoint: None };
+        steps.push(NewStep::on(node.clone(), StepKind::Start, AgentOp::Start(start)));
+    }
+    steps.push(NewStep::own(StepKind::Register, OwnAct::Register));
+    steps
+}
+
+/// What a job is to do that makes this target later; `None` where it is in the configuration as described. `names` are those
+/// that it can't have.
+///
+/// Errors: as [`ensure`]; a target of this name that is described otherwise, or that a job is at work on.
+pub(super) fn plan(
+    state: &State,
+    req: &Request<'_>,
+    body: &EnsureTarget,
+    seen: Option<&FormatCheck>,
+    names: &BTreeSet<SvName>,
+) -> Result<Option<PlannedTarget>, Problem> {
+    let device = seen.map(|seen| &seen.device);
+    device.map_or(Ok(()), |device| rules::as_planned(body, device))?;
+    rules::target(state, req, body, device)?;
+    let otherwise = |svname: &SvName| {
+        let problem = Problem::conflict(format!("{svname} is there and described otherwise"));
+        Err(problem.remedy(format!("describe it alone, or leave it out: mgsctl target show {svname}")))
+    };
+    let (svname, device_key) = match find(state, &body.target, device)? {
+        Found::New => {
+            let svname = new_name(state, &body.target, device, names)?;
+            let device = device.ok_or_else(|| unchecked(&body.target))?;
+            (svname, stable_path(device).to_owned())
+        }
+        Found::Here(svname, _) if state.active_job(svname).is_some() => {
+            let job = state.active_job(svname).expect("it is there: asked above");
+            return Err(job::busy_with(svname, &job.value.job));
+        }
+        Found::Here(svname, target) => {
+            let is_same = target.value.spec == TargetSpec { index: svname.index(), ..body.target.clone() };
+            match (target.value.state.is_registered(), is_same) {
+                (true, true) => return Ok(None),
+                (true, false) => return otherwise(svname),
+                (false, _) => (svname.clone(), target.value.device_key.clone()),
+            }
+        }
+        Found::Elsewhere(svname, _) => return otherwise(svname),
+    };
+    let device = device.ok_or_else(|| unchecked(&body.target))?;
+    let format = format_op(req, &svname, body, Some(device));
+    let spec = TargetSpec { index: svname.index(), ..body.target.clone() };
+    Ok(Some(PlannedTarget { svname, spec, device_key, format }))
+}
+
+/// What makes a target that was planned, by a job of this name that is a part of another. Errors: its name or its device is
+/// another's by now; it is in the configuration.
+pub(super) fn make(
+    state: &State,
+    req: &Request<'_>,
+    planned: &PlannedTarget,
+    parent: &JobId,
+    name: &JobId,
+) -> Result<(Vec<Compare>, Vec<Change>), Problem> {
+    let PlannedTarget { svname, spec, device_key, format } = planned;
+    let key = Key::Target(svname.clone());
+    let (mut record, mut compare, mut changes) = match state.targets.get(svname) {
+        None => {
+            let claim = Key::Device(spec.node.clone(), device_key.clone());
+            if let Some(other) = state.devices.get(&(spec.node.clone(), device_key.clone())) {
+                let message = format!("{}:{} belongs to {} by now", spec.node, spec.device, other.value);
+                return Err(Problem::conflict(message).remedy("look what is there, and plan again"));
+            }
+            let mut compare = claims(state, spec, svname);
+            compare.push(absent(claim.clone()));
+            let changes = vec![put(claim, Record::Device(svname.clone()))];
+            (new_record(spec.clone(), device_key.clone()), compare, changes)
+        }
+        Some(before) if before.value.state.is_registered() || before.value.device_key != *device_key => {
+            let message = format!("{svname} is {} by now", before.value.state.as_str());
+            return Err(Problem::conflict(message).remedy("look what is there, and plan again"));
+        }
+        Some(before) => {
+            let reason = WAITS.to_owned();
+            let again =
+                TargetRecord { spec: spec.clone(), reserved_until: None, state_reason: reason, ..before.value.clone() };
+            (again, vec![as_read(key.clone(), before.revision)], Vec::new())
+        }
+    };
+    let new = NewJob {
+        name: Some(name.clone()),
+        parent: Some(parent.clone()),
+        ..NewJob::new(
+            JobKind::EnsureTarget,
+            JobObject::Target(svname.clone()),
+            steps(state, spec, svname, format.clone()),
+        )
+    };
+    let started = job::start(state, req, new)?;
+    record.job = Some(name.clone());
+    compare.extend(started.compare);
+    changes.push(put(key, Record::Target(Box::new(record))));
+    changes.extend(started.changes);
+    Ok((compare, changes))
 }
 
 fn format_op(req: &Request<'_>, svname: &SvName, body: &EnsureTarget, device: Option<&Device>) -> FormatOp {

@@ -34,6 +34,7 @@ pub(super) fn moves(state: &State, record: &JobRecord) -> Vec<Move> {
                 moves.push(target(svname, now, TargetState::Started, false));
             }
             StepKind::Deregister => moves.extend(deregistered(state, svname, now)),
+            StepKind::Job if matches!(record.own.get(&at), Some(OwnAct::Ensure(_))) => moves.push(made(svname, now)),
             StepKind::NoCreate => moves.push(closed(state, svname, OstTunable::NoCreate)),
             StepKind::Deactivate => moves.push(closed(state, svname, OstTunable::Inactive)),
             StepKind::LeavePools => moves.extend(pools_without(state, svname)),
@@ -139,6 +140,22 @@ fn without(svname: &SvName, is_passing: bool) -> Option<Move> {
         fix: (!is_passing).then(|| format!("mgsctl target start {svname}")),
         why,
     })
+}
+
+/// A target that comes into being.
+fn made(svname: &SvName, now: &str) -> Move {
+    let there: Vec<String> = [TargetState::Registered, TargetState::Started].map(|state| state.as_str().into()).into();
+    Move {
+        object: format!("target {svname}"),
+        now: now.to_owned(),
+        becomes: TargetState::Registered.as_str().to_owned(),
+        is_passing: false,
+        preferred: TargetState::Started.as_str().to_owned(),
+        acceptable: there,
+        fix: None,
+        why: "its device is formatted, which destroys what is on it; new files go to it as soon as it is started"
+            .to_owned(),
+    }
 }
 
 /// An OST that takes no new files, or that nobody uses.

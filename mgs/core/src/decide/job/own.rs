@@ -1,7 +1,7 @@
 //! What the MGS does itself in a step of a job: one function per [`OwnAct`], all done with the commit that begins the step.
 
 use lustre_api::Problem;
-use lustre_api::job::{JobState, StepKind};
+use lustre_api::job::{JobId, JobState, StepKind};
 use lustre_api::target::TargetState;
 use lustre_types::NidList;
 
@@ -9,9 +9,9 @@ use super::transition::{Transition, refused, started};
 use crate::configlog::PoolChange;
 use crate::decide::evacuate::Evacuation;
 use crate::decide::operate::evacuate;
-use crate::decide::{Compare, as_read, lifecycle, log, nidtbl, put, register};
+use crate::decide::{Compare, Request, as_read, lifecycle, log, nidtbl, put, register, target};
 use crate::key::Key;
-use crate::record::{JobRecord, OstTunable, OwnAct, PoolRecord, Record};
+use crate::record::{JobRecord, OstTunable, OwnAct, PlannedTarget, PoolRecord, Record};
 
 /// What the MGS does in a step; `None` where a node does it.
 pub(super) fn act(record: &JobRecord, step: usize) -> Option<OwnAct> {
@@ -31,6 +31,11 @@ pub(super) fn run(transition: &mut Transition<'_>, step: usize, act: &OwnAct) {
         OwnAct::Register => register(transition, step),
         OwnAct::Deregister => deregister(transition, step),
         OwnAct::Job(_) => return transition.take_in_children(),
+        OwnAct::Ensure(planned) => match ensure(transition, step, planned) {
+            // It takes as long as that job.
+            Ok(()) => return,
+            Err(problem) => Err(problem),
+        },
         OwnAct::ReplaceNids(nids) => replace_nids(transition, step, nids),
         OwnAct::Evacuate(limits) => {
             let begun = Evacuation::new(limits.clone(), transition.req.now);
@@ -46,6 +51,22 @@ pub(super) fn run(transition: &mut Transition<'_>, step: usize, act: &OwnAct) {
         Err(problem) => refused(&problem),
     };
     transition.end_step(step, outcome, message);
+}
+
+/// Has a target made by a job that is a part of this one. Errors: the name or the device is another's by now.
+fn ensure(transition: &mut Transition<'_>, step: usize, planned: &PlannedTarget) -> Result<(), Problem> {
+    let job = &transition.record.job;
+    let name = format!("{}-p{}", job.id, step + 1);
+    let name: JobId =
+        name.parse().expect("a job's name has at most 52 characters, and a job so many steps: made by start");
+    let (who, why) = (job.who.clone(), job.why.clone());
+    let req = Request { who: &who, why: why.as_deref(), ..*transition.req };
+    let (compare, changes) = target::make(transition.state, &req, planned, &job.id, &name)?;
+    transition.compare.extend(compare);
+    transition.more.extend(changes);
+    transition.record.job.steps[step].job = Some(name.clone());
+    transition.record.own.insert(step, OwnAct::Job(name));
+    Ok(())
 }
 
 /// Writes the target into the configuration. Errors: a config log that is full.

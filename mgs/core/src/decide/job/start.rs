@@ -4,7 +4,7 @@ use lustre_api::Problem;
 use lustre_api::Written;
 use lustre_api::agent::AgentOp;
 use lustre_api::job::{Job, JobId, JobKind, JobObject, JobPlan, JobState, Step, StepKind};
-use lustre_types::{NodeName, SvName};
+use lustre_types::{FsName, NodeName, SvName};
 use sha2::{Digest, Sha256};
 
 use super::moves::moves;
@@ -32,6 +32,24 @@ pub struct NewJob {
     pub parent: Option<JobId>,
     /// Its steps: a chain, unless they say otherwise.
     pub steps: Vec<NewStep>,
+    /// At most so many steps are at work at once; any number where nothing is said.
+    pub at_once: Option<usize>,
+}
+
+impl NewJob {
+    /// A job of nobody, under a name that is made up unless the caller gives one.
+    pub fn new(kind: JobKind, object: JobObject, steps: Vec<NewStep>) -> Self {
+        Self { name: None, kind, object, parent: None, steps, at_once: None }
+    }
+
+    /// The targets that it makes: it has hold of their names, and not of all that is called like its object.
+    fn makes(&self) -> Vec<&SvName> {
+        let made = self.steps.iter().filter_map(|step| match &step.act {
+            Act::Own(OwnAct::Ensure(planned)) => Some(&planned.svname),
+            _ => None,
+        });
+        made.collect()
+    }
 }
 
 /// A step of a job to be started.
@@ -92,7 +110,11 @@ pub struct Started {
 /// another job than the plan showed; steps that can't be.
 pub fn start(state: &State, req: &Request<'_>, new: NewJob) -> Result<Started, Problem> {
     check_steps(&new)?;
-    let (mut compare, holds) = free(state, &new.object, new.parent.as_ref())?;
+    let made = new.makes();
+    let (mut compare, holds) = match new.object.fsname().filter(|_| !made.is_empty()) {
+        Some(fsname) => free_names(state, fsname, &made)?,
+        None => free(state, &new.object, new.parent.as_ref())?,
+    };
     let record = record(state, req, new, holds);
     if req.plan.is_some_and(|plan| plan != record.job.digest) {
         let message = format!(
@@ -184,7 +206,12 @@ pub(super) fn free(
         JobObject::Target(svname) => idle(svname),
         JobObject::Filesystem(fsname) => {
             let mut of_targets = state.targets_of(fsname, None).filter_map(|(svname, _)| state.active_job(svname));
-            if let Some(job) = of_targets.next() {
+            // Names that are kept for targets which are not there yet.
+            let named = |(held, id): (&JobObject, &crate::state::Object<JobId>)| {
+                let is_one = matches!(held, JobObject::Target(_)) && held.fsname() == Some(fsname);
+                is_one.then(|| state.jobs.get(&id.value)).flatten()
+            };
+            if let Some(job) = of_targets.next().or_else(|| state.holds.iter().find_map(named)) {
                 return Err(busy_with(object, &job.value.job));
             }
             let of_targets = Compare::Prefix(Key::holds_of(fsname), state.revision);
@@ -193,6 +220,27 @@ pub(super) fn free(
         JobObject::Node(_) | JobObject::Param(_) => vec![absent(Key::Hold(object.clone()))],
     };
     Ok((compare, vec![object.clone()]))
+}
+
+/// As [`free`], for the names of targets that a job is to make: nobody else is given them until it is over.
+pub(super) fn free_names(
+    state: &State,
+    fsname: &FsName,
+    names: &[&SvName],
+) -> Result<(Vec<Compare>, Vec<JobObject>), Problem> {
+    let whole = JobObject::Filesystem(fsname.clone());
+    let held: Vec<JobObject> = names.iter().map(|svname| JobObject::Target((*svname).clone())).collect();
+    for object in std::iter::once(&whole).chain(&held) {
+        if let Some(job) = state.job_on(object) {
+            return Err(busy_with(object, &job.value.job));
+        }
+    }
+    let compare = vec![
+        absent(Key::Hold(whole)),
+        Compare::Prefix(Key::holds_of(fsname), state.revision),
+        Compare::Prefix(Key::targets_of(fsname), state.revision),
+    ];
+    Ok((compare, held))
 }
 
 pub(super) fn hold(object: &JobObject, id: &JobId) -> Change {
@@ -244,6 +292,7 @@ fn record(state: &State, req: &Request<'_>, new: NewJob, holds: Vec<JobObject>) 
         own: std::collections::BTreeMap::new(),
         holds,
         evacuation: None,
+        at_once: new.at_once,
     };
     for (at, step) in new.steps.into_iter().enumerate() {
         let mut shown = Step { after: step.after, svname: step.svname, ..Step::new(step.kind) };

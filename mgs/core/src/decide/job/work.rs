@@ -105,7 +105,9 @@ pub fn ready(state: &State, record: &JobRecord) -> Vec<usize> {
     let is_ready = |at: &usize| {
         job.steps[*at].state == JobState::Queued && !rests(*at) && job.predecessors(*at).into_iter().all(is_done)
     };
-    (0..job.steps.len()).filter(is_ready).collect()
+    let at_work = || job.steps.iter().filter(|step| step.state == JobState::Running).count();
+    let room = record.at_once.map_or(usize::MAX, |most| most.saturating_sub(at_work()));
+    (0..job.steps.len()).filter(is_ready).take(room).collect()
 }
 
 /// Whether a person lets its evacuation rest.

@@ -28,7 +28,7 @@ pub fn evacuate(
     body: &EvacuateTarget,
 ) -> Result<Decision<Written<Job>>, Problem> {
     let object = JobObject::Target(svname.clone());
-    let new = |steps| NewJob { name: None, kind: JobKind::Evacuate, object: object.clone(), parent: None, steps };
+    let new = |steps| NewJob::new(JobKind::Evacuate, object.clone(), steps);
     if job::named(state, req, JobKind::Evacuate, &object)?.is_some() {
         return request(state, req, new(Vec::new()));
     }

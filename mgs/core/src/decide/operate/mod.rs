@@ -4,6 +4,7 @@
 //! with `dry_run` a person sees the steps, and starts those and no others with their digest.
 
 pub mod evacuate;
+pub mod grow;
 pub mod moving;
 pub mod nids;
 pub mod spread;

@@ -50,7 +50,7 @@ pub fn move_target(
         }
         steps.push(lifecycle::start_step_on(svname, record, to));
     }
-    request(state, req, NewJob { name: None, kind: JobKind::MoveTarget, object, parent: None, steps })
+    request(state, req, NewJob::new(JobKind::MoveTarget, object, steps))
 }
 
 fn destination<'a>(

@@ -39,7 +39,7 @@ pub fn replace_nids(
     let replaced = steps.add(step, svname, &stopped);
     steps.start_all(&running, &[replaced]);
     let object = JobObject::Filesystem(fsname.clone());
-    let new = NewJob { name: None, kind: JobKind::ReplaceNids, object, parent: None, steps: steps.0 };
+    let new = NewJob::new(JobKind::ReplaceNids, object, steps.0);
     let mut decision = request(state, req, new)?;
     if decision.reply.changed {
         let warning = format!("every client must have unmounted {fsname}: it would never hear of the new NIDs");

@@ -49,7 +49,7 @@ pub fn writeconf(
     }
     steps.start_all(&members, &marked);
     let object = JobObject::Filesystem(fsname.clone());
-    let new = NewJob { name: None, kind: JobKind::Writeconf, object, parent: None, steps: steps.0 };
+    let new = NewJob::new(JobKind::Writeconf, object, steps.0);
     let mut decision = request(state, req, new)?;
     if decision.reply.changed {
         let warning = format!("every client must have unmounted {fsname}: the configuration that it knows is removed");
