@@ -107,6 +107,11 @@ fn a_part_that_fails_fails_the_whole_and_the_same_again_makes_what_is_left() {
     assert!(error.contains("scratch-OST0002") && error.contains("mgsctl fs grow"), "{error}");
     assert_eq!(names(&sim).len(), 3, "what was not begun is not there");
 
+    let told = &sim.target("scratch-OST0002").state_reason;
+    assert!(told.contains("ensure it again to go on"), "{told}");
+    let req = sim.env_request();
+    let refused = job::retry(&sim.state, &req, &id).unwrap_err();
+    assert!(refused.remedy.unwrap().contains("ask for the grow of scratch again"));
     let again = ask(&mut sim, &wanted(&DEVICES, None), None).unwrap();
     assert_eq!(again.object.steps.len(), 3);
     assert!(again.warnings.iter().any(|warning| warning.contains("2 of the 5 are in the configuration")), "{again:?}");

@@ -100,6 +100,34 @@ fn after_a_writeconf_everything_is_back_and_nothing_was_replayed_by_hand() {
 }
 
 #[test]
+fn a_file_system_grows_by_one_job_with_a_part_for_each_ost() {
+    let site = Site::with_osts(0);
+    let images = ["a", "b", "c"].map(|name| site.cluster.agent("oss1").image(name, 80 * MIB).unwrap());
+    let devices = images.each_ref().map(|image| format!("oss1:{}", image.display()));
+    let [a, b, c] = devices.each_ref().map(String::as_str);
+    let shown = site.do_it(&["fs", "grow", "scratch", a, b, c, "--at-once", "2", "--dry-run"]);
+    assert_eq!(kinds(&shown["object"]), ["job scratch-OST0000", "job scratch-OST0001", "job scratch-OST0002"]);
+    let digest = shown["object"]["digest"].as_str().unwrap().to_owned();
+    let refused = site.cluster.mgsctl(&["fs", "grow", "scratch", a, b, "--plan", &digest]).unwrap_err().to_string();
+    assert!(refused.contains("another job by now"), "{refused}");
+
+    let started = site.do_it(&["fs", "grow", "scratch", a, b, c, "--at-once", "2", "--plan", &digest]);
+    let job = site.end_of(&started);
+    assert_eq!(job["state"], "done", "{job:#}");
+    for index in 0..3 {
+        let svname = format!("scratch-OST000{index}");
+        assert_eq!(site.target(&svname)["state"], "started");
+        assert_eq!(site.on_node("oss1", &svname).running.unwrap().instance, 1);
+    }
+    let parts = site.do_it(&["job", "list", "--all", "--parent", job["id"].as_str().unwrap()]);
+    assert_eq!(parts.as_array().map(Vec::len), Some(3), "{parts:#}");
+    let refused = site.cluster.mgsctl(&["fs", "grow", "scratch", a, b, c]).unwrap_err().to_string();
+    assert!(refused.contains("all 3 targets are in the configuration"), "{refused}");
+    let refused = site.cluster.mgsctl(&["fs", "grow", "scratch", "sdb"]).unwrap_err().to_string();
+    assert!(refused.contains("NODE:DEVICE"), "{refused}");
+}
+
+#[test]
 fn a_target_moves_to_its_partner_and_back() {
     let site = Site::on(&["mds1", "oss1", "oss2"]);
     site.ensure("mds1", "mdt", "mdt0", 300 * MIB);

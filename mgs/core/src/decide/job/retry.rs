@@ -65,6 +65,9 @@ fn check(state: &State, job: &Job) -> Result<(), Problem> {
     if job.kind == JobKind::Evacuate && has_begun {
         return refuse("steps of it that are done were taken back when it ended".into());
     }
+    if job.kind == JobKind::Grow {
+        return refuse("its devices may be other things by now than what it was planned with".into());
+    }
     for (at, step) in job.steps.iter().enumerate().filter(|(_, step)| step.state != JobState::Done) {
         if step.kind == StepKind::Format && step.attempts > 0 {
             return refuse("its format had begun, so the device is not what the plan saw any more".into());

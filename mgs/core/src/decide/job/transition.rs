@@ -73,8 +73,8 @@ impl<'a> Transition<'a> {
         let message = self.record.job.steps[at].message.clone().unwrap_or_default();
         match outcome {
             JobState::Done => self.step_done(at, kind),
-            // The job's own target is told when the job ends.
-            _ if is_whole => {}
+            // The job's own target is told when the job ends; that of another job, by that one.
+            _ if is_whole || kind == StepKind::Job => {}
             _ => {
                 if let Some((_, target)) = self.target(at) {
                     let place = node.map(|node| format!(" on {node}")).unwrap_or_default();
