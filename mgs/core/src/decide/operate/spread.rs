@@ -41,7 +41,7 @@ pub fn spread(
     if job::named(state, req, JobKind::SetParam, &object)?.is_none() {
         steps = steps_for(state, req, key, body, nodes)?;
     }
-    request(state, req, NewJob { name: None, kind: JobKind::SetParam, object, parent: None, steps })
+    request(state, req, NewJob::new(JobKind::SetParam, object, steps))
 }
 
 fn steps_for(
