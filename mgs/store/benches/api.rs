@@ -90,7 +90,7 @@ async fn watches(etcd: &Etcd, mgs: &Mgs, http: &mut Http) {
     for _ in 0..WATCHERS {
         tokio::spawn(follow(Http::connect(mgs).await, seen.clone()));
     }
-    http.put(1).await;
+    // Each stream begins with the change that made the file system: then it is there.
     let size = everybody(&mut all_seen).await.size;
     let (noticed, mut all_noticed) = mpsc::unbounded_channel();
     for _ in 0..WATCHERS {
@@ -160,18 +160,16 @@ async fn everybody(seen: &mut mpsc::UnboundedReceiver<(Instant, usize)>) -> Told
 }
 
 async fn follow(mut http: Http, seen: mpsc::UnboundedSender<(Instant, usize)>) {
-    http.send("GET", "/v1/events?kind=filesystem", "").await;
+    http.send("GET", "/v1/events?kind=filesystem&after=0", "").await;
     let (mut buffer, mut event) = (vec![0; 16 << 10], Vec::new());
     loop {
         // It ends with the MGS, when everything is measured.
         let Ok(read @ 1..) = http.0.read(&mut buffer).await else { return };
         event.extend_from_slice(&buffer[..read]);
-        // The end of an event's chunk; a comment that keeps the connection alive has no data.
+        // The end of an event's chunk. What only says how far the stream is, or that it lives, names no object.
         if event.ends_with(b"\n\n\r\n") {
-            let at = event.windows(6).position(|six| six == b"data: ");
-            if let Some(at) = at
-                && seen.send((Instant::now(), event.len() - at)).is_err()
-            {
+            let text = String::from_utf8_lossy(&event);
+            if text.contains("filesystem scratch") && seen.send((Instant::now(), event.len())).is_err() {
                 return;
             }
             event.clear();
