@@ -75,18 +75,8 @@ fn caller() -> Caller {
 }
 
 async fn reserve_and_register(engine: &Engine, n: usize) {
-    let spec = TargetSpec {
-        kind: TargetKind::Ost,
-        filesystem: Some("scratch".parse().expect("a name")),
-        index: None,
-        node: format!("oss{}", n % 100).parse().expect("a name"),
-        device: format!("/dev/disk/by-id/wwn-{n}"),
-        failover_nodes: vec![],
-        mkfs_options: None,
-        mount_options: None,
-        format_params: std::collections::BTreeMap::new(),
-        comment: None,
-    };
+    let (fsname, node) = ("scratch".parse().expect("a name"), format!("oss{}", n % 100).parse().expect("a name"));
+    let spec = TargetSpec::new(TargetKind::Ost, Some(fsname), node, format!("/dev/disk/by-id/wwn-{n}"));
     let body = Reserve { target: spec, ttl_s: None };
     let (query, claim) = (WriteQuery::default(), engine.claim());
     let decide = |state: &State, req: &Request<'_>| {

@@ -15,17 +15,15 @@ use futures::StreamExt;
 use lustre_api::event::{EventKind, EventQuery, GetHistory, HistoryQuery, StreamEvents};
 use lustre_api::filesystem::{FilesystemPath, FilesystemSpec, GetFilesystem, ListFilesystems, PutFilesystem};
 use lustre_api::mgs::{GetMgs, GetSnapshot, SnapshotQuery};
-use lustre_api::target::{
-    GetTarget, ListTargets, Register, RegisterTarget, Reserve, ReserveTarget, TargetPath, TargetSpec,
-};
+use lustre_api::target::{GetTarget, ListTargets, TargetPath};
 use lustre_api::{Nothing, PageQuery, Problem, ProblemCode, WriteQuery};
 use lustre_mgs::agents::RestAgents;
 use lustre_mgs::api::Api;
 use lustre_mgs::engine::{Caller, Engine};
 use lustre_mgs_core::Env;
 use lustre_mgs_store::{MemoryStore, Store};
-use lustre_types::{SvName, TargetKind};
-use process::{Daemon, command};
+use lustre_types::SvName;
+use process::{Daemon, command, register, reserve};
 use rest::{Client, ClientError};
 
 fn path(fsname: &str) -> FilesystemPath {
@@ -36,39 +34,6 @@ async fn put_filesystem(client: &Client, name: &str, description: &str) -> Resul
     let spec = FilesystemSpec { name: name.parse().unwrap(), description: Some(description.into()) };
     let written = client.call::<PutFilesystem>(&path(name), &WriteQuery::default(), &spec).await?;
     Ok(written.revision)
-}
-
-fn ost(device: &str) -> TargetSpec {
-    TargetSpec {
-        kind: TargetKind::Ost,
-        filesystem: Some("scratch".parse().unwrap()),
-        index: None,
-        node: "oss1".parse().unwrap(),
-        device: device.into(),
-        failover_nodes: vec![],
-        mkfs_options: None,
-        mount_options: None,
-        format_params: BTreeMap::new(),
-        comment: None,
-    }
-}
-
-async fn reserve(client: &Client, device: &str) -> Result<(SvName, String), ClientError> {
-    let body = Reserve { target: ost(device), ttl_s: None };
-    let written = client.call::<ReserveTarget>(&Nothing {}, &WriteQuery::default(), &body).await?;
-    Ok((written.object.target.svname, written.object.token))
-}
-
-async fn register(client: &Client, svname: &SvName, token: &str) -> Result<(), ClientError> {
-    let body = Register {
-        token: token.into(),
-        label: svname.to_string().replacen('-', ":", 1),
-        uuid: format!("uuid of {svname}"),
-        size_bytes: 1 << 40,
-        nids: vec!["10.0.0.2@tcp".parse().unwrap()],
-    };
-    let path = TargetPath { svname: svname.clone() };
-    client.call::<RegisterTarget>(&path, &WriteQuery::default(), &body).await.map(drop)
 }
 
 fn problem<T: std::fmt::Debug>(result: Result<T, ClientError>) -> Problem {

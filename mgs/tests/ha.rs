@@ -5,17 +5,15 @@
 
 mod process;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use lustre_api::filesystem::{FilesystemPath, FilesystemSpec, GetFilesystem, PutFilesystem};
 use lustre_api::mgs::GetMgs;
-use lustre_api::target::{Register, RegisterTarget, Reserve, ReserveTarget, TargetPath, TargetSpec};
 use lustre_api::{Nothing, ProblemCode, WriteQuery};
-use lustre_types::{SvName, TargetKind};
-use process::{Daemon, command};
+use process::{Daemon, command, register, reserve};
 use rest::{Client, ClientError};
 use testkit::Etcd;
 
@@ -36,36 +34,6 @@ async fn describe(client: &Client, description: &str) -> Result<u64, ClientError
 async fn description(client: &Client) -> Option<String> {
     let fs = client.call::<GetFilesystem>(&scratch(), &Nothing {}, &Nothing {}).await.unwrap();
     fs.spec.description
-}
-
-async fn reserve(client: &Client, device: &str) -> Result<(SvName, String), ClientError> {
-    let target = TargetSpec {
-        kind: TargetKind::Ost,
-        filesystem: Some(scratch().fsname),
-        index: None,
-        node: "oss1".parse().unwrap(),
-        device: device.into(),
-        failover_nodes: vec![],
-        mkfs_options: None,
-        mount_options: None,
-        format_params: BTreeMap::new(),
-        comment: None,
-    };
-    let body = Reserve { target, ttl_s: None };
-    let written = client.call::<ReserveTarget>(&Nothing {}, &WriteQuery::default(), &body).await?;
-    Ok((written.object.target.svname, written.object.token))
-}
-
-async fn register(client: &Client, svname: &SvName, token: &str) -> Result<(), ClientError> {
-    let body = Register {
-        token: token.into(),
-        label: svname.to_string().replacen('-', ":", 1),
-        uuid: format!("uuid of {svname}"),
-        size_bytes: 1 << 40,
-        nids: vec!["10.0.0.2@tcp".parse().unwrap()],
-    };
-    let path = TargetPath { svname: svname.clone() };
-    client.call::<RegisterTarget>(&path, &WriteQuery::default(), &body).await.map(drop)
 }
 
 /// Status and `warning` header of a read.

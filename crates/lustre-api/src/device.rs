@@ -50,6 +50,26 @@ pub struct Device {
 }
 
 impl Device {
+    /// A disk of so many bytes on which nothing is.
+    pub fn blank(path: impl Into<String>, size_bytes: u64) -> Self {
+        Self {
+            path: path.into(),
+            links: Vec::new(),
+            kind: "disk".to_owned(),
+            size_bytes,
+            model: None,
+            serial: None,
+            wwn: None,
+            rotational: false,
+            signatures: Vec::new(),
+            content: "blank".to_owned(),
+            formatted_as: None,
+            holders: Vec::new(),
+            mountpoints: Vec::new(),
+            refusals: Vec::new(),
+        }
+    }
+
     /// Whether `path` names this device.
     pub fn is_named(&self, path: &str) -> bool {
         self.path == path || self.links.iter().any(|link| link == path)

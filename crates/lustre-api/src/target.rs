@@ -42,6 +42,22 @@ pub struct TargetSpec {
 }
 
 impl TargetSpec {
+    /// A target on a device of a node, and nothing said beyond that.
+    pub fn new(kind: TargetKind, filesystem: Option<FsName>, node: NodeName, device: impl Into<String>) -> Self {
+        Self {
+            kind,
+            filesystem,
+            index: None,
+            node,
+            device: device.into(),
+            failover_nodes: Vec::new(),
+            mkfs_options: None,
+            mount_options: None,
+            format_params: BTreeMap::new(),
+            comment: None,
+        }
+    }
+
     /// The name that it gives, where it gives one: an MGT has one, others with an index.
     pub fn svname(&self) -> Option<SvName> {
         match (self.kind, &self.filesystem, self.index) {
@@ -162,6 +178,13 @@ pub struct EnsureTarget {
     /// 86400.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm_within_s: Option<u32>,
+}
+
+impl From<TargetSpec> for EnsureTarget {
+    /// On a device that holds nothing, without a plan.
+    fn from(target: TargetSpec) -> Self {
+        Self { target, expect_content: None, expect_size_bytes: None, allow_reformat: false, confirm_within_s: None }
+    }
 }
 
 /// Reserves an index before a format that the caller does.

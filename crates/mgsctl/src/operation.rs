@@ -1,7 +1,6 @@
 //! Operations on file systems and targets that exist: `mgsctl fs writeconf`, `mgsctl target move|replace-nids|evacuate`,
 //! `mgsctl job pause|resume`.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use lustre_api::filesystem::FilesystemPath;
@@ -10,7 +9,7 @@ use lustre_api::operation::{
     EvacuateTarget, GrowFilesystem, MoveTarget, PauseJob, PostEvacuate, PostGrow, PostMove, PostReplaceNids,
     PostWriteconf, ReplaceNids, ResumeJob, WriteconfFilesystem,
 };
-use lustre_api::target::{EnsureTarget, TargetPath, TargetSpec};
+use lustre_api::target::{TargetPath, TargetSpec};
 use lustre_api::{WriteQuery, Written};
 use lustre_types::{FsName, NidList, SvName, TargetKind};
 
@@ -58,20 +57,9 @@ pub(crate) fn grow_devices(
 ) -> Result<GrowFilesystem, Failure> {
     let target = |text: &String| {
         let (node, device) = text.split_once(':').ok_or("it is not NODE:DEVICE".to_owned())?;
-        let target = TargetSpec {
-            kind: TargetKind::Ost,
-            filesystem: Some(fsname.clone()),
-            index: None,
-            node: node.parse().map_err(|err| format!("{err}"))?,
-            device: device.to_owned(),
-            failover_nodes: failover_nodes.to_vec(),
-            mkfs_options: None,
-            mount_options: None,
-            format_params: BTreeMap::new(),
-            comment: None,
-        };
-        let (expect_content, expect_size_bytes, confirm_within_s) = (None, None, None);
-        Ok(EnsureTarget { target, expect_content, expect_size_bytes, allow_reformat: false, confirm_within_s })
+        let node = node.parse().map_err(|err| format!("{err}"))?;
+        let spec = TargetSpec::new(TargetKind::Ost, Some(fsname.clone()), node, device);
+        Ok(TargetSpec { failover_nodes: failover_nodes.to_vec(), ..spec }.into())
     };
     let named = |text: &String| target(text).map_err(|why: String| Failure::Local(format!("{text:?}: {why}")));
     Ok(GrowFilesystem { targets: devices.iter().map(named).collect::<Result<_, _>>()?, at_once })

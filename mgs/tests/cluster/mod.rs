@@ -431,28 +431,11 @@ pub async fn soon<T>(wait: impl Future<Output = T>) -> T {
 }
 
 pub fn ost(device: &str) -> TargetSpec {
-    TargetSpec {
-        kind: TargetKind::Ost,
-        filesystem: Some("scratch".parse().unwrap()),
-        index: None,
-        node: "oss1".parse().unwrap(),
-        device: device.into(),
-        failover_nodes: vec![],
-        mkfs_options: None,
-        mount_options: None,
-        format_params: BTreeMap::new(),
-        comment: None,
-    }
+    TargetSpec::new(TargetKind::Ost, Some("scratch".parse().unwrap()), "oss1".parse().unwrap(), device)
 }
 
 pub fn ensure(device: &str) -> EnsureTarget {
-    EnsureTarget {
-        target: ost(device),
-        expect_content: None,
-        expect_size_bytes: None,
-        allow_reformat: false,
-        confirm_within_s: None,
-    }
+    ost(device).into()
 }
 
 pub fn info(node: &str) -> NodeInfo {
@@ -476,22 +459,7 @@ pub fn blank_check(path: &str) -> FormatCheck {
 }
 
 fn blank(path: &str) -> Device {
-    Device {
-        path: path.into(),
-        links: vec![],
-        kind: "disk".into(),
-        size_bytes: 1 << 30,
-        model: None,
-        serial: None,
-        wwn: None,
-        rotational: false,
-        signatures: vec![],
-        content: "blank".into(),
-        formatted_as: None,
-        holders: vec![],
-        mountpoints: vec![],
-        refusals: vec![],
-    }
+    Device::blank(path, 1 << 30)
 }
 
 /// The names of all targets.

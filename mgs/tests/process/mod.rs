@@ -1,4 +1,4 @@
-//! The daemon as a process.
+//! The daemon as a process, and targets that are reserved and registered there.
 
 #![allow(dead_code, unreachable_pub)]
 
@@ -6,7 +6,10 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use rest::Client;
+use lustre_api::target::{Register, RegisterTarget, Reserve, ReserveTarget, TargetPath, TargetSpec};
+use lustre_api::{Nothing, WriteQuery};
+use lustre_types::{SvName, TargetKind};
+use rest::{Client, ClientError};
 
 /// A running daemon; killed when dropped.
 pub struct Daemon {
@@ -54,4 +57,28 @@ impl Daemon {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
+}
+
+/// An OST of `scratch` on a device of `oss1`.
+pub fn ost(device: &str) -> TargetSpec {
+    TargetSpec::new(TargetKind::Ost, Some("scratch".parse().unwrap()), "oss1".parse().unwrap(), device)
+}
+
+/// Reserves an index for such an OST; its name, and the token to register it with.
+pub async fn reserve(client: &Client, device: &str) -> Result<(SvName, String), ClientError> {
+    let body = Reserve { target: ost(device), ttl_s: None };
+    let written = client.call::<ReserveTarget>(&Nothing {}, &WriteQuery::default(), &body).await?;
+    Ok((written.object.target.svname, written.object.token))
+}
+
+pub async fn register(client: &Client, svname: &SvName, token: &str) -> Result<(), ClientError> {
+    let body = Register {
+        token: token.into(),
+        label: svname.to_string().replacen('-', ":", 1),
+        uuid: format!("uuid of {svname}"),
+        size_bytes: 1 << 40,
+        nids: vec!["10.0.0.2@tcp".parse().unwrap()],
+    };
+    let path = TargetPath { svname: svname.clone() };
+    client.call::<RegisterTarget>(&path, &WriteQuery::default(), &body).await.map(drop)
 }

@@ -38,22 +38,7 @@ pub(crate) struct Node {
 
 /// An empty device of 1 TiB.
 pub(crate) fn blank(path: &str) -> Device {
-    Device {
-        path: path.to_owned(),
-        links: Vec::new(),
-        kind: "disk".to_owned(),
-        size_bytes: 1 << 40,
-        model: None,
-        serial: None,
-        wwn: None,
-        rotational: false,
-        signatures: Vec::new(),
-        content: "blank".to_owned(),
-        formatted_as: None,
-        holders: Vec::new(),
-        mountpoints: Vec::new(),
-        refusals: Vec::new(),
-    }
+    Device::blank(path, 1 << 40)
 }
 
 /// A build of the kernel proxy's module.

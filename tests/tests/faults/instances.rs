@@ -7,10 +7,11 @@ use anyhow::{Context, ensure};
 use lustre_mgc::Target;
 use lustre_wire::ldlm::{ResourceId, ResourceKind};
 use lustre_wire::mgs::target_flag;
+use system_tests::new_target;
 use testkit::contained;
 
 use crate::followers::{Follower, config, node};
-use crate::site::{LOG, Site, target};
+use crate::site::{LOG, Site};
 
 /// Negative errno of "address in use".
 const EADDRINUSE: i32 = -98;
@@ -35,7 +36,7 @@ fn one_index_asked_for_through_all_instances_at_once_goes_to_one_node() -> anyho
                 let mgs = vec![site.nids(racer)[0].clone()];
                 racers.spawn(async move {
                     let mgc = node(&nid).await.unwrap().connect(config(mgs)).await.unwrap();
-                    let asked = target("scratch", target_flag::OST, index, &nid).unwrap();
+                    let asked = new_target("scratch", target_flag::OST, index, &[&nid]).unwrap();
                     (nid, mgc.register(&asked).await)
                 });
             }
@@ -83,7 +84,7 @@ fn every_instance_asks_its_own_clients_to_read_again_when_another_made_the_chang
             locks.insert(at, follower.mgc.lock(ResourceId::new("scratch", ResourceKind::Recover)?).await?);
         }
         let (before, _) = followers[2].mgc.nid_table(&"scratch".parse()?, 1).await?.context("it has a table")?;
-        let moved = target("scratch", target_flag::OST, 1, "10.99.0.1@tcp")?;
+        let moved = new_target("scratch", target_flag::OST, 1, &["10.99.0.1@tcp"])?;
         let server = node("10.99.2.9@tcp").await?.connect(config(vec![site.nids(0)[0].clone()])).await?;
         let up = Target { instance: 7, nids: vec!["10.99.2.9@tcp".parse()?], ..moved };
         server.ready(&up).await?;

@@ -10,6 +10,7 @@ use lustre_wire::llog::LogFile;
 use lustre_wire::mgs::target_flag;
 use reqwest::Method;
 use serde_json::{Value, json};
+use system_tests::new_target;
 use testkit::HaCluster;
 
 use crate::api::{Answer, Api};
@@ -73,7 +74,7 @@ impl Site {
 
     /// A target registers over LNet and says that it is up, as often as it takes.
     pub(crate) async fn register(&mut self, kind: u32, index: u32) -> anyhow::Result<()> {
-        let target = target("scratch", kind, index, "10.99.0.1@tcp")?;
+        let target = new_target("scratch", kind, index, &["10.99.0.1@tcp"])?;
         let mgc = self.mgc(usize::try_from(index)?).await?;
         let deadline = Instant::now() + RECOVERY;
         loop {
@@ -195,19 +196,4 @@ impl Site {
         }
         Ok(())
     }
-}
-
-/// A target that was never registered, on a node with this NID.
-pub(crate) fn target(fsname: &str, kind: u32, index: u32, nid: &str) -> anyhow::Result<Target> {
-    let name = if kind == target_flag::MDT { "MDT" } else { "OST" };
-    Ok(Target {
-        fsname: fsname.into(),
-        svname: format!("{fsname}-{name}{index:04x}"),
-        index,
-        flags: kind | target_flag::VIRGIN | target_flag::UPDATE,
-        instance: 0,
-        nids: vec![nid.parse()?],
-        params: String::new(),
-        version: 0x0211_3900,
-    })
 }

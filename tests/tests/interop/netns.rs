@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use lnet::Lnet;
-use lustre_mgc::{Config, Node, Target};
+use lustre_mgc::{Config, Node};
 use lustre_wire::mgs::target_flag;
+use system_tests::new_target;
 
 /// Set in the process that runs inside the nodes' namespace.
 const INSIDE: &str = "INTEROP_IN_NAMESPACE";
@@ -95,23 +96,14 @@ fn a_node_with_two_nids_goes_on_over_the_second_when_the_first_network_is_gone()
 #[ignore = "run by the test above, in a namespace"]
 async fn inside_the_namespace() -> anyhow::Result<()> {
     ensure!(std::env::var_os(INSIDE).is_some(), "this part runs in a namespace only");
-    let nids = vec!["10.77.1.2@tcp".parse()?, "10.77.2.2@tcp1".parse()?];
-    let node = Node::new(Lnet::start(lnet::Config::new(nids.clone())).await?);
+    let nids = ["10.77.1.2@tcp", "10.77.2.2@tcp1"];
+    let node = Node::new(Lnet::start(lnet::Config::new(vec![nids[0].parse()?, nids[1].parse()?])).await?);
     let mut config = Config::new(vec!["10.77.1.1@tcp".parse()?, "10.77.2.1@tcp1".parse()?]);
     config.attempt = Duration::from_secs(2);
     config.ping_interval = Duration::from_secs(1);
     let mgc = node.connect(config).await?;
     assert_eq!(mgc.mgs(), "10.77.1.1@tcp");
-    let target = Target {
-        fsname: "scratch".into(),
-        svname: "scratch-MDT0000".into(),
-        index: 0,
-        flags: target_flag::MDT | target_flag::VIRGIN | target_flag::UPDATE,
-        instance: 0,
-        nids,
-        params: String::new(),
-        version: 0x0211_3900,
-    };
+    let target = new_target("scratch", target_flag::MDT, 0, &nids)?;
     mgc.register(&target).await?;
     ip("link set net1 down")?;
     mgc.ping().await?;

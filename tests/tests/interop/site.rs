@@ -9,6 +9,7 @@ use lustre_mgc::{Config, Mgc, Node, Target};
 use lustre_wire::ldlm::{ResourceId, ResourceKind};
 use lustre_wire::llog::LogFile;
 use lustre_wire::mgs::target_flag;
+use system_tests::new_target;
 
 /// NID of the MGS that testkit starts.
 pub(crate) const MGS: &str = "10.9.0.1@tcp";
@@ -33,27 +34,12 @@ pub(crate) async fn mgc(own: &str, mgs: SocketAddr) -> anyhow::Result<Mgc> {
     Ok(node(own, mgs).await?.connect(config()?).await?)
 }
 
-/// A target that was never registered, on a node with this NID.
-pub(crate) fn target(fsname: &str, kind: u32, index: u32, nid: &str) -> anyhow::Result<Target> {
-    let name = if kind == target_flag::MDT { "MDT" } else { "OST" };
-    Ok(Target {
-        fsname: fsname.into(),
-        svname: format!("{fsname}-{name}{index:04x}"),
-        index,
-        flags: kind | target_flag::VIRGIN | target_flag::UPDATE,
-        instance: 0,
-        nids: vec![nid.parse()?],
-        params: String::new(),
-        version: 0x0211_3900,
-    })
-}
-
 pub(crate) fn mdt(fsname: &str, index: u32, nid: &str) -> anyhow::Result<Target> {
-    target(fsname, target_flag::MDT, index, nid)
+    new_target(fsname, target_flag::MDT, index, &[nid])
 }
 
 pub(crate) fn ost(fsname: &str, index: u32, nid: &str) -> anyhow::Result<Target> {
-    target(fsname, target_flag::OST, index, nid)
+    new_target(fsname, target_flag::OST, index, &[nid])
 }
 
 /// What a client has read when it has mounted.

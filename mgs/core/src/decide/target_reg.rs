@@ -325,20 +325,15 @@ fn new_record(state: &State, asked: &RegistrationRequest) -> TargetRecord {
     let svname = &asked.svname;
     let is_here = |nids: &[Nid]| asked.nids.iter().any(|nid| nids.contains(nid));
     let node = state.nodes.iter().find(|(_, node)| is_here(&node.value.info.nids)).map(|(name, _)| name.clone());
+    let node = node.unwrap_or_else(|| node_name(&asked.nids, svname.index()));
     let failover = asked.params.iter().filter(|(key, _)| key == param::FAILOVER_NODE);
     let others = asked.params.iter().filter(|(key, _)| key != param::FAILOVER_NODE);
     TargetRecord {
         spec: TargetSpec {
-            kind: svname.kind(),
-            filesystem: svname.fsname().cloned(),
             index: svname.index(),
-            node: node.unwrap_or_else(|| node_name(&asked.nids, svname.index())),
-            device: UNKNOWN_DEVICE.into(),
             failover_nodes: failover.filter_map(|(_, list)| list.parse().ok()).collect(),
-            mkfs_options: None,
-            mount_options: None,
             format_params: others.cloned().collect(),
-            comment: None,
+            ..TargetSpec::new(svname.kind(), svname.fsname().cloned(), node, UNKNOWN_DEVICE)
         },
         state: TargetState::Registered,
         state_reason: String::new(),

@@ -287,18 +287,7 @@ impl Sim {
 
 /// An OST of `scratch` on a device.
 pub fn ost(node: &str, device: &str) -> TargetSpec {
-    TargetSpec {
-        kind: TargetKind::Ost,
-        filesystem: Some("scratch".parse().unwrap()),
-        index: None,
-        node: node.parse().unwrap(),
-        device: device.into(),
-        failover_nodes: vec![],
-        mkfs_options: None,
-        mount_options: None,
-        format_params: BTreeMap::new(),
-        comment: None,
-    }
+    TargetSpec::new(TargetKind::Ost, Some("scratch".parse().unwrap()), node.parse().unwrap(), device)
 }
 
 pub fn with_index(spec: TargetSpec, index: u32) -> TargetSpec {
@@ -306,32 +295,11 @@ pub fn with_index(spec: TargetSpec, index: u32) -> TargetSpec {
 }
 
 pub fn ensure(target: TargetSpec) -> EnsureTarget {
-    EnsureTarget {
-        target,
-        expect_content: None,
-        expect_size_bytes: None,
-        allow_reformat: false,
-        confirm_within_s: None,
-    }
+    target.into()
 }
 
 pub fn blank(path: &str) -> Device {
-    Device {
-        path: path.into(),
-        links: vec![],
-        kind: "disk".into(),
-        size_bytes: 1 << 30,
-        model: None,
-        serial: None,
-        wwn: None,
-        rotational: false,
-        signatures: vec![],
-        content: "blank".into(),
-        formatted_as: None,
-        holders: vec![],
-        mountpoints: vec![],
-        refusals: vec![],
-    }
+    Device::blank(path, 1 << 30)
 }
 
 /// A device that the agent says no to.
