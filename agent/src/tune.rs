@@ -20,12 +20,8 @@ use serde::{Deserialize, Serialize};
 use std::{
     path::{Path, PathBuf},
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
-
-/// How long to wait for a lock that somebody else has; udev holds it for moments.
-const LOCK_WAIT: Duration = Duration::from_secs(5);
-const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// What is journaled before the first write: all that is written, so that it can be written again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,7 +72,7 @@ pub fn tune(
             format!("{} is a ZFS dataset, which is not changed from here; use tunefs.lustre", device.path.display());
         return Err(TuneEnd::Refused(message));
     }
-    let _lock = take_lock(host, &device)?;
+    let lock = take_lock(host, &device, begun.is_some())?;
     if let Some(begun) = begun {
         check_idle(host, &device)?;
         let uuid = host.superblock(&device)?.map(|superblock| superblock.uuid.to_string());
@@ -84,11 +80,11 @@ pub fn tune(
             let message = format!("{} is not the device whose change had begun", device.path.display());
             return Err(TuneEnd::Refused(message));
         }
-        write(host, &device, begun)?;
+        write(host, &device, &lock, begun)?;
         return Ok(TuneResult { formatted_as: read_back(host, &device, op, begun)?, changed: true });
     }
     check_idle(host, &device)?;
-    let found = the_target(host, &device, op)?;
+    let found = the_target(host, &device, &lock, op)?;
     let tunefs = Tunefs {
         writeconf: op.writeconf,
         mgs_nids: op.mgs_nids.clone(),
@@ -116,24 +112,25 @@ pub fn tune(
         message: format!("the agent's journal can't be written ({why}), so {} was not touched", device.path.display()),
         retryable: true,
     })?;
-    write(host, &device, &rewrite)?;
+    write(host, &device, &lock, &rewrite)?;
     Ok(TuneResult { formatted_as: read_back(host, &device, op, &rewrite)?, changed: true })
 }
 
-fn take_lock(host: &Host, device: &Device) -> Result<DeviceLock, TuneEnd> {
+fn take_lock(host: &Host, device: &Device, had_begun: bool) -> Result<DeviceLock, TuneEnd> {
     let asked = Instant::now();
+    let patience = if had_begun { lock::PATIENCE_WITH_OWN } else { lock::PATIENCE };
     loop {
         if let Some(lock) = lock::lock(&host.root, device)? {
             return Ok(lock);
         }
-        if asked.elapsed() > LOCK_WAIT {
+        if asked.elapsed() > patience {
             let message = format!(
                 "{} is locked by another program that works on its disk; `lslocks` says which",
                 device.path.display()
             );
             return Err(TuneEnd::Failed { message, retryable: true });
         }
-        thread::sleep(LOCK_PAUSE);
+        thread::sleep(lock::PAUSE);
     }
 }
 
@@ -158,7 +155,7 @@ fn check_idle(host: &Host, device: &Device) -> Result<(), TuneEnd> {
 }
 
 /// What is there, which must be the target that is meant; its journal is empty afterwards.
-fn the_target(host: &Host, device: &Device, op: &TuneOp) -> Result<FormattedAs, TuneEnd> {
+fn the_target(host: &Host, device: &Device, lock: &DeviceLock, op: &TuneOp) -> Result<FormattedAs, TuneEnd> {
     let found = match host.observe(device)?.content {
         Content::Target(found) if found.svname == op.svname && !found.incomplete => found,
         other => {
@@ -173,7 +170,7 @@ fn the_target(host: &Host, device: &Device, op: &TuneOp) -> Result<FormattedAs, 
     }
     // A journal that is replayed by the next mount could bring the old label back.
     if host.superblock(device)?.is_some_and(|superblock| !superblock.is_clean) {
-        host.replay_journal(device)?;
+        host.replay_journal(device, lock)?;
         if host.superblock(device)?.is_none_or(|superblock| superblock.needs_recovery()) {
             let message = format!(
                 "{} was not unmounted and its journal can't be replayed; run e2fsck on it",
@@ -201,7 +198,7 @@ fn read_file(host: &Host, device: &Device, failed: &dyn Fn(String) -> TuneEnd) -
 
 /// The file, onto the medium; then the label. What a torn write left in the fields that are not written here is what was
 /// there before.
-fn write(host: &Host, device: &Device, rewrite: &Rewrite) -> Result<(), TuneEnd> {
+fn write(host: &Host, device: &Device, lock: &DeviceLock, rewrite: &Rewrite) -> Result<(), TuneEnd> {
     let path: &PathBuf = &device.path;
     let failed = |message: String| TuneEnd::Failed { message, retryable: false };
     let mut file = read_file(host, device, &failed)?;
@@ -210,7 +207,7 @@ fn write(host: &Host, device: &Device, rewrite: &Rewrite) -> Result<(), TuneEnd>
     set.map_err(|error| failed(format!("{}: {}", path.display(), chain(&error))))?;
     host.write_mountdata(device, &file)?;
     host.sync(device)?;
-    host.set_label_at_rest(device, &rewrite.label)?;
+    host.set_label_at_rest(device, Some(lock), &rewrite.label)?;
     host.sync(device)?;
     Ok(())
 }

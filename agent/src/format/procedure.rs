@@ -33,8 +33,6 @@ const POLL: Duration = Duration::from_millis(50);
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// How long `mke2fs` may take to end by itself once told to.
 const TERM_GRACE: Duration = Duration::from_millis(300);
-/// How long to wait for a lock that somebody else has; udev holds it for moments.
-const LOCK_WAIT: Duration = Duration::from_secs(5);
 /// How often a format is begun again because agent and `mke2fs` were both killed.
 const MAX_ATTEMPTS: u32 = 5;
 /// Lines of `mke2fs`'s output that go with a result.
@@ -124,7 +122,7 @@ impl Format<'_> {
             && has_said_done(&output_tail(self.dir))
             && self.is_made(&device, begun.uuid)?
         {
-            return self.finish(&device, begun).map_err(|end| self.cut_off(&device, begun.uuid, end));
+            return self.finish(&device, &lock, begun).map_err(|end| self.cut_off(&device, begun.uuid, end));
         }
         let observed = self.host.observe(&device)?;
         if let Content::Target(found) = &observed.content
@@ -264,7 +262,7 @@ impl Format<'_> {
         self.write_contents().map_err(not_begun)?;
         self.mark(device, begun.uuid, &observed.signatures).map_err(not_begun)?;
         let command: Vec<OsString> = begun.command.iter().map(OsString::from).collect();
-        let mut run = Mke2fsRun::start(Spawn { command: &command, output_dir: self.dir, lock: lock.share()? })?;
+        let mut run = Mke2fsRun::start(Spawn { command: &command, output_dir: self.dir, lock: lock.at_end()? })?;
         self.watch(device, &mut run, &begun)?;
         self.report.exited(run.exit_code());
         if run.has_failed() || !self.is_made(device, begun.uuid)? {
@@ -279,16 +277,16 @@ impl Format<'_> {
                 retryable: false,
             });
         }
-        self.finish(device, &begun)
+        self.finish(device, lock, &begun)
     }
 
-    /// Waits for a `mke2fs` of an earlier agent, if it still runs.
-    fn outlive(&self, device: &Device, begun: &Begun) -> Result<(), FormatEnd> {
+    /// Waits for a `mke2fs` of an earlier agent, if it still runs; whether it did.
+    fn outlive(&self, device: &Device, begun: &Begun) -> Result<bool, FormatEnd> {
         // Found by the UUID in its arguments, which nobody else has: the id that it was started with need not be journaled.
         let found = find_by_argument(&begun.uuid.to_string());
         match found.and_then(|process| Mke2fsRun::adopt(process, self.dir)) {
-            Some(mut run) => self.watch(device, &mut run, begun),
-            None => Ok(()),
+            Some(mut run) => self.watch(device, &mut run, begun).map(|()| true),
+            None => Ok(false),
         }
     }
 
@@ -341,7 +339,7 @@ impl Format<'_> {
     }
 
     /// Everything on the medium, then the label: from then on it is a target.
-    fn finish(&self, device: &Device, begun: &Begun) -> Result<FormatResult, FormatEnd> {
+    fn finish(&self, device: &Device, lock: &DeviceLock, begun: &Begun) -> Result<FormatResult, FormatEnd> {
         if self.report.is_cancelled() {
             return Err(self.cancelled(device, begun, &[]));
         }
@@ -349,9 +347,9 @@ impl Format<'_> {
             self.unmark(device)?;
         }
         let quotas = self.wanted.backing(device).quota_types(&self.host.mke2fs()?.missing);
-        self.host.recount_quota(device, &quotas)?;
+        self.host.recount_quota(device, lock, &quotas)?;
         self.host.sync(device)?;
-        self.host.set_label_at_rest(device, &self.wanted.mkfs.label().to_string())?;
+        self.host.set_label_at_rest(device, Some(lock), &self.wanted.mkfs.label().to_string())?;
         self.host.sync(device)?;
         let has_quota = self.host.superblock(device)?.is_some_and(|superblock| superblock.has_quota);
         match self.host.read_back(device)? {
@@ -448,23 +446,26 @@ impl Format<'_> {
 
     /// The lock of the device's disk. An earlier agent's `mke2fs` that still holds it is waited for.
     fn take_lock(&self, device: &Device, begun: Option<&Begun>) -> Result<DeviceLock, FormatEnd> {
-        let asked = Instant::now();
+        let mut asked = Instant::now();
         loop {
             // Looked for each time: an agent may have been killed before its mke2fs was more than a fork of itself.
-            if let Some(begun) = begun {
-                self.outlive(device, begun)?;
+            if let Some(begun) = begun
+                && self.outlive(device, begun)?
+            {
+                asked = Instant::now();
             }
             if let Some(lock) = lock::lock(&self.host.root, device)? {
                 return Ok(lock);
             }
-            if asked.elapsed() > LOCK_WAIT {
+            let may_be_own = begun.is_some() && !self.report.is_cancelled();
+            if asked.elapsed() > if may_be_own { lock::PATIENCE_WITH_OWN } else { lock::PATIENCE } {
                 let message = format!(
                     "{} is locked by another program that works on its disk; `lslocks` says which",
                     device.path.display()
                 );
                 return Err(FormatEnd::Failed { message, retryable: true });
             }
-            thread::sleep(POLL);
+            thread::sleep(lock::PAUSE);
         }
     }
 

@@ -2,7 +2,7 @@
 //! and `e2mmpstatus`.
 
 use super::ext4::{self, Ext4, Ext4Error, Superblock};
-use super::{Device, Host, HostError, exclusive, tool};
+use super::{Device, Host, HostError, exclusive, lock::DeviceLock, tool};
 use lustre_wire::mountdata::{self, Mountdata};
 use std::{
     fs::File,
@@ -124,21 +124,22 @@ impl Host {
 
     /// Brings into the file system what its journal holds, as the next mount would; else it would do so over what is
     /// written here. Nothing is repaired. Errors: `e2fsck` says no.
-    pub fn replay_journal(&self, device: &Device) -> Result<(), HostError> {
+    pub fn replay_journal(&self, device: &Device, lock: &DeviceLock) -> Result<(), HostError> {
         let tool = &self.tools.e2fsck;
         let args = ["-y".as_ref(), std::ffi::OsStr::new("-E"), "journal_only".as_ref(), device.path.as_os_str()];
-        let output = tool::run(tool, "e2fsprogs", args)?;
+        let output = tool::run_under(lock, tool, "e2fsprogs", args)?;
         // 1: the file system was modified.
         let is_done = output.status.code().is_some_and(|code| code <= 1);
         if is_done { Ok(()) } else { Err(tool::failed(tool, &device.path, &output)) }
     }
 
-    /// Writes the volume label of a file system that nobody uses, in one piece. Durable only after [`sync`](Self::sync).
-    pub fn set_label_at_rest(&self, device: &Device, label: &str) -> Result<(), HostError> {
+    /// Writes the volume label of a file system that nobody uses, in one piece; `lock` is its device's, where it is held.
+    /// Durable only after [`sync`](Self::sync).
+    pub fn set_label_at_rest(&self, device: &Device, lock: Option<&DeviceLock>, label: &str) -> Result<(), HostError> {
         let has_checksums = self.superblock(device)?.is_none_or(|superblock| superblock.has_checksums());
         let room = ext4::LABEL.len();
         if has_checksums || label.len() > room {
-            return self.set_label(device, label);
+            return self.set_label(device, lock, label);
         }
         let mut bytes = label.as_bytes().to_vec();
         bytes.resize(room, 0);
@@ -147,17 +148,21 @@ impl Host {
             .map_err(HostError::io("write the label of", &device.path))
     }
 
-    /// Writes the volume label, and nothing else, also of a mounted file system. Durable only after [`sync`](Self::sync).
-    pub fn set_label(&self, device: &Device, label: &str) -> Result<(), HostError> {
+    /// Writes the volume label, and nothing else, also of a mounted file system; `lock` is its device's, where it is held.
+    /// Durable only after [`sync`](Self::sync).
+    pub fn set_label(&self, device: &Device, lock: Option<&DeviceLock>, label: &str) -> Result<(), HostError> {
         let tool = &self.tools.tune2fs;
         let args = [NO_MMP_WAIT.as_ref(), std::ffi::OsStr::new("-L"), label.as_ref(), device.path.as_os_str()];
-        let output = tool::run(tool, "e2fsprogs", args)?;
+        let output = match lock {
+            Some(lock) => tool::run_under(lock, tool, "e2fsprogs", args)?,
+            None => tool::run(tool, "e2fsprogs", args)?,
+        };
         if output.status.success() { Ok(()) } else { Err(tool::failed(tool, &device.path, &output)) }
     }
 
     /// Has the usage of every user, group and project of a fresh file system counted anew, for the quota `types` of
     /// `tune2fs -Q`. Why: [`ext4::patches`]. Durable only after [`sync`](Self::sync).
-    pub fn recount_quota(&self, device: &Device, types: &[&str]) -> Result<(), HostError> {
+    pub fn recount_quota(&self, device: &Device, lock: &DeviceLock, types: &[&str]) -> Result<(), HostError> {
         if types.is_empty() {
             return Ok(());
         }
@@ -171,18 +176,18 @@ impl Host {
             Err(_) => {
                 // It opens the device for itself alone.
                 drop(file);
-                self.recount_quota_by_tune2fs(device, types)
+                self.recount_quota_by_tune2fs(device, lock, types)
             }
         }
     }
 
     /// Off and on again is idempotent.
-    fn recount_quota_by_tune2fs(&self, device: &Device, types: &[&str]) -> Result<(), HostError> {
+    fn recount_quota_by_tune2fs(&self, device: &Device, lock: &DeviceLock, types: &[&str]) -> Result<(), HostError> {
         let off = types.iter().map(|one| format!("^{one}")).collect::<Vec<_>>().join(",");
         for words in [off, types.join(",")] {
             let tool = &self.tools.tune2fs;
             let args = [NO_MMP_WAIT.as_ref(), std::ffi::OsStr::new("-Q"), words.as_ref(), device.path.as_os_str()];
-            let output = tool::run(tool, "e2fsprogs", args)?;
+            let output = tool::run_under(lock, tool, "e2fsprogs", args)?;
             if !output.status.success() {
                 return Err(tool::failed(tool, &device.path, &output));
             }

@@ -8,7 +8,19 @@ use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg},
 };
-use std::fs::File;
+use std::{
+    fs::File,
+    io::{Seek, SeekFrom},
+    time::Duration,
+};
+
+/// How long to wait for a lock that somebody else has; udev holds it for moments.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+/// The same where it may be held by a program that an agent before this one had started for the same job: at its end all
+/// that it wrote may first have to reach the medium.
+pub const PATIENCE_WITH_OWN: Duration = Duration::from_secs(120);
+/// How often it is tried.
+pub const PAUSE: Duration = Duration::from_millis(50);
 
 /// A held lock; dropped, it is let go, unless a child process holds a copy.
 #[derive(Debug)]
@@ -26,12 +38,12 @@ pub fn lock(root: &Sysroot, device: &Device) -> Result<Option<DeviceLock>, HostE
 }
 
 impl DeviceLock {
-    /// Another handle to the same lock: it is held until every handle is closed, also those in other processes.
-    pub fn share(&self) -> Result<File, HostError> {
-        self.0.try_clone().map_err(|source| HostError::Io {
-            what: "share the lock of",
-            path: "the device".into(),
-            source,
-        })
+    /// Another handle to the same lock: it is held until every handle is closed, also those in other processes. Positioned
+    /// at the device's end: a program that has it as its standard input finds nothing there.
+    pub fn at_end(&self) -> Result<File, HostError> {
+        let io = |source| HostError::Io { what: "share the lock of", path: "the device".into(), source };
+        let mut file = self.0.try_clone().map_err(io)?;
+        file.seek(SeekFrom::End(0)).map_err(io)?;
+        Ok(file)
     }
 }

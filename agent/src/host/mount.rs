@@ -94,7 +94,7 @@ impl Host {
                 let registered = Label::with_state(label.svname(), LabelState::Registered).to_string();
                 match device.dataset() {
                     Some(dataset) => self.set_property(&dataset, "lustre:svname", &registered),
-                    None => self.set_label(device, &registered),
+                    None => self.set_label(device, None, &registered),
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! Runs a program to its end and takes its answer.
 
-use super::{HostError, exclusive};
+use super::{HostError, exclusive, lock::DeviceLock};
 use std::{
     ffi::OsStr,
     path::Path,
@@ -18,8 +18,22 @@ where
     I: IntoIterator<Item = S>,
     S: AsRef<OsStr>,
 {
-    let child = start(tool, package, args)?;
-    child.wait_with_output().map_err(|source| HostError::ToolMissing { tool: tool.to_owned(), package, source })
+    end(tool, package, start(tool, package, args)?)
+}
+
+/// As [`run`], for a program that writes to the device whose `lock` this is: it holds the lock too, so that where the agent
+/// is killed meanwhile, the next one waits for the program's end.
+pub(crate) fn run_under<I, S>(
+    lock: &DeviceLock,
+    tool: &str,
+    package: &'static str,
+    args: I,
+) -> Result<Output, HostError>
+where
+    I: IntoIterator<Item = S>,
+    S: AsRef<OsStr>,
+{
+    end(tool, package, start_with(lock.at_end()?.into(), tool, package, args)?)
 }
 
 /// Starts `tool`; whoever started it takes its answer by `wait_with_output`. Else like [`run`].
@@ -28,13 +42,25 @@ where
     I: IntoIterator<Item = S>,
     S: AsRef<OsStr>,
 {
+    start_with(Stdio::null(), tool, package, args)
+}
+
+fn start_with<I, S>(stdin: Stdio, tool: &str, package: &'static str, args: I) -> Result<Child, HostError>
+where
+    I: IntoIterator<Item = S>,
+    S: AsRef<OsStr>,
+{
     let mut command = Command::new(tool);
-    command.args(args).env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(args).env("LC_ALL", "C").stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
     exclusive::starting(|| command.spawn()).map_err(|source| HostError::ToolMissing {
         tool: tool.to_owned(),
         package,
         source,
     })
+}
+
+fn end(tool: &str, package: &'static str, child: Child) -> Result<Output, HostError> {
+    child.wait_with_output().map_err(|source| HostError::ToolMissing { tool: tool.to_owned(), package, source })
 }
 
 /// The error of a program that ended badly while working on `device`.

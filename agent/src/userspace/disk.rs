@@ -58,7 +58,7 @@ impl OnDisk {
         }
         if self.label.state() != Some(LabelState::Registered) {
             let registered = Label::with_state(self.label.svname(), LabelState::Registered);
-            host.set_label_at_rest(&self.device, &registered.to_string())?;
+            host.set_label_at_rest(&self.device, None, &registered.to_string())?;
         }
         host.sync(&self.device)?;
         Ok(())

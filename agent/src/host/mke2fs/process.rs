@@ -44,8 +44,8 @@ pub struct Spawn<'a> {
     pub command: &'a [OsString],
     /// Directory of the files `stdout` and `stderr`.
     pub output_dir: &'a Path,
-    /// The device's lock. The program gets it as standard input, positioned at its end, so that the lock lives as long as
-    /// the program does, whatever becomes of the agent, and reading it finds nothing.
+    /// A handle to the device's lock ([`DeviceLock::at_end`](crate::host::lock::DeviceLock::at_end)). The program gets it as
+    /// standard input, so that the lock lives as long as the program does, whatever becomes of the agent.
     pub lock: File,
 }
 
@@ -94,14 +94,12 @@ impl Mke2fsRun {
     /// A process group alone is not enough: the agent's death would orphan it, and the kernel sends SIGHUP to an orphaned
     /// group with a stopped process in it; so would a closing terminal. Session, group and process have one id.
     pub fn start(spawn: Spawn<'_>) -> Result<Self, HostError> {
-        let mut lock = spawn.lock;
-        lock.seek(SeekFrom::End(0)).map_err(HostError::io("seek in", spawn.output_dir))?;
         let file = |name: &str| {
             let path = spawn.output_dir.join(name);
             File::create(&path).map_err(HostError::io("create", &path))
         };
         let (stdout, stderr) = (file("stdout")?, file("stderr")?);
-        let started = exclusive::starting(|| session::spawn(spawn.command, [&lock, &stdout, &stderr]));
+        let started = exclusive::starting(|| session::spawn(spawn.command, [&spawn.lock, &stdout, &stderr]));
         let pid = started.map_err(|errno| HostError::ToolMissing {
             tool: spawn.command.first().map(|program| program.to_string_lossy().into_owned()).unwrap_or_default(),
             package: "e2fsprogs",
