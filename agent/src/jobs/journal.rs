@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use std::{
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
 };
 use thiserror::Error;
 use tracing::info;
@@ -17,6 +19,12 @@ const JOBS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("jobs");
 const CANCELS: TableDefinition<'_, &str, u64> = TableDefinition::new("cancels");
 /// Finished jobs that are kept; younger ones are kept as long as a call that starts them again may be under way.
 const KEEP_FINISHED: usize = 1000;
+/// What the names of files begin with that are made beside the journal, and are of no use once it is open.
+const BESIDE: &str = ".journal";
+/// How long to wait for the file where somebody else has it. An agent that was killed leaves it for moments to a program
+/// that another of its threads was just starting.
+const PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// A job as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,8 +98,13 @@ struct JournalFile {
 impl Journal {
     /// Opens or creates it. Errors: another agent has it open; it is damaged (it is never overwritten).
     pub fn open(path: &Path) -> Result<Self, JournalError> {
-        rehearse(path)?;
-        let file = JournalFile { database: Some(open(path)?), refused: Vec::new() };
+        match path.metadata() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => create(path)?,
+            Err(error) => return Err(unusable(path, error)),
+            Ok(_) => rehearse(path)?,
+        }
+        let file = JournalFile { database: Some(open_with_patience(path)?), refused: Vec::new() };
+        sweep(path);
         Ok(Self { path: path.to_owned(), file: Mutex::new(file) })
     }
 
@@ -214,6 +227,51 @@ impl Journal {
     }
 }
 
+/// Makes an empty journal beside its place and moves it there when it is whole: who is killed meanwhile leaves nothing that
+/// would look like a damaged one.
+fn create(path: &Path) -> Result<(), JournalError> {
+    let io = |error| unusable(path, error);
+    let new = tempfile::Builder::new().prefix(BESIDE).tempfile_in(dir_of(path)).map_err(io)?;
+    // Closed, it is durable.
+    drop(open(new.path())?);
+    match new.persist_noclobber(path) {
+        Err(refused) if refused.error.kind() != std::io::ErrorKind::AlreadyExists => Err(io(refused.error)),
+        // Where another agent was faster, opening it tells.
+        _ => std::fs::File::open(dir_of(path)).and_then(|dir| dir.sync_all()).map_err(io),
+    }
+}
+
+/// Removes what agents that were killed when they started have left beside the journal. Who has it open is the only one here.
+fn sweep(path: &Path) {
+    for entry in std::fs::read_dir(dir_of(path)).into_iter().flatten().flatten() {
+        if entry.file_name().as_encoded_bytes().starts_with(BESIDE.as_bytes()) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+fn dir_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("."))
+}
+
+fn unusable(path: &Path, error: std::io::Error) -> JournalError {
+    JournalError::Open { path: path.to_owned(), source: Box::new(redb::Error::Io(error)) }
+}
+
+fn open_with_patience(path: &Path) -> Result<Database, JournalError> {
+    let asked = Instant::now();
+    loop {
+        match open(path) {
+            Err(JournalError::Open { source, .. })
+                if matches!(*source, redb::Error::DatabaseAlreadyOpen) && asked.elapsed() < PATIENCE =>
+            {
+                thread::sleep(PAUSE);
+            }
+            other => return other,
+        }
+    }
+}
+
 fn open(path: &Path) -> Result<Database, JournalError> {
     let open = || -> Result<Database, redb::Error> {
         let database = Database::create(path)?;
@@ -244,19 +302,12 @@ fn load(database: &Database) -> Result<Vec<Entry>, JournalError> {
 /// whoever can save it.
 fn rehearse(path: &Path) -> Result<(), JournalError> {
     let damaged = |reason: String| JournalError::Damaged { path: path.to_owned(), reason };
-    let copying =
-        |error: std::io::Error| JournalError::Open { path: path.to_owned(), source: Box::new(redb::Error::Io(error)) };
-    match path.metadata() {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(copying(error)),
-        // As redb leaves it when it is killed while it makes the file.
-        Ok(meta) if meta.len() == 0 => return Ok(()),
-        Ok(_) => {}
+    let copying = |error: std::io::Error| unusable(path, error);
+    if path.metadata().map_err(copying)?.len() == 0 {
+        // Made, and lost on its way to the medium: nothing was ever accepted in it.
+        return Ok(());
     }
-    let copy = tempfile::Builder::new()
-        .prefix(".journal")
-        .tempfile_in(path.parent().unwrap_or(Path::new(".")))
-        .map_err(copying)?;
+    let copy = tempfile::Builder::new().prefix(BESIDE).tempfile_in(dir_of(path)).map_err(copying)?;
     std::fs::copy(path, copy.path()).map_err(copying)?;
     let checked = quietly(|| {
         let mut database = Database::open(copy.path()).map_err(|error| damaged(error.to_string()))?;
@@ -266,8 +317,6 @@ fn rehearse(path: &Path) -> Result<(), JournalError> {
             Err(error) => return Err(damaged(error.to_string())),
         }
         match load(&database) {
-            // Killed before the first commit.
-            Err(JournalError::Io(error)) if matches!(*error, redb::Error::TableDoesNotExist(_)) => Ok(()),
             Err(JournalError::Io(error)) => Err(damaged(error.to_string())),
             Err(other) => Err(other),
             Ok(_) => Ok(()),

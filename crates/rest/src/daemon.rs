@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use clap::ValueEnum;
@@ -12,6 +13,10 @@ use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::Listener;
+
+/// How long an address that is in use is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Shapes of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -54,11 +59,11 @@ impl Listeners {
             if !address.ip().is_loopback() {
                 warn!(%address, "the API has no authentication yet and listens beyond this machine");
             }
-            let bound = Listener::tcp(*address).await;
+            let bound = patiently(|| Listener::tcp(*address)).await;
             listeners.push(bound.map_err(|source| ListenError { on: address.to_string(), source })?);
         }
         if let Some(path) = socket {
-            let bound = Listener::unix(path).await;
+            let bound = patiently(|| Listener::unix(path)).await;
             listeners.push(bound.map_err(|source| ListenError { on: path.display().to_string(), source })?);
         }
         Ok(Self(listeners))
@@ -84,6 +89,23 @@ impl Listeners {
             serving.spawn(listener.serve(router.clone(), stop.clone()));
         }
         serving
+    }
+}
+
+/// Tries again for a moment where an address is in use: a daemon that was killed leaves its sockets to a program that it was
+/// just starting, until that one runs.
+async fn patiently<F>(bind: impl Fn() -> F) -> io::Result<Listener>
+where
+    F: Future<Output = io::Result<Listener>>,
+{
+    let asked = Instant::now();
+    loop {
+        match bind().await {
+            Err(err) if err.kind() == io::ErrorKind::AddrInUse && asked.elapsed() < PATIENCE => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            other => return other,
+        }
     }
 }
 
