@@ -25,7 +25,7 @@ use std::{
 };
 
 /// Calls `trial` for steps 1, 2, 3 and so on until one says that the agent lived to the end; two trials at a time.
-/// Gives the number of deaths.
+/// Gives the number of deaths. Panics with the step and the message of each trial that did.
 async fn at_every_step<F>(trial: impl Fn(u64) -> F + Copy + Send + 'static) -> u64
 where
     F: Future<Output = bool> + Send + 'static,
@@ -36,21 +36,33 @@ where
         tokio::spawn(async move {
             let mut deaths = 0;
             while !is_over.load(Ordering::Relaxed) {
-                if trial(next.fetch_add(1, Ordering::Relaxed)).await {
-                    deaths += 1;
-                } else {
-                    is_over.store(true, Ordering::Relaxed);
-                }
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                let outcome = tokio::spawn(trial(at)).await;
+                let has_died = outcome.map_err(|error| format!("killed at step {at}: {}", message_of(error)));
+                is_over.fetch_or(has_died != Ok(true), Ordering::Relaxed);
+                deaths += u64::from(has_died?);
             }
-            deaths
+            Ok::<_, String>(deaths)
         })
     };
     let workers = [worker(), worker()];
-    let mut deaths = 0;
+    let (mut deaths, mut failures) = (0, Vec::new());
     for worker in workers {
-        deaths += worker.await.unwrap();
+        match worker.await.unwrap() {
+            Ok(some) => deaths += some,
+            Err(failure) => failures.push(failure),
+        }
     }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
     deaths
+}
+
+/// What a task panicked with.
+fn message_of(error: tokio::task::JoinError) -> String {
+    let text = error.to_string();
+    let Ok(panic) = error.try_into_panic() else { return text };
+    let literal = || panic.downcast_ref::<&str>().map(|message| (*message).to_owned());
+    panic.downcast_ref::<String>().cloned().or_else(literal).unwrap_or(text)
 }
 
 /// A finished target is sound, and anything else says that it is none.
@@ -81,9 +93,8 @@ async fn format_killed_at(at: u64, is_mke2fs_killed: bool) -> bool {
             node.kill_mke2fs();
         }
         check_is_no_half_target(&node, &image, &steps);
-        node.goes_on("job", &op, &fate).await;
     }
-    let job = node.end_of("job").await;
+    let job = node.brought_to_its_end("job", &op, fate).await;
     assert_eq!(job.state, JobState::Done, "{steps:#?}\n{job:#?}");
     let result = job.formatted.unwrap();
     assert_eq!((result.changed, result.formatted_over.as_str()), (true, "blank"), "{steps:#?}");
@@ -106,6 +117,68 @@ async fn a_format_goes_on_wherever_everything_on_its_node_is_killed() {
     assert!(deaths > 30, "{deaths}");
 }
 
+/// A node whose agent dies at the step `at` of those that start `mke2fs`.
+fn dying_at_mke2fs(at: u64) -> Node {
+    let mut node = Node::prepared_to_die(None, at);
+    let mke2fs = node.path("bin/mke2fs").to_str().unwrap().to_owned();
+    node.dies_next_at(Some(&mke2fs), at);
+    node.restart();
+    node
+}
+
+/// The last step of a format that starts `mke2fs`: the format itself runs. Those before ask it what it can do.
+async fn last_start_of_mke2fs() -> u64 {
+    let mut node = dying_at_mke2fs(u64::MAX);
+    let image = node.image("ost", 64 * MIB);
+    assert!(node.run_armed("job", &AgentOp::Format(op("gold-OST0001", &image))).await.end.is_some());
+    node.steps().len() as u64
+}
+
+/// The second agent of a format is killed too, at a step of its own start or of how it goes on; the third must go on.
+async fn format_killed_again_at(at: u64, mke2fs_starts_at: u64) -> bool {
+    let mut node = dying_at_mke2fs(mke2fs_starts_at);
+    let image = node.image("ost", 64 * MIB);
+    let op = AgentOp::Format(op("gold-OST0001", &image));
+    assert!(node.run_armed("job", &op).await.end.is_none(), "{:#?}", node.steps());
+    node.dies_next_at(None, at);
+    let fate = node.restart_armed("job").await;
+    let steps = node.steps();
+    let died = fate.end.is_none();
+    if died {
+        check_is_no_half_target(&node, &image, &steps);
+    }
+    let job = node.brought_to_its_end("job", &op, fate).await;
+    assert_eq!(job.state, JobState::Done, "{steps:#?}\n{job:#?}");
+    assert!(matches!(node.content(&image), Content::Target(found) if *found == job.formatted.unwrap().formatted_as));
+    run("e2fsck", &["-fn", image.to_str().unwrap()]);
+    assert_eq!(node.formats_started(), 1, "{steps:#?}");
+    died
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_format_goes_on_wherever_the_agent_that_took_it_over_is_killed() {
+    let starts_at = last_start_of_mke2fs().await;
+    let deaths = at_every_step(move |at| format_killed_again_at(at, starts_at)).await;
+    assert!(deaths > 20, "{deaths}");
+}
+
+/// The very first start on a node: the journal is made.
+async fn first_start_killed_at(at: u64) -> bool {
+    let mut node = Node::prepared_to_die(None, at);
+    let died = !node.starts_armed();
+    let steps = node.steps();
+    node.lives_from_now_on();
+    let image = node.image("ost", 64 * MIB);
+    assert!(node.formatted("job", &op("gold-OST0001", &image)).await.changed, "{steps:#?}");
+    died
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_starts_wherever_it_was_killed_when_it_first_started() {
+    let deaths = at_every_step(first_start_killed_at).await;
+    assert!(deaths > 5, "{deaths}");
+}
+
 async fn writeconf_killed_at(at: u64) -> bool {
     let mut node = Node::dying_at(at);
     let image = node.image("ost", 64 * MIB);
@@ -122,13 +195,10 @@ async fn writeconf_killed_at(at: u64) -> bool {
     let fate = node.run_armed("job", &change).await;
     let steps = node.steps();
     let died = fate.end.is_none();
-    if died {
-        if !steps.iter().any(|step| step.ends_with("pwrite64")) {
-            assert_eq!(node.content(&image), before, "{steps:#?}");
-        }
-        node.goes_on("job", &change, &fate).await;
+    if died && !steps.iter().any(|step| step.ends_with("pwrite64")) {
+        assert_eq!(node.content(&image), before, "{steps:#?}");
     }
-    let job = node.end_of("job").await;
+    let job = node.brought_to_its_end("job", &change, fate).await;
     assert_eq!(job.state, JobState::Done, "{steps:#?}\n{job:#?}");
     let Some(OpResult::Tuned(result)) = job.result else { panic!("{job:#?}") };
     assert!(result.changed, "{steps:#?}");
@@ -160,12 +230,10 @@ async fn stop_killed_at(at: u64) -> bool {
     let fate = node.run_armed("job", &stop).await;
     let steps = node.steps();
     let died = fate.end.is_none();
-    if died {
-        node.goes_on("job", &stop, &fate).await;
-    }
-    let job = node.end_of("job").await;
+    let job = node.brought_to_its_end("job", &stop, fate).await;
     assert_eq!(job.state, JobState::Done, "{steps:#?}\n{job:#?}");
-    assert!(node.device(&device.0).await.mountpoints.is_empty(), "{steps:#?}");
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(node.path("mnt").to_str().unwrap()), "{steps:#?}");
     died
 }
 
@@ -177,8 +245,7 @@ async fn a_stop_is_carried_out_wherever_its_agent_is_killed() {
 
 async fn migrate_killed_at(at: u64) -> bool {
     let mut node = Node::dying_at(at);
-    let lfs = node.path("bin/lfs");
-    fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/lfs"), &lfs).unwrap();
+    node.link_program("lfs", "lfs");
     let path = format!("{}:{}", node.path("bin").display(), std::env::var("PATH").unwrap());
     node.set_env("PATH", &path);
     let mount = node.path("mnt");
@@ -198,10 +265,11 @@ async fn migrate_killed_at(at: u64) -> bool {
     let fate = node.run_armed("job", &batch).await;
     let steps = node.steps();
     let died = fate.end.is_none();
-    if died {
-        node.goes_on("job", &batch, &fate).await;
+    for name in ["a", "b", "c"] {
+        // A migrate that the dead agent had started would take the next one's file away.
+        node.outlast(mount.join("ost1").join(name).to_str().unwrap()).await;
     }
-    let job = node.end_of("job").await;
+    let job = node.brought_to_its_end("job", &batch, fate).await;
     assert_eq!(job.state, JobState::Done, "{steps:#?}\n{job:#?}");
     let Some(OpResult::Migrated(result)) = job.result else { panic!("{job:#?}") };
     assert!(result.is_pass_complete && result.failed == 0, "{steps:#?}\n{result:#?}");

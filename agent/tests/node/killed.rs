@@ -14,11 +14,15 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use rest::ClientError;
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
-    sync::LazyLock,
+    sync::{
+        LazyLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -52,13 +56,17 @@ impl Node {
 
     /// The same, counting only steps of one name, such as a program's.
     pub(crate) fn dying_at_a(what: Option<&str>, at: u64) -> Self {
+        let mut node = Self::prepared_to_die(what, at);
+        node.restart();
+        node
+    }
+
+    /// The same, its agent not yet started.
+    pub(crate) fn prepared_to_die(what: Option<&str>, at: u64) -> Self {
         let mut node = Self::prepared(None);
-        let bin = node.path("bin");
-        fs::create_dir(&bin).unwrap();
+        fs::create_dir(node.path("bin")).unwrap();
         for tool in TOOLS {
-            let script = format!("#!/bin/sh\necho {tool} \"$@\" >> {}/started\nexec {tool} \"$@\"\n", bin.display());
-            fs::write(bin.join(tool), script).unwrap();
-            fs::set_permissions(bin.join(tool), fs::Permissions::from_mode(0o755)).unwrap();
+            node.link_program("counted", tool);
         }
         let text = |name: &str| node.path(name).to_str().unwrap().to_owned();
         node.env = [
@@ -71,52 +79,119 @@ impl Node {
         .map(|(name, value)| (name.to_owned(), value))
         .into();
         node.env.extend(what.map(|what| ("KILL_WHAT".to_owned(), what.to_owned())));
-        node.restart();
         node
+    }
+
+    /// A program of the tests' own, as `name` in a directory of this node. A link: a file that this process had just
+    /// written could not be run for as long as a process that it is starting has a copy of the open file.
+    pub(crate) fn link_program(&self, program: &str, name: &str) {
+        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(program);
+        symlink(program, self.path("bin").join(name)).unwrap();
     }
 
     /// Puts a job and follows it until it ends, or the agent dies.
     pub(crate) async fn run_armed(&mut self, id: &str, op: &AgentOp) -> Fate {
         fs::write(self.path("armed"), "").unwrap();
+        self.follow_armed(id, Some(op)).await
+    }
+
+    /// Starts the agent anew, with its steps counted from the very first, and follows the job that it goes on with.
+    pub(crate) async fn restart_armed(&mut self, id: &str) -> Fate {
+        fs::write(self.path("armed"), "").unwrap();
+        if self.try_restart().is_ok() {
+            return self.follow_armed(id, None).await;
+        }
+        self.disarm();
+        Fate { end: None, was_accepted: true }
+    }
+
+    async fn follow_armed(&mut self, id: &str, op: Option<&AgentOp>) -> Fate {
         let (client, path) = (self.client.clone(), JobPath { id: id.parse().unwrap() });
-        let mut was_accepted = false;
+        let was_accepted = AtomicBool::new(op.is_none());
         let follow = async {
-            let Ok(mut job) = client.call::<PutAgentJob>(&path, &Nothing {}, op).await else {
-                return std::future::pending().await;
+            let query = WaitQuery::default();
+            let mut job = match op {
+                Some(op) => client.call::<PutAgentJob>(&path, &Nothing {}, op).await?,
+                None => client.call::<GetAgentJob>(&path, &query, &Nothing {}).await?,
             };
-            was_accepted = true;
+            was_accepted.store(true, Ordering::Relaxed);
             while !job.state.is_final() {
                 let query = WaitQuery { wait_s: Some(5), seen: Some(job.version) };
-                match client.call::<GetAgentJob>(&path, &query, &Nothing {}).await {
-                    Ok(news) => job = news,
-                    Err(_) => return std::future::pending().await,
-                }
+                job = client.call::<GetAgentJob>(&path, &query, &Nothing {}).await?;
             }
-            job
+            Ok::<_, ClientError>(job)
         };
         let daemon = self.daemon.as_mut().unwrap();
         let died = async {
             let begun = Instant::now();
             while daemon.try_wait().unwrap().is_none() {
-                assert!(begun.elapsed() < DEADLINE, "neither the job nor its agent ends");
+                assert!(begun.elapsed() < DEADLINE, "neither the job nor its agent ends within {DEADLINE:?}");
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
+        let mut died = Box::pin(died);
         let end = tokio::select! {
-            job = follow => Some(job),
-            () = died => None,
+            followed = follow => match followed {
+                Ok(job) => Some(job),
+                // Nothing but its death is a reason not to answer.
+                Err(error) => {
+                    let patience = tokio::time::timeout(Duration::from_secs(5), &mut died).await;
+                    assert!(patience.is_ok(), "the agent lives and gives no answer: {error}");
+                    None
+                }
+            },
+            () = &mut died => None,
         };
-        fs::remove_file(self.path("armed")).unwrap();
-        Fate { end, was_accepted }
+        drop(died);
+        self.disarm();
+        Fate { end, was_accepted: was_accepted.into_inner() }
     }
 
-    /// Starts an agent that lives, and puts the job again if nobody had heard that it was accepted.
-    pub(crate) async fn goes_on(&mut self, id: &str, op: &AgentOp, fate: &Fate) {
-        self.env.retain(|(name, _)| !name.starts_with("KILL") && name != "LD_PRELOAD");
-        self.restart();
+    fn disarm(&self) {
+        fs::remove_file(self.path("armed")).unwrap();
+    }
+
+    /// The end of the job: the one that was seen, or after the agent's death the one that the next agent brings about.
+    pub(crate) async fn brought_to_its_end(&mut self, id: &str, op: &AgentOp, fate: Fate) -> AgentJob {
+        if let Some(job) = fate.end {
+            return job;
+        }
+        self.lives_from_now_on();
         if !fate.was_accepted {
             self.put_op(id, op).await.unwrap();
         }
+        self.end_of(id).await
+    }
+
+    /// Starts an agent that is not killed.
+    pub(crate) fn lives_from_now_on(&mut self) {
+        self.env.retain(|(name, _)| !name.starts_with("KILL") && name != "LD_PRELOAD");
+        self.restart();
+    }
+
+    /// Starts the agent with its steps counted from the very first; whether it comes to listen.
+    pub(crate) fn starts_armed(&mut self) -> bool {
+        fs::write(self.path("armed"), "").unwrap();
+        let has_started = self.try_restart().is_ok();
+        self.disarm();
+        has_started
+    }
+
+    /// Waits until no program runs any more that has `argument` as an argument.
+    pub(crate) async fn outlast(&self, argument: &str) {
+        let begun = Instant::now();
+        while find_by_argument(argument).is_some() {
+            assert!(begun.elapsed() < DEADLINE, "a program still works on {argument}");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// Has the next agent die at another step, counted over all of its steps or those of one name.
+    pub(crate) fn dies_next_at(&mut self, what: Option<&str>, at: u64) {
+        self.env.retain(|(name, _)| name != "KILL_WHAT" && name != "KILL_AT");
+        self.env.push(("KILL_AT".to_owned(), at.to_string()));
+        self.env.extend(what.map(|what| ("KILL_WHAT".to_owned(), what.to_owned())));
+        let _ = fs::remove_file(self.path("steps"));
     }
 
     /// How often `mke2fs` was started to make a file system.

@@ -80,13 +80,26 @@ impl Node {
 
     /// Starts the agent anew, on the state that the one before left.
     pub(crate) fn restart(&mut self) {
+        self.try_restart().unwrap_or_else(|line| panic!("the agent said {line:?}"));
+    }
+
+    /// As [`restart`](Self::restart). Errors: what it said where it doesn't listen; it has ended then.
+    fn try_restart(&mut self) -> Result<(), String> {
         self.kill_agent();
         let mut daemon = self.command().stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let url = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("the agent said {line:?}"));
-        self.client = Client::new(url, None).unwrap();
         self.daemon = Some(daemon);
+        match line.trim().strip_prefix("listening on ") {
+            Some(url) => {
+                self.client = Client::new(url, None).unwrap();
+                Ok(())
+            }
+            None => {
+                self.kill_agent();
+                Err(line)
+            }
+        }
     }
 
     /// Starts an agent that must end at once by itself; gives what it says.
