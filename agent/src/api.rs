@@ -2,7 +2,7 @@
 
 use crate::{
     config::Config,
-    format::{Format, Wanted, guard},
+    format::{Format, Wanted, guard, zfs::against_pool},
     host::{Host, HostError, chain},
     inventory,
     jobs::Jobs,
@@ -97,7 +97,10 @@ fn check(host: &Host, op: &FormatOp) -> Result<FormatCheck, Problem> {
     };
     let refusals: Vec<_> =
         refusals.into_iter().filter(|refusal| !(op.allow_reformat && refusal.code.is_overridable())).collect();
-    let of_device = guard::refusals(host, &device, &observed, None).map_err(no_device)?;
+    let mut of_device = guard::refusals(host, &device, &observed, None).map_err(no_device)?;
+    if let Some(dataset) = device.dataset().filter(|_| !is_same) {
+        of_device.extend(against_pool(host, op, &dataset).map_err(no_device)?);
+    }
     Ok(FormatCheck {
         is_same,
         refusals,

@@ -9,9 +9,11 @@ use crate::{
     userspace::Userspace,
 };
 use lustre_api::{
+    ability::ABILITIES,
     agent::{FormattedDevice, FormattedDevices, Inventory, NodeInfo},
     device::{self, Refusal, RefusalCode},
 };
+use lustre_types::Dataset;
 use tracing::warn;
 
 /// What the node is and can do. Errors: the NIDs that the configuration names can't be found.
@@ -35,13 +37,24 @@ pub fn node_info(host: &Host, config: &Config) -> Result<NodeInfo, HostError> {
         start_driver: config.start_driver(host),
         nids: host.nids(&config.nids)?,
         kernel_proxy: Some(host.proxy()),
+        abilities: Some(ABILITIES.iter().map(|ability| (*ability).to_owned()).collect()),
     })
 }
 
 /// The node and all of its devices, looked at now.
 pub fn inventory(host: &Host, config: &Config) -> Result<Inventory, HostError> {
-    let devices = host.devices()?.iter().map(|device| describe(host, device)).collect();
-    Ok(Inventory { info: node_info(host, config)?, devices, kernel_proxy_use: host.proxy_use(), at: now() })
+    let mut devices: Vec<_> = host.devices()?.iter().map(|device| describe(host, device)).collect();
+    let mut zfs = host.zfs_state();
+    match host.datasets() {
+        Ok(datasets) => devices.extend(datasets.iter().filter_map(|dataset| describe_dataset(host, dataset))),
+        Err(error) => {
+            if let Some(zfs) = &mut zfs {
+                zfs.problem.get_or_insert_with(|| chain(&error));
+            }
+        }
+    }
+    let info = node_info(host, config)?;
+    Ok(Inventory { info, devices, zfs, kernel_proxy_use: host.proxy_use(), at: now() })
 }
 
 /// What every device is formatted as; devices without a target are left out.
@@ -77,7 +90,7 @@ fn datasets(host: &Host) -> Vec<Device> {
     let mut found = Vec::new();
     for property in [zfs::VERSION, zfs::MARK] {
         match host.datasets_with(property) {
-            Ok(datasets) => found.extend(datasets.iter().map(|dataset| dataset.device(0))),
+            Ok(datasets) => found.extend(datasets.iter().map(|dataset| Device::of_dataset(dataset, 0))),
             Err(error) => {
                 warn!(error = chain(&error), "ZFS can't be asked for targets");
                 break;
@@ -87,6 +100,12 @@ fn datasets(host: &Host) -> Vec<Device> {
     found.sort_by(|a, b| a.name.cmp(&b.name));
     found.dedup_by(|a, b| a.name == b.name);
     found
+}
+
+/// A dataset with what is in it; none where it is gone by now.
+fn describe_dataset(host: &Host, dataset: &Dataset) -> Option<device::Device> {
+    let properties = host.properties(dataset).ok()??;
+    Some(describe(host, &Device::of_dataset(dataset, properties.size_bytes())))
 }
 
 /// One device with what is on it and why it may not be formatted. A device that can't be read says so.

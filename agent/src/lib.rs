@@ -14,6 +14,7 @@ pub mod jobs;
 pub mod mgs;
 pub mod observe;
 pub mod params;
+pub mod start;
 pub mod stop;
 pub mod time;
 pub mod tune;

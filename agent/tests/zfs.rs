@@ -9,96 +9,32 @@ use lustre_api::{
     agent_ops::{StopForce, TuneOp},
     job::JobState,
 };
-use nix::fcntl::{Flock, FlockArg};
 use node::{MIB, Node, ends_of, op, run};
-use std::{
-    fs::File,
-    path::Path,
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::path::Path;
+use testkit::Zfs;
 
-/// ZFS at work, and one pool that is destroyed at the end.
-struct Zfs {
-    pool: String,
-    /// One test at a time: the daemon of the one is that of the next.
-    _alone: Flock<File>,
-    /// The daemon of zfs-fuse, where this test had to start it.
-    daemon: Option<Child>,
-}
-
-impl Zfs {
-    fn start(name: &str) -> Self {
-        let pool = format!("lat{}-{name}", std::process::id());
-        let lock = File::create(std::env::temp_dir().join("lustre-agent-zfs-tests")).unwrap();
-        let alone = Flock::lock(lock, FlockArg::LockExclusive).unwrap();
-        if answers() {
-            return Self { pool, _alone: alone, daemon: None };
-        }
-        for dir in ["/var/run/zfs", "/var/lock/zfs"] {
-            std::fs::create_dir_all(dir).unwrap();
-        }
-        let mut daemon = Command::new("zfs-fuse");
-        daemon.args(["--no-daemon", "--no-kstat-mount"]).stdout(Stdio::null()).stderr(Stdio::null());
-        let daemon =
-            daemon.spawn().expect("neither ZFS nor zfs-fuse is there; tools/setup installs it (Debian: zfs-fuse)");
-        let zfs = Self { pool, _alone: alone, daemon: Some(daemon) };
-        let begun = Instant::now();
-        while !answers() {
-            assert!(begun.elapsed() < Duration::from_secs(30), "zfs-fuse does not answer");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        zfs
-    }
-
-    fn op(&self, svname: &str, dataset: &str, vdevs: &[&Path]) -> FormatOp {
-        let vdevs = vdevs.iter().map(|path| path.to_str().unwrap().to_owned()).collect();
-        FormatOp { vdevs, ..op(svname, Path::new(&format!("{}/{dataset}", self.pool))) }
-    }
-
-    fn get(&self, dataset: &str, property: &str) -> String {
-        let name = format!("{}/{dataset}", self.pool);
-        let output = run("zfs", &["get", "-H", "-o", "value", property, &name]);
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    }
-
-    fn set(&self, dataset: &str, property: &str) {
-        run("zfs", &["set", property, &format!("{}/{dataset}", self.pool)]);
-    }
-}
-
-fn answers() -> bool {
-    let output = Command::new("zpool").args(["list", "-H", "-o", "name"]).output();
-    output.is_ok_and(|output| output.status.success())
-}
-
-impl Drop for Zfs {
-    fn drop(&mut self) {
-        let _ = Command::new("zpool").args(["destroy", "-f", &self.pool]).stderr(Stdio::null()).status();
-        if let Some(mut daemon) = self.daemon.take() {
-            let _ = daemon.kill();
-            let _ = daemon.wait();
-        }
-    }
+fn on(zfs: &Zfs, svname: &str, dataset: &str, vdevs: &[&Path]) -> FormatOp {
+    let vdevs = vdevs.iter().map(|path| path.to_str().unwrap().to_owned()).collect();
+    FormatOp { vdevs, ..op(svname, Path::new(&zfs.dataset(dataset))) }
 }
 
 #[tokio::test]
 async fn a_dataset_becomes_a_target_once_and_nothing_on_zfs_is_ever_destroyed() {
     let node = Node::start();
-    let zfs = Zfs::start("tank");
+    let zfs = Zfs::start("tank").unwrap();
     let disk = node.image("disk", 512 * MIB);
 
-    let message = node.refused("no-pool", &zfs.op("gold-OST0001", "ost1", &[])).await;
-    assert!(message.contains(&format!("no pool {}", zfs.pool)) && message.contains("name vdevs"), "{message}");
+    let message = node.refused("no-pool", &on(&zfs, "gold-OST0001", "ost1", &[])).await;
+    assert!(message.contains(&format!("no pool {}", zfs.pool())) && message.contains("name vdevs"), "{message}");
     let taken = node.image("taken", 128 * MIB);
     run("mke2fs", &["-q", "-F", taken.to_str().unwrap()]);
     let before = ends_of(&taken);
-    let message = node.refused("taken", &zfs.op("gold-OST0001", "ost1", &[&disk, &taken])).await;
+    let message = node.refused("taken", &on(&zfs, "gold-OST0001", "ost1", &[&disk, &taken])).await;
     assert!(message.contains("taken holds ext2"), "{message}");
     assert_eq!(ends_of(&taken), before);
     assert_eq!(node.device(&disk).await.content, "blank");
 
-    let mut wanted = zfs.op("gold-OST0001", "ost1", &[&disk]);
+    let mut wanted = on(&zfs, "gold-OST0001", "ost1", &[&disk]);
     wanted.params = [("ost.sync_journal".to_owned(), "1".to_owned())].into();
     wanted.mkfs_options = Some("-o atime=off".into());
     wanted.expect_content = Some("blank".into());
@@ -121,11 +57,11 @@ async fn a_dataset_becomes_a_target_once_and_nothing_on_zfs_is_ever_destroyed() 
         ("canmount", "off"),
         ("atime", "off"),
     ] {
-        assert_eq!(zfs.get("ost1", property), value, "{property}");
+        assert_eq!(zfs.get("ost1", property).unwrap(), value, "{property}");
     }
     for (property, value) in [("recordsize", "1M"), ("xattr", "sa"), ("dnodesize", "auto")] {
         let is_missing = first.missing_features.iter().any(|missing| missing == property);
-        assert!(is_missing || zfs.get("ost1", property) == value, "{property}: {first:#?}");
+        assert!(is_missing || zfs.get("ost1", property).unwrap() == value, "{property}: {first:#?}");
     }
 
     let second = node.formatted("second", &wanted).await;
@@ -141,37 +77,40 @@ async fn a_dataset_becomes_a_target_once_and_nothing_on_zfs_is_ever_destroyed() 
     let third = node.formatted("third", &other).await;
     assert!(third.changed && third.formatted_as.uuid != first.formatted_as.uuid, "{third:#?}");
     assert_eq!(
-        (zfs.get("ost1", "lustre:userdata").as_str(), zfs.get("ost1", "lustre:ost.sync_journal").as_str()),
+        (
+            zfs.get("ost1", "lustre:userdata").unwrap().as_str(),
+            zfs.get("ost1", "lustre:ost.sync_journal").unwrap().as_str()
+        ),
         ("rack 7", "-")
     );
 
-    let another = FormatOp { allow_reformat: true, ..zfs.op("gold-OST0002", "ost1", &[]) };
+    let another = FormatOp { allow_reformat: true, ..on(&zfs, "gold-OST0002", "ost1", &[]) };
     let message = node.refused("another", &another).await;
     assert!(message.contains("lustre gold-OST0001 (never registered)") && message.contains("zfs destroy"), "{message}");
-    run("zfs", &["create", "-o", "canmount=off", &format!("{}/home", zfs.pool)]);
-    let plain = FormatOp { allow_reformat: true, ..zfs.op("gold-OST0003", "home", &[]) };
+    zfs.create("home").unwrap();
+    let plain = FormatOp { allow_reformat: true, ..on(&zfs, "gold-OST0003", "home", &[]) };
     let message = node.refused("plain", &plain).await;
     assert!(message.contains("holds zfs_dataset"), "{message}");
-    assert_eq!(zfs.get("home", "lustre:version"), "-");
+    assert_eq!(zfs.get("home", "lustre:version").unwrap(), "-");
 
     // As the first mount leaves it: in service, and its parameters have their own life.
-    zfs.set("ost1", "lustre:svname=gold-OST0001");
-    zfs.set("ost1", "lustre:flags=34");
+    zfs.set("ost1", "lustre:svname=gold-OST0001").unwrap();
+    zfs.set("ost1", "lustre:flags=34").unwrap();
     let registered = node.formatted("registered", &wanted).await;
     assert!(!registered.changed && registered.formatted_as.registered, "{registered:#?}");
 
     // A dataset below a target inherits what it says, and is none.
-    run("zfs", &["create", "-o", "canmount=off", &format!("{}/ost1/below", zfs.pool)]);
-    let below = node.refused("below", &zfs.op("gold-OST0004", "ost1/below", &[])).await;
+    zfs.create("ost1/below").unwrap();
+    let below = node.refused("below", &on(&zfs, "gold-OST0004", "ost1/below", &[])).await;
     assert!(below.contains("holds zfs_dataset"), "{below}");
 }
 
 #[tokio::test]
 async fn what_is_not_done_on_zfs_says_so() {
     let node = Node::start();
-    let zfs = Zfs::start("rest");
+    let zfs = Zfs::start("rest").unwrap();
     let disk = node.image("disk", 512 * MIB);
-    let wanted = zfs.op("gold-MDT0000", "mdt0", &[&disk]);
+    let wanted = on(&zfs, "gold-MDT0000", "mdt0", &[&disk]);
     node.formatted("format", &wanted).await;
     let (svname, device) = (wanted.svname.clone(), wanted.device.clone());
     let end = async |id: &str, op: AgentOp| {
@@ -193,12 +132,12 @@ async fn what_is_not_done_on_zfs_says_so() {
 
 #[tokio::test]
 async fn a_format_on_zfs_goes_on_when_its_agent_is_killed_between_its_commands() {
-    let zfs = Zfs::start("kill");
+    let zfs = Zfs::start("kill").unwrap();
     // Each third: every command takes some time, and each has a step before and one behind it.
     for at in (1..).step_by(3) {
         let mut node = Node::dying_at_a(Some("zfs"), at);
         let disk = node.image("disk", 512 * MIB);
-        let op = AgentOp::Format(zfs.op("gold-OST0001", "ost1", &[&disk]));
+        let op = AgentOp::Format(on(&zfs, "gold-OST0001", "ost1", &[&disk]));
         let fate = node.run_armed("job", &op).await;
         let steps = node.steps();
         let died = fate.end.is_none();
@@ -206,9 +145,9 @@ async fn a_format_on_zfs_goes_on_when_its_agent_is_killed_between_its_commands()
         assert_eq!(job.state, JobState::Done, "{steps:#?}\n{job:#?}");
         let result = job.formatted.unwrap();
         assert_eq!((result.changed, result.formatted_over.as_str()), (true, "blank"), "{steps:#?}");
-        assert_eq!(zfs.get("ost1", "lustre-agent:unfinished"), "-", "{steps:#?}");
-        assert_eq!(zfs.get("ost1", "lustre-agent:uuid"), result.formatted_as.uuid, "{steps:#?}");
-        run("zpool", &["destroy", "-f", &zfs.pool]);
+        assert_eq!(zfs.get("ost1", "lustre-agent:unfinished").unwrap(), "-", "{steps:#?}");
+        assert_eq!(zfs.get("ost1", "lustre-agent:uuid").unwrap(), result.formatted_as.uuid, "{steps:#?}");
+        run("zpool", &["destroy", "-f", zfs.pool()]);
         if !died {
             assert!(at > 20, "{at}");
             return;
@@ -220,10 +159,10 @@ async fn a_format_on_zfs_goes_on_when_its_agent_is_killed_between_its_commands()
 #[tokio::test]
 async fn an_unfinished_dataset_is_no_target_and_is_finished_by_the_next_format() {
     let node = Node::start();
-    let zfs = Zfs::start("half");
+    let zfs = Zfs::start("half").unwrap();
     let disk = node.image("disk", 512 * MIB);
-    node.formatted("format", &zfs.op("gold-OST0000", "ost0", &[&disk])).await;
-    zfs.set("ost0", "lustre-agent:unfinished=gold-OST0000 54d9b68a-8fd2-4c17-92a4-bd822b89877e");
+    node.formatted("format", &on(&zfs, "gold-OST0000", "ost0", &[&disk])).await;
+    zfs.set("ost0", "lustre-agent:unfinished=gold-OST0000 54d9b68a-8fd2-4c17-92a4-bd822b89877e").unwrap();
     let listed = node.targets().await.targets;
     let half = listed.iter().find(|found| found.device.ends_with("/ost0")).unwrap();
     assert!(half.formatted_as.incomplete, "{half:#?}");
@@ -231,7 +170,7 @@ async fn an_unfinished_dataset_is_no_target_and_is_finished_by_the_next_format()
     node.put_op("start", &AgentOp::Start(start)).await.unwrap();
     let message = node.end_of("start").await.message.unwrap();
     assert!(message.contains("(unfinished)") && message.contains("not gold-OST0000"), "{message}");
-    let again = node.formatted("again", &zfs.op("gold-OST0000", "ost0", &[])).await;
+    let again = node.formatted("again", &on(&zfs, "gold-OST0000", "ost0", &[])).await;
     assert!(again.changed && !again.formatted_as.incomplete, "{again:#?}");
-    assert_eq!(zfs.get("ost0", "lustre-agent:unfinished"), "-");
+    assert_eq!(zfs.get("ost0", "lustre-agent:unfinished").unwrap(), "-");
 }

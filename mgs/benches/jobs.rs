@@ -207,6 +207,7 @@ fn announcement(n: usize) -> Announcement {
         start_driver: StartDriver::None,
         nids: vec![format!("10.1.{}.{}@tcp", n / 250, n % 250 + 1).parse().expect("a NID")],
         kernel_proxy: None,
+        abilities: Some(lustre_api::ability::ABILITIES.map(str::to_owned).into()),
     };
     Announcement { api_url: format!("http://oss{n}:7080"), info }
 }

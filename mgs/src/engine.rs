@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockRea
 use std::time::Duration;
 
 use anyhow::Context;
+use lustre_api::job::JobId;
 use lustre_api::{Problem, WriteQuery};
 use lustre_mgs_core::serve;
 use lustre_mgs_core::view::Stamp;
@@ -15,6 +16,7 @@ use lustre_wire::ldlm::ResourceId;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
+use crate::jobs::waiters::Waiters;
 use crate::ownership::Guard;
 use crate::turns::Turns;
 use crate::{clock, state_version};
@@ -38,6 +40,8 @@ pub struct Engine {
     instance: String,
     state: RwLock<State>,
     applied: watch::Sender<u64>,
+    /// Who waits for a commit that concerns a job.
+    job_waiters: Waiters,
     /// Who waits for a revision, told once: thousands wait at a time, and waking them all for each revision costs more than
     /// the commits.
     awaited: Mutex<BTreeMap<u64, Vec<oneshot::Sender<()>>>>,
@@ -101,6 +105,7 @@ impl Engine {
             instance: uuid::Uuid::new_v4().to_string(),
             state: RwLock::new(state),
             applied: watch::Sender::new(revision),
+            job_waiters: Waiters::default(),
             awaited: Mutex::default(),
             stopping: watch::Sender::new(false),
             store_error: OnceLock::new(),
@@ -176,6 +181,11 @@ impl Engine {
     /// Tells of every revision that was applied.
     pub fn applied(&self) -> watch::Receiver<u64> {
         self.applied.subscribe()
+    }
+
+    /// Tells of every commit that concerns a job, after it was applied.
+    pub fn applied_to(&self, job: &JobId) -> watch::Receiver<()> {
+        self.job_waiters.on(job)
     }
 
     /// Decides, commits and waits until the change is durable and applied.
@@ -349,6 +359,11 @@ impl Engine {
 
     fn apply(&self, revision: u64, changes: Vec<Change>) {
         let stale: BTreeSet<ResourceId> = changes.iter().filter_map(|change| serve::touched(&change.key)).collect();
+        let job = |change: &Change| match &change.key {
+            Key::Job(id) => Some(id.clone()),
+            _ => None,
+        };
+        let jobs: Vec<JobId> = changes.iter().filter_map(job).collect();
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         for change in changes {
             state.apply(revision, change);
@@ -356,6 +371,7 @@ impl Engine {
         state.advance(revision);
         drop(state);
         self.tell_applied(revision);
+        jobs.iter().for_each(|id| self.job_waiters.tell(id));
         self.tell_stale(&stale);
     }
 
@@ -505,6 +521,7 @@ async fn reload(engine: &Engine) -> anyhow::Result<Option<store::Watch>> {
         *before = state;
     }
     engine.tell_applied(revision);
+    engine.job_waiters.tell_all();
     engine.tell_stale(&keys.iter().filter_map(serve::touched).collect());
     Ok(Some(watch))
 }

@@ -3,13 +3,19 @@
 // A panic is how a test reports.
 #![allow(clippy::unwrap_used)]
 
+mod cluster;
 mod process;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
+use cluster::served::{end_of, prepare, serve};
+use cluster::{Nodes, ensure};
 use lustre_api::filesystem::{FilesystemPath, FilesystemSpec, GetFilesystem, PutFilesystem};
+use lustre_api::job::{GetJob, JobPath, JobState, WaitQuery};
 use lustre_api::mgs::{GetMgs, MgsInfo};
+use lustre_api::target::PostTarget;
 use lustre_api::{Nothing, ProblemCode, WriteQuery};
 use process::Daemon;
 use rest::{Client, ClientError};
@@ -86,4 +92,41 @@ async fn a_full_disk_stops_changes_and_says_so_and_a_restart_goes_on_with_all_th
     assert_eq!(mgs(&client).await.store_error, None);
     write(&client, 7).await.unwrap();
     assert_eq!(written(&client).await, 7);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_at_work_when_the_disk_fills_up_ends_once_when_there_is_room_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = Disk::mounted(directory.path(), "size=3m");
+    let store = directory.path().join("mgs.redb");
+    let nodes = Arc::new(Nodes::default());
+    nodes.set_slow();
+    let (agent, _stop) = serve(nodes.clone()).await;
+    let daemon = Daemon::start(&store);
+    let client = daemon.client();
+    prepare(&client, agent).await;
+    let post = async |client: &Client, device: &str| {
+        client.call::<PostTarget>(&Nothing {}, &WriteQuery::default(), &ensure(device)).await
+    };
+    let job = JobPath { id: post(&client, "/dev/sdb").await.unwrap().job.unwrap() };
+    nodes.has_job().await;
+    let mut at = 0;
+    while write(&client, at).await.is_ok() {
+        at += 1;
+        assert!(at < 100_000, "3 MiB hold all of that?");
+    }
+    // The format is done on its node, and its end can't be written down.
+    nodes.finish();
+    let Err(ClientError::Problem(problem)) = post(&client, "/dev/sdc").await else { panic!("it was taken") };
+    assert_eq!(problem.code, ProblemCode::Unavailable, "{problem}");
+    let shown = client.call::<GetJob>(&job, &WaitQuery::default(), &Nothing {}).await.unwrap();
+    assert_eq!(shown.state, JobState::Running, "what is not durable is not told");
+
+    disk.grow("size=64m");
+    daemon.kill();
+    let daemon = Daemon::start(&store);
+    let client = daemon.client();
+    assert_eq!(end_of(&client, &job).await.state, JobState::Done);
+    assert_eq!(nodes.begun().into_values().collect::<Vec<_>>(), [1], "one format, begun once");
+    assert!(post(&client, "/dev/sdc").await.unwrap().job.is_some());
 }

@@ -8,7 +8,7 @@ mod cluster;
 use cluster::{Cluster, caller, soon};
 use futures::StreamExt;
 use lustre_api::job::{JobPath, JobQuery, JobState, WaitQuery, WatchQuery};
-use lustre_api::target::TargetState;
+use lustre_api::target::{TargetPath, TargetState};
 use lustre_api::{Problem, WriteQuery};
 
 const SLOW: fn(&Cluster) = |cluster| cluster.nodes.set_slow();
@@ -107,6 +107,104 @@ async fn a_job_whose_agent_refuses_fails_and_says_why() {
         assert!(error.contains(part), "{part} in {error}");
     }
     assert_eq!(cluster.target("scratch-OST0000").state, TargetState::Failed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_of_another_version_that_does_not_understand_a_step_fails_it_with_the_remedy() {
+    let cluster = Cluster::new().await;
+    cluster.nodes.refuse(Problem::invalid("unknown field `comment`"));
+    let id = cluster.ensure("/dev/sdb").await.unwrap().job.unwrap();
+    let error = cluster.end_of(&id).await.error.unwrap();
+    for part in ["unknown field", "its agent is of version 0 and", "upgrade lustre-agent on oss1"] {
+        assert!(error.contains(part), "{part} in {error}");
+    }
+}
+
+/// Six hours pass within the test: only its clock of timers jumps, as nothing else here knows what time it is.
+#[tokio::test]
+async fn a_job_waits_for_hours_for_a_node_that_is_down_says_so_and_goes_on_when_it_is_back() {
+    let cluster = Cluster::new().await;
+    SLOW(&cluster);
+    let id = cluster.ensure("/dev/sdb").await.unwrap().job.unwrap();
+    cluster.nodes.has_job().await;
+    cluster.nodes.set_down(true);
+    let path = JobPath { id: id.clone() };
+    let waits_for = || cluster.api.explain_job(&caller(), &path).unwrap().waits_for.join("\n");
+    soon(async {
+        while !waits_for().contains("connection refused") {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    let since = waits_for();
+    tokio::time::pause();
+    for _ in 0..6 * 360 {
+        tokio::time::advance(std::time::Duration::from_secs(10)).await;
+        tokio::task::yield_now().await;
+    }
+    tokio::time::resume();
+    let said = waits_for();
+    for part in ["waiting for node oss1: no answer since 2", "systemctl status lustre-agent on oss1", "cancel the job"]
+    {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    assert_eq!(said, since, "since the first time");
+    assert_eq!(cluster.api.get_job(&path, &WaitQuery::default()).await.unwrap().state, JobState::Running);
+    cluster.nodes.set_down(false);
+    cluster.nodes.finish();
+    assert_eq!(cluster.end_of(&id).await.state, JobState::Done);
+    assert_eq!(cluster.nodes.begun().into_values().collect::<Vec<_>>(), [1], "one format, begun once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_job_for_a_device_or_its_target_is_refused_and_names_the_first() {
+    let cluster = Cluster::new().await;
+    SLOW(&cluster);
+    let id = cluster.ensure("/dev/sdb").await.unwrap().job.unwrap();
+    cluster.nodes.has_job().await;
+    assert_eq!(cluster.ensure("/dev/sdb").await.unwrap().job, Some(id.clone()), "the same again is the same job");
+    let mut other = cluster::ensure("/dev/sdb");
+    other.target.index = lustre_types::TargetIndex::try_from(7).ok();
+    let problem = cluster.api.ensure_target(&caller(), &WriteQuery::default(), other).await.unwrap_err();
+    assert_eq!(problem.code, lustre_api::ProblemCode::Conflict);
+    for part in ["/dev/sdb", "scratch-OST0000", id.as_str()] {
+        assert!(problem.message.contains(part), "{part} in {problem}");
+    }
+    let path = TargetPath { svname: "scratch-OST0000".parse().unwrap() };
+    let problem = cluster.api.stop_target(&caller(), &path, &WriteQuery::default()).await.unwrap_err();
+    assert_eq!(problem.code, lustre_api::ProblemCode::Conflict);
+    assert!(problem.message.contains(id.as_str()) && problem.remedy.unwrap().contains("mgsctl job cancel"));
+    cluster.nodes.finish();
+    assert_eq!(cluster.end_of(&id).await.state, JobState::Done);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancel_that_comes_twice_or_too_late_changes_nothing_and_answers_what_is() {
+    let cluster = Cluster::new().await;
+    SLOW(&cluster);
+    let id = cluster.ensure("/dev/sdb").await.unwrap().job.unwrap();
+    cluster.nodes.has_job().await;
+    // Its agent can't be told yet, so the first cancel is under way when the second one comes.
+    cluster.nodes.set_down(true);
+    let path = JobPath { id: id.clone() };
+    let first = cluster.api.cancel_job(&caller(), &path).await.unwrap();
+    assert_eq!(first.state, JobState::Cancelling);
+    let before = cluster.api.engine.state().revision;
+    assert_eq!(cluster.api.cancel_job(&caller(), &path).await.unwrap().state, JobState::Cancelling);
+    assert_eq!(cluster.api.engine.state().revision, before, "nothing was written");
+    cluster.nodes.set_down(false);
+    assert_eq!(cluster.end_of(&id).await.state, JobState::Cancelled);
+    assert_eq!(cluster.api.cancel_job(&caller(), &path).await.unwrap().state, JobState::Cancelled);
+
+    let id = cluster.ensure("/dev/sdc").await.unwrap().job.unwrap();
+    cluster.nodes.finish();
+    let done = cluster.end_of(&id).await;
+    let late = cluster.api.cancel_job(&caller(), &JobPath { id }).await.unwrap();
+    assert_eq!((done.state, late.state, late.version), (JobState::Done, JobState::Done, done.version));
+    assert_eq!(cluster.target("scratch-OST0001").state, TargetState::Registered);
+    let nobody = JobPath { id: "nobody".parse().unwrap() };
+    let problem = cluster.api.cancel_job(&caller(), &nobody).await.unwrap_err();
+    assert!(problem.message.contains("nobody") && problem.remedy.unwrap().contains("mgsctl job list"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,13 +1,11 @@
 //! The target that a format shall make, checked before anything is touched.
 
-use super::zfs;
 use crate::host::{
     Device,
     mke2fs::{Backing, UserOptions, UserOptionsError},
-    zfs::{Dataset, DatasetError},
 };
 use lustre_api::agent::FormatOp;
-use lustre_types::{NidList, SvName, TargetKind};
+use lustre_types::{Dataset, DatasetError, NidList, SvName, TargetKind};
 use lustre_wire::mountdata::{Failover, Mkfs, MkfsError, MountType, Mountdata};
 use std::path::PathBuf;
 use thiserror::Error;
@@ -89,7 +87,7 @@ impl Wanted {
         if dataset.is_none() && !device.is_absolute() {
             return Err(WantedError::RelativeDevice(op.device.clone()));
         }
-        if let Some(word) = op.vdevs.iter().find(|word| dataset.is_none() || !zfs::is_vdev(word)) {
+        if let Some(word) = op.vdevs.iter().find(|word| dataset.is_none() || !Dataset::is_vdev(word)) {
             return Err(WantedError::Vdev(word.clone()));
         }
         let mut mkfs = Mkfs::new(op.svname.clone(), op.mgs_nids.clone());

@@ -9,7 +9,7 @@ use crate::{
     host::{
         Device, Host, HostError, chain,
         lock::{self, DeviceLock},
-        zfs::{self, Dataset, Properties},
+        zfs::{self, Properties},
     },
     observe::{
         Content,
@@ -21,12 +21,13 @@ use lustre_api::{
     device::{Refusal, RefusalCode},
     job::FormatResult,
 };
-use lustre_types::TargetKind;
-use std::path::Path;
+use lustre_types::{Dataset, TargetKind};
+use std::{
+    path::Path,
+    sync::{MutexGuard, PoisonError},
+};
 use uuid::Uuid;
 
-/// Words of zpool-create(8) that are no devices.
-const VDEV_WORDS: [&str; 7] = ["mirror", "raidz", "spare", "log", "cache", "special", "dedup"];
 /// What an empty dataset takes at most, bytes: less than one file of any size.
 const EMPTY_MAX: u64 = 1 << 20;
 
@@ -47,7 +48,7 @@ pub struct ZfsFormat<'a> {
 impl ZfsFormat<'_> {
     /// Makes the target, or goes on making it where `begun` says that an earlier agent began.
     pub fn run(&self, begun: Option<Begun>) -> Result<FormatResult, FormatEnd> {
-        let device = self.dataset.device(0);
+        let device = Device::of_dataset(&self.dataset, 0);
         let observed = self.host.observe(&device)?;
         if let Content::Target(found) = &observed.content
             && guard::is_same(found, self.wanted)
@@ -72,8 +73,10 @@ impl ZfsFormat<'_> {
         if let Some(expected) = self.op.expect_content.as_ref().filter(|expected| !is_expected(expected)) {
             return Err(FormatEnd::Changed(format!("{} holds {found} now, the plan saw {expected}", self.dataset)));
         }
-        let needs_pool = !self.host.pools()?.iter().any(|pool| pool == self.dataset.pool());
-        let locks = if needs_pool { self.take_vdevs()? } else { Vec::new() };
+        // Of several formats that need the same pool the first one makes it, and the others find it.
+        let pools = self.host.making_pools.lock().unwrap_or_else(PoisonError::into_inner);
+        let needs_pool = needs_pool(self.host, &self.dataset)?;
+        let (pools, locks) = if needs_pool { (Some(pools), self.take_vdevs()?) } else { (None, Vec::new()) };
         if self.report.is_cancelled() {
             return Err(FormatEnd::Cancelled(match begun {
                 None => format!("cancelled before anything was written to {}", self.dataset),
@@ -83,7 +86,8 @@ impl ZfsFormat<'_> {
         let begun = self.begin(found, begun)?;
         // `zpool` waits for udev to name the partitions that it makes, and udev waits for our locks.
         drop(locks);
-        self.make(&begun, needs_pool).map_err(|end| match end {
+        let made = self.make_pool(pools).and_then(|new_pool_lacks| self.make(&begun, new_pool_lacks));
+        made.map_err(|end| match end {
             FormatEnd::Host(error) => FormatEnd::Failed {
                 message: format!(
                     "the format of {} was cut off: {}; {}",
@@ -110,21 +114,18 @@ impl ZfsFormat<'_> {
 
     /// Devices that a new pool may be made of, each locked. They are looked at as for any other format.
     fn take_vdevs(&self) -> Result<Vec<DeviceLock>, FormatEnd> {
-        let unusable = |message: String| FormatEnd::Refused(vec![Refusal { code: RefusalCode::Unusable, message }]);
-        if self.op.vdevs.is_empty() {
-            return Err(unusable(format!(
-                "this node has no pool {}; import it, or name vdevs to make it of",
-                self.dataset.pool()
-            )));
+        if let Some(refusal) = no_vdevs(self.op, &self.dataset) {
+            return Err(FormatEnd::Refused(vec![refusal]));
         }
         let mut refusals = Vec::new();
         let mut locks = Vec::new();
-        for path in self.op.vdevs.iter().filter(|word| word.starts_with('/')) {
-            let device = self.host.device(Path::new(path))?;
+        for path in paths(self.op) {
+            let device = self.host.device(path)?;
             let Some(lock) = lock::lock(&self.host.root, &device)? else {
                 return Err(FormatEnd::Failed {
                     message: format!(
-                        "{path} is locked by another program that works on its disk; `lslocks` says which"
+                        "{} is locked by another program that works on its disk; `lslocks` says which",
+                        path.display()
                     ),
                     retryable: true,
                 });
@@ -160,18 +161,21 @@ impl ZfsFormat<'_> {
         Ok(begun)
     }
 
-    fn make(&self, begun: &Begun, needs_pool: bool) -> Result<FormatResult, FormatEnd> {
+    /// Makes the pool, where `turn` says that it is this format's to make. Gives what Lustre wants of a pool and the
+    /// installed ZFS lacks.
+    fn make_pool(&self, turn: Option<MutexGuard<'_, ()>>) -> Result<Vec<String>, FormatEnd> {
+        let Some(_until_it_is_there) = turn else { return Ok(Vec::new()) };
+        let (host, pool) = (self.host, self.dataset.pool());
+        host.create_pool(pool, &self.op.vdevs, self.op.allow_reformat)?;
+        // Guards a pool on shared disks against two nodes; without a host id there is nothing to tell them by.
+        let lacks_multihost = host.has_hostid() && !host.set_pool_if_known(pool, "multihost", "on")?;
+        self.go_on()?;
+        Ok(lacks_multihost.then(|| "multihost".to_owned()).into_iter().collect())
+    }
+
+    fn make(&self, begun: &Begun, mut missing: Vec<String>) -> Result<FormatResult, FormatEnd> {
         let (host, dataset) = (self.host, &self.dataset);
-        let mut missing = Vec::new();
         let mut keep = |name: &str, is_known: bool| missing.extend((!is_known).then(|| name.to_owned()));
-        if needs_pool {
-            host.create_pool(dataset.pool(), &self.op.vdevs, self.op.allow_reformat)?;
-            // Guards a pool on shared disks against two nodes; without a host id there is nothing to tell them by.
-            if host.has_hostid() {
-                keep("multihost", host.set_pool_if_known(dataset.pool(), "multihost", "on")?);
-            }
-            self.go_on()?;
-        }
         let mark = mark(self.wanted, begun.uuid);
         let before = match host.properties(dataset)? {
             None => {
@@ -201,7 +205,7 @@ impl ZfsFormat<'_> {
         }
         self.go_on()?;
         host.unset_property(dataset, MARK)?;
-        match host.observe(&dataset.device(0))?.content {
+        match host.observe(&Device::of_dataset(dataset, 0))?.content {
             Content::Target(found) if found.uuid == begun.uuid.to_string() && guard::is_same(&found, self.wanted) => {
                 Ok(FormatResult {
                     formatted_as: *found,
@@ -262,15 +266,6 @@ pub(super) fn command(dataset: &Dataset, wanted: &Wanted, uuid: Uuid) -> Vec<Str
     command
 }
 
-/// Whether a word of a new pool is a path or one of `zpool`'s words.
-pub(super) fn is_vdev(word: &str) -> bool {
-    let is_kind = || {
-        let plain = word.trim_end_matches(|c: char| c.is_ascii_digit());
-        VDEV_WORDS.contains(&plain) || word.starts_with("draid")
-    };
-    word.starts_with('/') || is_kind()
-}
-
 impl Host {
     /// Whether pools that this node imports can be told from those of others.
     fn has_hostid(&self) -> bool {
@@ -279,9 +274,39 @@ impl Host {
     }
 }
 
+/// What stands against making the pool of a dataset, where this node has none of that name; nothing is locked for it, and the
+/// format looks again.
+pub fn against_pool(host: &Host, op: &FormatOp, dataset: &Dataset) -> Result<Vec<Refusal>, HostError> {
+    if !needs_pool(host, dataset)? {
+        return Ok(Vec::new());
+    }
+    let mut refusals: Vec<Refusal> = no_vdevs(op, dataset).into_iter().collect();
+    for path in paths(op) {
+        let device = host.device(path)?;
+        let observed = host.observe(&device)?;
+        refusals.extend(guard::refusals(host, &device, &observed, None)?);
+    }
+    Ok(refusals)
+}
+
+fn needs_pool(host: &Host, dataset: &Dataset) -> Result<bool, HostError> {
+    Ok(!host.pools()?.iter().any(|pool| pool.name == dataset.pool()))
+}
+
+fn no_vdevs(op: &FormatOp, dataset: &Dataset) -> Option<Refusal> {
+    let pool = dataset.pool();
+    let message = format!("this node has no pool {pool}; import it (zpool import {pool}), or name vdevs to make it of");
+    op.vdevs.is_empty().then_some(Refusal { code: RefusalCode::Unusable, message })
+}
+
+/// The devices among the words of a new pool.
+fn paths(op: &FormatOp) -> impl Iterator<Item = &Path> {
+    op.vdevs.iter().filter(|word| word.starts_with('/')).map(Path::new)
+}
+
 /// Why a dataset that holds something is refused, where nothing overrides it.
 pub(super) fn holds(device: &Device, content: &Content) -> Option<Refusal> {
-    let refuse = |message: String| Some(Refusal { code: RefusalCode::Unusable, message });
+    let refuse = |message: String| Some(Refusal { code: RefusalCode::ZfsDataset, message });
     let path = device.path.display();
     match content {
         Content::Blank => None,

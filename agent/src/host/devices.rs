@@ -104,7 +104,7 @@ impl Device {
     }
 
     /// The dataset that it is, where it is one.
-    pub fn dataset(&self) -> Option<super::zfs::Dataset> {
+    pub fn dataset(&self) -> Option<lustre_types::Dataset> {
         if self.kind == DeviceKind::Dataset { self.name.parse().ok() } else { None }
     }
 

@@ -28,7 +28,7 @@ pub enum HostError {
     },
     /// What looks like the name of a ZFS dataset and is none.
     #[error(transparent)]
-    Dataset(super::zfs::DatasetError),
+    Dataset(lustre_types::DatasetError),
     /// Reading or writing a file or device.
     #[error("can't {what} {path}")]
     Io {

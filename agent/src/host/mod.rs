@@ -33,7 +33,11 @@ pub use exclusive::ExclusiveFile;
 pub use signatures::Signature;
 pub use usage::Usage;
 
-use std::path::{Path, PathBuf};
+use crate::start::Mounting;
+use std::{
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
 
 /// Where the kernel's tables and the devices are.
 #[derive(Debug, Clone)]
@@ -131,6 +135,10 @@ pub struct Host {
     pub tools: Tools,
     /// Targets that the userspace driver has started.
     pub served: served::Served,
+    /// Mounts that hang or take their time.
+    pub mounting: Mounting,
+    /// Whose turn it is to make a pool of ZFS.
+    pub making_pools: Mutex<()>,
     /// Searches for files that go on from one batch to the next.
     pub scans: lfs::Scans,
     mke2fs: mke2fs::Mke2fsCache,
@@ -143,6 +151,8 @@ impl Host {
             root,
             tools,
             served: served::Served::default(),
+            mounting: Mounting::default(),
+            making_pools: Mutex::default(),
             scans: lfs::Scans::default(),
             mke2fs: mke2fs::Mke2fsCache::default(),
         }
@@ -155,12 +165,12 @@ impl Host {
 
     /// The device that a path names, or the ZFS dataset: that one also where it isn't there yet.
     pub fn device(&self, path: &Path) -> Result<Device, HostError> {
-        match path.to_str().filter(|name| zfs::Dataset::is_meant(name)) {
+        match path.to_str().filter(|name| lustre_types::Dataset::is_meant(name)) {
             None => devices::resolve(&self.root, path),
             Some(name) => {
-                let dataset: zfs::Dataset = name.parse().map_err(HostError::Dataset)?;
+                let dataset: lustre_types::Dataset = name.parse().map_err(HostError::Dataset)?;
                 let properties = self.properties(&dataset)?;
-                Ok(dataset.device(properties.map_or(0, |properties| properties.size_bytes())))
+                Ok(Device::of_dataset(&dataset, properties.map_or(0, |properties| properties.size_bytes())))
             }
         }
     }

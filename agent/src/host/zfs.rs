@@ -3,86 +3,16 @@
 //! Only what every implementation of the two programs takes: no `-p` but with `zfs get`, one property with a `zfs set`.
 //! What an older one lacks is found out by its refusal.
 
-use super::{Device, DeviceKind, Host, HostError, tool};
+use super::{Device, DeviceKind, Host, HostError, chain, tool};
+use lustre_api::agent::{ZfsPool, ZfsState};
+use lustre_types::Dataset;
 use std::{
     collections::BTreeMap,
-    fmt,
     path::{Path, PathBuf},
     process::Output,
-    str::FromStr,
 };
-use thiserror::Error;
 
 const PACKAGE: &str = "zfsutils-linux (zfs with RPM)";
-/// The longest name of a dataset, bytes.
-const NAME_MAX: usize = 255;
-/// Words with which the name of a pool can't begin: `zpool create` has other uses for them.
-const RESERVED: [&str; 4] = ["mirror", "raidz", "draid", "spare"];
-
-/// A dataset, `pool/dataset`: what a target on ZFS has where others have the path of a device.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dataset(String);
-
-/// Why a name is none of a dataset.
-#[derive(Debug, Error, Clone, PartialEq, Eq)]
-#[error("ZFS dataset {name:?}: {why}")]
-pub struct DatasetError {
-    name: String,
-    why: &'static str,
-}
-
-impl FromStr for Dataset {
-    type Err = DatasetError;
-
-    /// Parses `pool/dataset`, also with further parts. Letters, digits and `_-.:` in each, no snapshot.
-    fn from_str(name: &str) -> Result<Self, DatasetError> {
-        let wrong = |why| Err(DatasetError { name: name.to_owned(), why });
-        if name.len() > NAME_MAX {
-            return wrong("is longer than 255 bytes");
-        }
-        let is_part = |part: &str| {
-            let is_plain = part.chars().all(|c| c.is_ascii_alphanumeric() || "_-.:".contains(c));
-            is_plain && part.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
-        };
-        let Some((pool, rest)) = name.split_once('/') else {
-            return wrong("needs a pool and a dataset in it, as in tank/ost0");
-        };
-        if !is_part(pool) || !rest.split('/').all(is_part) {
-            return wrong("has a part that is empty, or with other characters than letters, digits and _-.:");
-        }
-        if !pool.starts_with(|c: char| c.is_ascii_alphabetic())
-            || RESERVED.iter().any(|word| pool.starts_with(word))
-            || pool == "log"
-        {
-            return wrong("no pool can have that name");
-        }
-        Ok(Self(name.to_owned()))
-    }
-}
-
-impl fmt::Display for Dataset {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Dataset {
-    /// Whether a device is meant to be a dataset: it is no path, and has parts.
-    pub fn is_meant(device: &str) -> bool {
-        !device.starts_with('/') && device.contains('/')
-    }
-
-    /// Its pool.
-    pub fn pool(&self) -> &str {
-        self.0.split('/').next().unwrap_or(&self.0)
-    }
-
-    /// As a device, `size_bytes` large.
-    pub fn device(&self, size_bytes: u64) -> Device {
-        Device::plain(PathBuf::from(&self.0), &self.0, DeviceKind::Dataset, size_bytes)
-    }
-}
-
 /// What a dataset says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Properties {
@@ -125,29 +55,61 @@ impl Properties {
     }
 }
 
+impl Device {
+    /// A dataset as a device, `size_bytes` large.
+    pub fn of_dataset(dataset: &Dataset, size_bytes: u64) -> Self {
+        Self::plain(PathBuf::from(dataset.as_str()), dataset.as_str(), DeviceKind::Dataset, size_bytes)
+    }
+}
+
 impl Host {
-    /// The imported pools.
-    pub fn pools(&self) -> Result<Vec<String>, HostError> {
-        let output = self.zpool(&["list", "-H", "-o", "name"])?;
+    /// The imported pools, by name.
+    pub fn pools(&self) -> Result<Vec<ZfsPool>, HostError> {
+        let output = self.zpool(&["list", "-H", "-o", "name,health"])?;
         if !output.status.success() {
             return Err(tool::failed("zpool", Path::new("this node"), &output));
         }
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
         // Some say in words that there is none.
-        Ok(text.lines().filter(|line| !line.is_empty() && !line.contains(' ')).map(str::to_owned).collect())
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let pools = text.lines().filter_map(|line| line.split_once('\t'));
+        Ok(pools.map(|(name, health)| ZfsPool { name: name.to_owned(), health: health.to_owned() }).collect())
+    }
+
+    /// What this node has of ZFS; none where it isn't installed.
+    pub fn zfs_state(&self) -> Option<ZfsState> {
+        match self.pools() {
+            Ok(pools) => Some(ZfsState { pools, problem: None }),
+            Err(error) if is_not_installed(&error) => None,
+            Err(error) => Some(ZfsState { pools: Vec::new(), problem: Some(chain(&error)) }),
+        }
+    }
+
+    /// Every dataset below a pool that could hold a target, or is in its place: file systems and volumes. None where ZFS
+    /// isn't installed.
+    pub fn datasets(&self) -> Result<Vec<Dataset>, HostError> {
+        let output = match self.zfs(&["list", "-H", "-o", "name", "-t", "filesystem,volume"]) {
+            Err(error) if is_not_installed(&error) => return Ok(Vec::new()),
+            output => output?,
+        };
+        if !output.status.success() {
+            return Err(tool::failed("zfs", Path::new("this node"), &output));
+        }
+        // The pools themselves are none, nor are the words that some say where there is none.
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        Ok(text.lines().filter_map(|name| name.parse().ok()).collect())
     }
 
     /// What a dataset says of itself; none where there is no such dataset or pool.
     pub fn properties(&self, dataset: &Dataset) -> Result<Option<Properties>, HostError> {
-        let output = self.zfs(&["get", "-Hp", "-o", "property,value,source", "all", &dataset.0])?;
+        let output = self.zfs(&["get", "-Hp", "-o", "property,value,source", "all", dataset.as_str()])?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
             let is_absent = said.contains("dataset does not exist") || said.contains("no such pool");
-            return if is_absent { Ok(None) } else { Err(tool::failed("zfs", Path::new(&dataset.0), &output)) };
+            return if is_absent { Ok(None) } else { Err(tool::failed("zfs", Path::new(dataset.as_str()), &output)) };
         }
         Properties::parse(&output.stdout).map(Some).map_err(|detail| HostError::ToolAnswer {
             tool: "zfs".to_owned(),
-            device: PathBuf::from(&dataset.0),
+            device: PathBuf::from(dataset.as_str()),
             detail,
         })
     }
@@ -155,9 +117,7 @@ impl Host {
     /// Datasets with `property` set on themselves; none where ZFS isn't installed.
     pub fn datasets_with(&self, property: &str) -> Result<Vec<Dataset>, HostError> {
         let output = match self.zfs(&["get", "-H", "-o", "name,source", property]) {
-            Err(HostError::ToolMissing { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Vec::new());
-            }
+            Err(error) if is_not_installed(&error) => return Ok(Vec::new()),
             output => output?,
         };
         if !output.status.success() {
@@ -181,17 +141,17 @@ impl Host {
     /// Makes a dataset that is never mounted as a plain file system, with these properties.
     pub fn create_dataset(&self, dataset: &Dataset, properties: &[(String, String)]) -> Result<(), HostError> {
         let args = dataset_arguments(dataset, properties);
-        done("zfs", Path::new(&dataset.0), &self.zfs(&args.iter().map(String::as_str).collect::<Vec<_>>())?)
+        done("zfs", Path::new(dataset.as_str()), &self.zfs(&args.iter().map(String::as_str).collect::<Vec<_>>())?)
     }
 
     /// Sets a property; on the medium when this returns.
     pub fn set_property(&self, dataset: &Dataset, name: &str, value: &str) -> Result<(), HostError> {
-        done("zfs", Path::new(&dataset.0), &self.zfs(&["set", &format!("{name}={value}"), &dataset.0])?)
+        done("zfs", Path::new(dataset.as_str()), &self.zfs(&["set", &format!("{name}={value}"), dataset.as_str()])?)
     }
 
     /// Sets a property of ZFS's own where the installed one knows it; whether it does.
     pub fn set_if_known(&self, dataset: &Dataset, name: &str, value: &str) -> Result<bool, HostError> {
-        is_known(&dataset.0, &self.zfs(&["set", &format!("{name}={value}"), &dataset.0])?)
+        is_known(dataset.as_str(), &self.zfs(&["set", &format!("{name}={value}"), dataset.as_str()])?)
     }
 
     /// The same of a pool.
@@ -201,7 +161,7 @@ impl Host {
 
     /// Removes what was set on the dataset itself.
     pub fn unset_property(&self, dataset: &Dataset, name: &str) -> Result<(), HostError> {
-        done("zfs", Path::new(&dataset.0), &self.zfs(&["inherit", name, &dataset.0])?)
+        done("zfs", Path::new(dataset.as_str()), &self.zfs(&["inherit", name, dataset.as_str()])?)
     }
 
     fn zfs(&self, args: &[&str]) -> Result<Output, HostError> {
@@ -228,8 +188,12 @@ pub fn dataset_arguments(dataset: &Dataset, properties: &[(String, String)]) -> 
     for (name, value) in properties {
         args.extend(["-o".to_owned(), format!("{name}={value}")]);
     }
-    args.push(dataset.0.clone());
+    args.push(dataset.to_string());
     args
+}
+
+fn is_not_installed(error: &HostError) -> bool {
+    matches!(error, HostError::ToolMissing { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
 }
 
 fn done(tool: &str, on: &Path, output: &Output) -> Result<(), HostError> {
@@ -251,32 +215,6 @@ fn is_known(on: &str, output: &Output) -> Result<bool, HostError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_dataset_has_a_pool_and_plain_parts_and_a_path_is_none() {
-        for good in ["tank/ost0", "ost-pool_1/a/b:c.d"] {
-            assert_eq!(good.parse::<Dataset>().unwrap().to_string(), good);
-        }
-        assert_eq!("tank/a/b".parse::<Dataset>().unwrap().pool(), "tank");
-        let long = format!("tank/{}", "x".repeat(300));
-        for bad in [
-            "tank",
-            "tank/",
-            "/dev/sda",
-            "tank//a",
-            "tank/../a",
-            "tank/a@b",
-            "tank/a b",
-            "mirror1/a",
-            "log/a",
-            "1tank/a",
-            "tank/-o",
-            &long,
-        ] {
-            assert!(bad.parse::<Dataset>().is_err(), "{bad}");
-        }
-        assert!(Dataset::is_meant("tank/ost0") && !Dataset::is_meant("/dev/sda") && !Dataset::is_meant("sda"));
-    }
 
     #[test]
     fn what_is_set_on_a_dataset_is_told_from_what_it_has_from_above() {

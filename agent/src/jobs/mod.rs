@@ -11,7 +11,7 @@ pub use journal::{Entry, Journal, JournalError};
 
 use crate::{
     format::{Begun, Wanted},
-    host::{Host, chain, zfs::Dataset},
+    host::{Host, chain},
     time::now,
     tune::Rewrite,
     userspace::Userspace,
@@ -22,7 +22,7 @@ use lustre_api::{
     agent_ops::{FindFilesOp, MigrateOp},
     job::{JobId, JobState},
 };
-use lustre_types::TargetKind;
+use lustre_types::{Dataset, TargetKind};
 use std::{
     collections::BTreeMap,
     path::PathBuf,

@@ -4,14 +4,10 @@ use super::Jobs;
 use crate::{
     evacuate::{self, EvacuateEnd},
     format::{Begun, Format, FormatEnd, Report, Wanted, zfs::ZfsFormat},
-    host::{
-        Device, Host, HostError, chain,
-        kproxy::ProxyError,
-        mount,
-        zfs::{Dataset, DatasetError},
-    },
+    host::{Device, Host, HostError, chain, kproxy::ProxyError, mount},
     observe::{Content, zfs},
     params,
+    start::{Mount, Mounted},
     stop::{self, Unmount, Unmounted},
     time::now,
     tune::{TuneEnd, tune},
@@ -24,7 +20,7 @@ use lustre_api::{
     node_param::SetNodeParams,
     proxy::ProxyState,
 };
-use lustre_types::SvName;
+use lustre_types::{Dataset, DatasetError, SvName};
 use lustre_wire::mountdata::{Label, Mountdata};
 use std::{
     fs,
@@ -97,7 +93,7 @@ pub(super) fn run(jobs: &Jobs, id: &JobId) {
         // Begun means that the change of a device is half done: that is finished first.
         AgentOp::Tune(op) if jobs.rewrite(id).is_some() || job.state != JobState::Cancelling => change(jobs, id, op),
         _ if job.state == JobState::Cancelling => Err(End::cancelled("cancelled before it began")),
-        AgentOp::Start(op) => start(jobs, op),
+        AgentOp::Start(op) => start(jobs, id, op),
         AgentOp::Stop(op) => stop(jobs, id, op),
         AgentOp::Tune(op) => change(jobs, id, op),
         AgentOp::Migrate(op) => migrate(jobs, id, op),
@@ -265,13 +261,25 @@ fn identity(host: &Host, device: &Device) -> Result<(Label, Mountdata), End> {
     Ok((label, file))
 }
 
-fn start(jobs: &Jobs, op: &StartOp) -> Result<End, End> {
+/// Errors: the kernel has not answered an earlier mount yet.
+fn no_mount_under_way(host: &Host, device: &Device, svname: &SvName) -> Result<(), End> {
+    let Some(took) = host.mounting.since(&device.path) else { return Ok(()) };
+    let seconds = took.as_secs();
+    let message = format!(
+        "a mount of {svname} has begun {seconds} s ago, and the kernel has not answered yet; nothing else is done to it \
+         before that; dmesg says what it waits for"
+    );
+    Err(End::failed(message, true))
+}
+
+fn start(jobs: &Jobs, id: &JobId, op: &StartOp) -> Result<End, End> {
     let host = &jobs.host;
     let device = host.device(Path::new(&op.device))?;
     target(jobs, &device, &op.svname)?;
     if let Some(mountpoint) = host.mountpoints(&device)?.first() {
         return Ok(End::done(format!("{} is mounted at {mountpoint} already", op.svname)));
     }
+    no_mount_under_way(host, &device, &op.svname)?;
     unmanaged(jobs, &device, &op.svname, "started")?;
     if let Some(userspace) = jobs.userspace() {
         if device.dataset().is_some() {
@@ -293,8 +301,26 @@ fn start(jobs: &Jobs, op: &StartOp) -> Result<End, End> {
     let options = mount::kernel_options(&label, &file).map_err(|error| End::failed(chain(&error), false))?;
     let mountpoint =
         op.mountpoint.as_ref().map_or_else(|| PathBuf::from(format!("/mnt/lustre/{}", op.svname)), PathBuf::from);
-    host.mount_target(&device, &mountpoint, &label, &options).map_err(|error| End::failed(chain(&error), true))?;
-    Ok(End::done(format!("{} is mounted at {}", op.svname, mountpoint.display())))
+    let (svname, place) = (&op.svname, mountpoint.display());
+    let call: Mount = Box::new({
+        let (host, device, mountpoint) = (host.clone(), device.clone(), mountpoint.clone());
+        move || host.mount_target(&device, &mountpoint, &label, &options)
+    });
+    let tell = |took: Duration| {
+        let message = format!(
+            "the mount of {svname} takes {} s by now: it waits for its MGS, for its partners or for clients to recover; \
+             dmesg says more",
+            took.as_secs()
+        );
+        jobs.note(id, |entry| entry.job.message = Some(message));
+    };
+    match host.mounting.mount(&device.path, call, &tell, &|| is_cancelled(jobs, id)) {
+        Mounted::Done => Ok(End::done(format!("{svname} is mounted at {place}"))),
+        Mounted::Failed(error) => Err(End::failed(chain(&error), true)),
+        Mounted::Cancelled => Err(End::cancelled(format!(
+            "cancelled; the mount of {svname} at {place} had begun and may still end: stop it then"
+        ))),
+    }
 }
 
 fn stop(jobs: &Jobs, id: &JobId, op: &StopOp) -> Result<End, End> {
@@ -307,6 +333,7 @@ fn stop(jobs: &Jobs, id: &JobId, op: &StopOp) -> Result<End, End> {
     }
     let mountpoints = jobs.host.mountpoints(&device)?;
     if mountpoints.is_empty() {
+        no_mount_under_way(&jobs.host, &device, svname)?;
         return Ok(End::done(format!("{svname} is not mounted")));
     }
     target(jobs, &device, svname)?;

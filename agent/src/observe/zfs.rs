@@ -2,10 +2,8 @@
 //! is a user property. Source: mountdata specification, section 8.
 
 use super::{Content, Marker, target};
-use crate::host::{
-    Signature, chain,
-    zfs::{Dataset, Properties},
-};
+use crate::host::{Signature, chain, zfs::Properties};
+use lustre_types::Dataset;
 use lustre_wire::mountdata::{Flags, MountType, Mountdata, Params};
 
 /// Says that a dataset is an unfinished format, and of what: `<svname> <uuid>`. Not below `lustre:`, which the kernel reads.

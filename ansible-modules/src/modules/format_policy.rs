@@ -45,7 +45,7 @@ pub(super) fn allows_reformat(
     }
     // An agent that doesn't answer is the plan's to report.
     let Some(device) = device_of(snapshot, spec) else { return Ok(true) };
-    let Some(expected) = confirmation(spec, device) else {
+    let Some(expected) = confirmation(spec, &device) else {
         return Err(
             "confirm needs the target's index: which target may lose data must not be left to chance".to_owned()
         );
@@ -85,7 +85,7 @@ pub(super) fn speak_of_confirm(desired: &Desired, snapshot: &Snapshot, plan: &mu
             continue;
         }
         let Some(wanted) = finding.place.as_ref().and_then(|place| desired.target_at(place)) else { continue };
-        let confirm = device_of(snapshot, &wanted.target).and_then(|device| confirmation(&wanted.target, device));
+        let confirm = device_of(snapshot, &wanted.target).and_then(|device| confirmation(&wanted.target, &device));
         let how = match confirm {
             Some(confirm) => format!("set format: confirmed, and confirm: {confirm:?} on this target"),
             None => "give its index, then set format: confirmed; the task will say what to confirm".to_owned(),

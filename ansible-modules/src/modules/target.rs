@@ -1,7 +1,9 @@
 //! `lustre_target`.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use lustre_api::agent::Inventory;
 use lustre_api::attributes::{AttributeType, TARGET};
 use lustre_api::device::Device;
 use lustre_api::mgs::Snapshot;
@@ -38,7 +40,7 @@ pub(super) fn module() -> Module {
         name: "lustre_target",
         summary: "Manage the targets of a Lustre file system: format, register, start",
         description: vec![
-            "Targets on block devices of a node: the MGS assigns their indices, the node's agent formats the devices with \
+            "Targets on block devices or ZFS datasets of a node: the MGS assigns their indices, the node's agent formats the devices with \
              Lustre's on-disk format, starts them where the node has Lustre, and they are registered with the MGS."
                 .to_owned(),
             "A device that holds the wanted target already is taken up without a format: the second run changes nothing."
@@ -77,6 +79,14 @@ pub(super) fn module() -> Module {
         index: 3
         device: /dev/disk/by-id/scsi-S3Z8NX0K
         confirm: scratch-OST0003@S3Z8NX0K
+
+- name: An OST on a mirror of ZFS
+  chandelier.lustre.lustre_target:
+    filesystem: scratch
+    targets:
+      - kind: ost
+        device: tank/ost0
+        vdevs: [mirror, /dev/disk/by-id/wwn-0x5000c500a1b2c3d6, /dev/disk/by-id/wwn-0x5000c500a1b2c3d7]
 
 - name: OST0003 leaves the configuration; its device keeps its data
   chandelier.lustre.lustre_target:
@@ -312,11 +322,15 @@ fn wanted(snapshot: &Snapshot, target: &Described) -> Result<TargetSpec, String>
 }
 
 /// The device that a description names, where its node was looked at.
-pub(super) fn device_of<'s>(snapshot: &'s Snapshot, spec: &TargetSpec) -> Option<&'s Device> {
-    device_at(snapshot, &spec.node, &spec.device)
+pub(super) fn device_of<'s>(snapshot: &'s Snapshot, spec: &TargetSpec) -> Option<Cow<'s, Device>> {
+    lustre_plan::device_of(inventory(snapshot, &spec.node)?, spec)
+}
+
+fn inventory<'s>(snapshot: &'s Snapshot, node: &NodeName) -> Option<&'s Inventory> {
+    let node = snapshot.nodes.iter().find(|known| known.node.name == *node)?;
+    node.inventory.as_ref()
 }
 
 fn device_at<'s>(snapshot: &'s Snapshot, node: &NodeName, path: &str) -> Option<&'s Device> {
-    let node = snapshot.nodes.iter().find(|known| known.node.name == *node)?;
-    node.inventory.as_ref()?.devices.iter().find(|device| device.is_named(path))
+    inventory(snapshot, node)?.devices.iter().find(|device| device.is_named(path))
 }

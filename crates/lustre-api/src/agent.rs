@@ -10,7 +10,7 @@ use crate::{Page, PageQuery, Time};
 use lustre_types::{FsName, LustreVersion, Nid, NidList, NodeName, SvName, TargetIndex, TargetKind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a node is and can do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -39,6 +39,9 @@ pub struct NodeInfo {
     /// What it has of the kernel proxy; missing where its agent doesn't know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel_proxy: Option<ProxyState>,
+    /// What its agent can be asked for, by name, as in `tune` and `zfs`; missing where it is older than this list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abilities: Option<BTreeSet<String>>,
 }
 
 /// How a node starts targets.
@@ -59,13 +62,35 @@ pub struct Inventory {
     /// What the node is.
     #[serde(flatten)]
     pub info: NodeInfo,
-    /// Its block devices.
+    /// Its block devices, and its ZFS datasets.
     pub devices: Vec<Device>,
+    /// Its ZFS; missing where that isn't installed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zfs: Option<ZfsState>,
     /// What its kernel proxy does, where it is loaded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel_proxy_use: Option<ProxyUse>,
     /// When they were looked at.
     pub at: Time,
+}
+
+/// What a node has of ZFS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ZfsState {
+    /// The imported pools.
+    pub pools: Vec<ZfsPool>,
+    /// Why it could not be asked for everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// An imported pool of ZFS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ZfsPool {
+    /// Its name.
+    pub name: String,
+    /// In zpool-list(8)'s words: `ONLINE`, `DEGRADED` ...
+    pub health: String,
 }
 
 /// A device and the target on it.

@@ -5,15 +5,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// A block device, or an image file that serves as one.
+/// A block device, or an image file or a ZFS dataset that serves as one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Device {
-    /// Its canonical path, as in `/dev/sdb`.
+    /// Its canonical path, as in `/dev/sdb`; of a dataset its name, as in `tank/ost0`.
     pub path: String,
     /// Other paths of it, the stable ones (`/dev/disk/by-id/…`) first.
     #[serde(default)]
     pub links: Vec<String>,
-    /// `disk`, `part`, `loop`, `dm`, `md`, `file` ...
+    /// `disk`, `part`, `loop`, `dm`, `md`, `file`, `zfs` ...
     pub kind: String,
     /// Its size in bytes.
     pub size_bytes: u64,
@@ -70,6 +70,11 @@ impl Device {
         }
     }
 
+    /// Whether it is a ZFS dataset: as large as its pool lets it be.
+    pub fn is_dataset(&self) -> bool {
+        self.kind == "zfs"
+    }
+
     /// Whether `path` names this device.
     pub fn is_named(&self, path: &str) -> bool {
         self.path == path || self.links.iter().any(|link| link == path)
@@ -119,6 +124,8 @@ pub enum RefusalCode {
     ForeignData,
     /// It holds a Lustre target that has been registered, or another never registered target.
     LustreTarget,
+    /// It is a ZFS dataset that holds something: nothing is destroyed there.
+    ZfsDataset,
 }
 
 impl RefusalCode {

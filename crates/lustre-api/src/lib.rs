@@ -8,6 +8,7 @@
 //! Conventions: every write takes [`WriteQuery`] and answers [`Written`]; every list takes [`PageQuery`] and answers [`Page`];
 //! every refusal is a [`Problem`]; unknown fields in a request are refused.
 
+pub mod ability;
 pub mod agent;
 pub mod agent_ops;
 pub mod attributes;

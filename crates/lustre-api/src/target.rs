@@ -22,12 +22,15 @@ pub struct TargetSpec {
     pub index: Option<TargetIndex>,
     /// The node that serves it.
     pub node: NodeName,
-    /// The device's path on that node.
+    /// The device's path on that node, or a ZFS dataset.
     pub device: String,
+    /// What to make the dataset's pool of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vdevs: Vec<String>,
     /// NIDs of each partner node that can serve it too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failover_nodes: Vec<NidList>,
-    /// More options for mke2fs.
+    /// More options for mke2fs, or settings of the dataset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mkfs_options: Option<String>,
     /// Mount options stored on the target.
@@ -51,6 +54,7 @@ impl TargetSpec {
             node,
             device: device.into(),
             failover_nodes: Vec::new(),
+            vdevs: Vec::new(),
             mkfs_options: None,
             mount_options: None,
             format_params: BTreeMap::new(),

@@ -11,6 +11,7 @@
 //! notation of pool members ([`pool_members`]).
 
 pub mod catalogue;
+mod device;
 mod diff;
 mod members;
 pub mod naming;
@@ -18,6 +19,7 @@ mod render;
 mod request;
 mod value;
 
+pub use device::device_of;
 pub use diff::{FILESET_FRAGMENT, LATER, diff, nodemap_records, nodes_to_set_again};
 pub use lustre_api::plan::Plan;
 pub use members::{MemberError, Mode, pool_members};

@@ -17,6 +17,7 @@
 
 mod text;
 
+mod dataset;
 mod fsname;
 mod fuzz;
 mod nid;
@@ -30,6 +31,7 @@ mod svname;
 mod target;
 mod version;
 
+pub use dataset::{Dataset, DatasetError};
 pub use fsname::{FsName, FsNameError};
 pub use fuzz::fuzz_names;
 pub use nid::{LnetNet, Nid, NidError, NidList, mount_source};

@@ -1,5 +1,9 @@
 //! `mgsctl node`
 
+use std::fmt::Write;
+
+use lustre_api::ability::ABILITIES;
+use lustre_api::agent::NodeInfo;
 use lustre_api::device::Device;
 use lustre_api::node::{
     DeleteNode, GetNode, GetNodeInventory, ListNodes, LiveNode, Node, NodePath, NodeSettings, PutNodeSettings,
@@ -96,12 +100,19 @@ fn details(node: &Node) -> String {
         ("kernel", info.kernel.clone()),
         ("lustre", or_dash(info.lustre.as_ref())),
         ("e2fsprogs", or_dash(info.e2fsprogs.as_ref())),
+        ("agent lacks", or_dash(missing_abilities(info).as_ref())),
         ("lacks", if info.missing_features.is_empty() { "-".into() } else { info.missing_features.join(",") }),
         ("drained", node.settings.drained.as_ref().map_or("no".into(), |why| format!("yes {why}"))),
         ("enclosure", or_dash(node.settings.enclosure.as_ref())),
         ("windows", node.settings.windows.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
         ("revision", node.revision.to_string()),
     ])
+}
+
+/// What an agent of this version can be asked for, and this node's can't.
+fn missing_abilities(info: &NodeInfo) -> Option<String> {
+    let missing: Vec<_> = ABILITIES.iter().filter(|ability| info.lacks(&[ability]).is_some()).copied().collect();
+    (!missing.is_empty()).then(|| format!("{}; upgrade lustre-agent", missing.join(", ")))
 }
 
 fn devices(live: &LiveNode) -> String {
@@ -117,5 +128,11 @@ fn devices(live: &LiveNode) -> String {
             if refusals.is_empty() { "yes".into() } else { format!("no: {refusals}") },
         ]);
     }
-    table.text("no devices")
+    let mut text = table.text("no devices");
+    if let Some(zfs) = live.inventory.as_ref().and_then(|inventory| inventory.zfs.as_ref()) {
+        let pools: Vec<_> = zfs.pools.iter().map(|pool| format!("{} ({})", pool.name, pool.health)).collect();
+        let pools = if pools.is_empty() { "none is imported".to_owned() } else { pools.join(", ") };
+        let _ = write!(text, "\nZFS pools: {}", zfs.problem.clone().unwrap_or(pools));
+    }
+    text
 }

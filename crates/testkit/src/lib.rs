@@ -17,6 +17,7 @@ mod ha;
 pub mod linear;
 mod network;
 mod terraform;
+mod zfs;
 
 pub use contained::contained;
 pub use daemon::{Agent, Cluster, Mgs};
@@ -25,6 +26,7 @@ pub use etcd::Etcd;
 pub use ha::{HaCluster, Instance};
 pub use network::{Machine, Network};
 pub use terraform::{Diagnostic, Said, Terraform, diagnostics};
+pub use zfs::Zfs;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -53,7 +53,7 @@ impl Api {
             return Err(Problem::invalid(message).attribute("wait_s"));
         }
         let deadline = tokio::time::Instant::now() + Duration::from_secs(wait_s.into());
-        let (mut applied, mut news) = (self.engine.applied(), self.board.changed());
+        let (mut applied, mut news) = (self.engine.applied_to(&path.id), self.board.changed_of(&path.id));
         loop {
             applied.mark_unchanged();
             news.mark_unchanged();

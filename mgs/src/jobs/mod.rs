@@ -6,6 +6,7 @@
 
 pub mod progress;
 mod step;
+pub(crate) mod waiters;
 
 use std::collections::HashMap;
 use std::sync::Arc;

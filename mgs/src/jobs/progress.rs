@@ -8,10 +8,13 @@ use lustre_api::job::{Job, JobId, JobState, Progress};
 use lustre_mgs_core::{JobRecord, view};
 use tokio::sync::watch;
 
+use super::waiters::Waiters;
+
 /// The progress of every job at work. Lost with the process, as it is reported again.
 pub struct Board {
     jobs: Mutex<HashMap<JobId, Notes>>,
     changed: watch::Sender<u64>,
+    waiters: Waiters,
 }
 
 /// The news of one job.
@@ -45,7 +48,7 @@ pub struct News {
 
 impl Default for Board {
     fn default() -> Self {
-        Self { jobs: Mutex::default(), changed: watch::Sender::new(0) }
+        Self { jobs: Mutex::default(), changed: watch::Sender::new(0), waiters: Waiters::default() }
     }
 }
 
@@ -71,7 +74,7 @@ impl Board {
         notes.count += 1;
         notes.steps.insert(step, Note { attempt, news, since, from });
         drop(jobs);
-        self.changed.send_modify(|count| *count += 1);
+        self.tell(id);
     }
 
     /// Takes over what another instance shows of a job that it runs.
@@ -91,7 +94,12 @@ impl Board {
             jobs.insert(job.id.clone(), notes);
         }
         drop(jobs);
+        self.tell(&job.id);
+    }
+
+    fn tell(&self, id: &JobId) {
         self.changed.send_modify(|count| *count += 1);
+        self.waiters.tell(id);
     }
 
     /// Forgets all jobs but these.
@@ -107,6 +115,11 @@ impl Board {
     /// Tells that some job has news.
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
+    }
+
+    /// Tells that this job has news.
+    pub fn changed_of(&self, id: &JobId) -> watch::Receiver<()> {
+        self.waiters.on(id)
     }
 
     /// A job with its news.

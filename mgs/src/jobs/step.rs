@@ -6,12 +6,14 @@ use lustre_api::ProblemCode;
 use lustre_api::agent::AgentJob;
 use lustre_api::job::JobState;
 use lustre_mgs_core::decide::job::{Hand, StepEnd};
+use lustre_types::NodeName;
 use tokio::sync::watch;
 use tracing::{debug, info};
 
 use super::Runner;
 use super::progress::News;
 use crate::agents::AgentError;
+use crate::clock;
 
 /// How long to wait before an agent that can't be reached is asked again: at first, and at most.
 pub(super) const RETRY: Duration = Duration::from_millis(500);
@@ -27,6 +29,7 @@ pub(super) async fn drive(runner: &Runner, hand: &Hand, mut cancelled: watch::Re
     // Whether the agent has the job, as far as we know: a restarted runner does not, and says it again.
     let mut is_handed = false;
     let mut is_told_to_stop = false;
+    let mut silent_since = None;
     loop {
         let cancel = *cancelled.borrow_and_update();
         if cancel && !is_told_to_stop {
@@ -59,6 +62,7 @@ pub(super) async fn drive(runner: &Runner, hand: &Hand, mut cancelled: watch::Re
                 is_handed = true;
                 is_told_to_stop |= cancel;
                 retry = RETRY;
+                silent_since = None;
                 seen = Some(job.version);
                 if job.state.is_final() {
                     return end_of(job);
@@ -80,9 +84,14 @@ pub(super) async fn drive(runner: &Runner, hand: &Hand, mut cancelled: watch::Re
                 wait_for(runner, hand, &problem.to_string());
             }
             Err(AgentError::Refused(problem)) => {
-                return ended(JobState::Failed, format!("{node} refused: {problem}"));
+                let age = older_agent(runner, node).filter(|_| problem.code == ProblemCode::Invalid);
+                return ended(JobState::Failed, format!("{node} refused: {problem}{}", age.unwrap_or_default()));
             }
-            Err(AgentError::Unreachable(reason)) => wait_for(runner, hand, &reason),
+            Err(AgentError::Unreachable(reason)) => {
+                let since = *silent_since.get_or_insert_with(clock::now);
+                let what_to_do = format!("see systemctl status lustre-agent on {node}, or cancel the job");
+                wait_for(runner, hand, &format!("no answer since {since} ({reason}); {what_to_do}"));
+            }
         }
         tokio::select! {
             () = tokio::time::sleep(retry) => {}
@@ -90,6 +99,15 @@ pub(super) async fn drive(runner: &Runner, hand: &Hand, mut cancelled: watch::Re
         }
         retry = (retry * 2).min(RETRY_MAX);
     }
+}
+
+/// What to do about an agent that does not understand what it is asked, where it is of another version than the MGS.
+fn older_agent(runner: &Runner, node: &NodeName) -> Option<String> {
+    let own = env!("CARGO_PKG_VERSION");
+    let state = runner.engine.state();
+    let version = &state.nodes.get(node)?.value.info.agent_version;
+    let remedy = || format!("; its agent is of version {version} and the MGS of {own}: upgrade lustre-agent on {node}");
+    (version != own).then(remedy)
 }
 
 fn wait_for(runner: &Runner, hand: &Hand, reason: &str) {

@@ -247,7 +247,13 @@ impl Agents for Nodes {
 
     fn inventory<'a>(&'a self, _url: &'a str) -> Answer<'a, Inventory> {
         self.answer(|_| {
-            Ok(Inventory { info: info("oss1"), devices: vec![], kernel_proxy_use: None, at: Time::from_unix_ms(0) })
+            Ok(Inventory {
+                info: info("oss1"),
+                devices: vec![],
+                zfs: None,
+                kernel_proxy_use: None,
+                at: Time::from_unix_ms(0),
+            })
         })
     }
 
@@ -450,6 +456,7 @@ pub fn info(node: &str) -> NodeInfo {
         start_driver: StartDriver::None,
         nids: vec!["10.0.0.2@tcp".parse().unwrap()],
         kernel_proxy: None,
+        abilities: Some(lustre_api::ability::ABILITIES.map(str::to_owned).into()),
     }
 }
 

@@ -248,7 +248,7 @@ impl Kind for Target {
 /// What is on the device of a spec.
 fn content(snapshot: &Snapshot, spec: &TargetSpec) -> Option<String> {
     let node = snapshot.nodes.iter().find(|node| node.node.name == spec.node)?;
-    let device = node.inventory.as_ref()?.devices.iter().find(|device| device.is_named(&spec.device))?;
+    let device = lustre_plan::device_of(node.inventory.as_ref()?, spec)?;
     Some(device.content.clone())
 }
 

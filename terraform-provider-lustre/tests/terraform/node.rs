@@ -70,6 +70,7 @@ impl Node {
             start_driver: StartDriver::None,
             nids: vec!["10.0.0.5@tcp".parse().expect("a NID")],
             kernel_proxy: Some(ProxyState::default()),
+            abilities: Some(lustre_api::ability::ABILITIES.map(str::to_owned).into()),
         };
         let served = Arc::new((Arc::clone(&state), info.clone()));
         let (mgs, announcement) = runtime.block_on(async {
@@ -125,7 +126,7 @@ impl Node {
 fn inventory(on: &(Arc<Mutex<State>>, NodeInfo)) -> Inventory {
     let state = on.0.lock().expect("state");
     let info = NodeInfo { kernel_proxy: Some(state.proxy.clone()), ..on.1.clone() };
-    Inventory { info, devices: state.devices.clone(), kernel_proxy_use: None, at: Time::from_unix_ms(0) }
+    Inventory { info, devices: state.devices.clone(), zfs: None, kernel_proxy_use: None, at: Time::from_unix_ms(0) }
 }
 
 fn check(state: &Mutex<State>, op: &FormatOp) -> Result<FormatCheck, Problem> {

@@ -15,7 +15,7 @@ pub(crate) const MIB: u64 = 1 << 20;
 /// An MGS with nodes `mds1` and `oss1`, and file system `scratch` with an MDT and OSTs.
 pub(crate) struct Site {
     pub(crate) cluster: Cluster,
-    runtime: tokio::runtime::Runtime,
+    pub(crate) runtime: tokio::runtime::Runtime,
 }
 
 impl Site {

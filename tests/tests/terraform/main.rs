@@ -14,3 +14,4 @@ mod removal;
 mod site;
 mod tunables;
 mod waiting;
+mod zfs;

@@ -14,8 +14,9 @@ version_added: "0.1.0"
 author:
   - "Chandelier maintainers (@chandelier)"
 description:
-  - "Targets on block devices of a node: the MGS assigns their indices, the node's agent formats the devices
-    with Lustre's on-disk format, starts them where the node has Lustre, and they are registered with the MGS."
+  - "Targets on block devices or ZFS datasets of a node: the MGS assigns their indices, the node's agent
+    formats the devices with Lustre's on-disk format, starts them where the node has Lustre, and they are
+    registered with the MGS."
   - "A device that holds the wanted target already is taken up without a format: the second run changes
     nothing."
   - "A device that is mounted or otherwise in use is refused, whatever the options. No option ever wipes a
@@ -58,9 +59,17 @@ options:
       device:
         description:
           - "Path of the block device on that node. Stable paths (V(/dev/disk/by-id/...)) are better:
-            V(/dev/sdX) names move."
+            V(/dev/sdX) names move. Or a ZFS dataset, as in V(tank/ost0), which is made where its pool has none
+            of that name."
           - "Required with O(state=present)."
         type: "str"
+      vdevs:
+        description:
+          - "What to make the pool of a ZFS dataset of, if the node has none of that name: absolute paths and
+            words of zpool-create(8). A pool that is there is never changed."
+          - "Left as it is when not given."
+        type: "list"
+        elements: "str"
       failover_nodes:
         description:
           - "Partner nodes that can serve it too: for each its NIDs, separated by commas."
@@ -69,7 +78,8 @@ options:
         elements: "str"
       mkfs_options:
         description:
-          - "More options for mke2fs, as V(mkfs.lustre --mkfsoptions) takes them. Only used by the format."
+          - "More options for mke2fs, or settings of a ZFS dataset (V(-o compression=off)), as V(mkfs.lustre
+            --mkfsoptions) takes them. Only used by the format."
           - "Left as it is when not given; V('') takes it away."
         type: "str"
       mount_options:
@@ -212,6 +222,14 @@ EXAMPLES = r'''
         device: /dev/disk/by-id/scsi-S3Z8NX0K
         confirm: scratch-OST0003@S3Z8NX0K
 
+- name: An OST on a mirror of ZFS
+  chandelier.lustre.lustre_target:
+    filesystem: scratch
+    targets:
+      - kind: ost
+        device: tank/ost0
+        vdevs: [mirror, /dev/disk/by-id/wwn-0x5000c500a1b2c3d6, /dev/disk/by-id/wwn-0x5000c500a1b2c3d7]
+
 - name: OST0003 leaves the configuration; its device keeps its data
   chandelier.lustre.lustre_target:
     filesystem: scratch
@@ -323,6 +341,7 @@ def main():
                     "index": {"type": "int"},
                     "node": {"type": "str"},
                     "device": {"type": "str"},
+                    "vdevs": {"type": "list", "elements": "str"},
                     "failover_nodes": {"type": "list", "elements": "str"},
                     "mkfs_options": {"type": "str"},
                     "mount_options": {"type": "str"},

@@ -158,9 +158,10 @@ pub static FILESYSTEM: Resource = Resource {
 pub static TARGET: Resource = Resource {
     name: "target",
     summary: "A target of a Lustre file system: MGT, MDT or OST",
-    description: "A target on a block device of a node: the MGS assigns its index, the node's agent formats the device with Lustre's \
+    description: "A target on a block device or a ZFS dataset of a node: the MGS assigns its index, the node's agent formats the device with Lustre's \
         on-disk format, starts it where the node has Lustre, and it is registered with the MGS. A device that holds anything but a \
-        never registered target of the same name is refused, unless `allow_reformat` is given; a device in use is refused always. \
+        never registered target of the same name is refused, unless `allow_reformat` is given; a device in use is refused always, \
+        and nothing in a ZFS dataset is ever destroyed. \
         Removing the target never touches its device.",
     attributes: &[
         attribute("kind", Text, Required, ChangeEffect::Identity, r#""ost""#,
@@ -172,11 +173,16 @@ pub static TARGET: Resource = Resource {
         attribute("node", Text, Required, ChangeEffect::InPlace, r#""oss1""#,
             "The node that serves it, by the name under which its agent enrolled.").parses_as("NodeName"),
         attribute("device", Text, Required, ChangeEffect::InPlace, r#""/dev/disk/by-id/wwn-0x5000c500a1b2c3d4""#,
-            "Path of the block device on that node. Stable paths (`/dev/disk/by-id/...`) are better: `/dev/sdX` names move."),
+            "Path of the block device on that node. Stable paths (`/dev/disk/by-id/...`) are better: `/dev/sdX` names move. Or a ZFS \
+             dataset, as in `tank/ost0`, which is made where its pool has none of that name."),
+        attribute("vdevs", List, Optional, ChangeEffect::InPlace, r#"["mirror","/dev/disk/by-id/wwn-0x5000c500a1b2c3d4","/dev/disk/by-id/wwn-0x5000c500a1b2c3d5"]"#,
+            "What to make the pool of a ZFS dataset of, if the node has none of that name: absolute paths and words of zpool-create(8). \
+             A pool that is there is never changed."),
         attribute("failover_nodes", List, Optional, ChangeEffect::InPlace, r#"["10.0.0.6@tcp"]"#,
             "Partner nodes that can serve it too: for each its NIDs, separated by commas.").parses_as("NidList"),
         attribute("mkfs_options", Text, Optional, ChangeEffect::Reformat, r#""-m 1 -E stride=16,stripe_width=64""#,
-            "More options for mke2fs, as `mkfs.lustre --mkfsoptions` takes them. Only used by the format."),
+            "More options for mke2fs, or settings of a ZFS dataset (`-o compression=off`), as `mkfs.lustre --mkfsoptions` takes them. Only \
+             used by the format."),
         attribute("mount_options", Text, Optional, ChangeEffect::Reformat, r#""errors=remount-ro,noacl""#,
             "Mount options stored on the target instead of the usual ones. Only used by the format."),
         attribute("format_params", Map, Optional, ChangeEffect::Reformat, r#"{"sys.timeout":"40"}"#,

@@ -1,21 +1,20 @@
 //! The device under a target: whether it may be formatted, and what would be lost.
 
+use std::borrow::Cow;
+
 use lustre_api::device::{Device, Refusal, RefusalCode};
 use lustre_api::node::LiveNode;
 use lustre_api::plan::{DesiredTarget, ObjectKey};
-use lustre_types::{ByteSize, SvName};
+use lustre_types::{ByteSize, Dataset, SvName};
 
 use super::{Say, Work};
+use crate::device_of;
 
-/// What was seen of a device.
-pub(super) enum Seen<'a> {
-    /// It, as it is now.
-    Device(&'a Device),
-    /// Nothing: nobody asked the node, or nobody can. The apply looks again.
-    Nothing,
-    /// It can't be used; the error is said.
-    Refused,
-}
+/// A device that can't be used; the error is said.
+pub(super) struct Refused;
+
+/// A device as it is now. None where nobody asked the node, or nobody can: the apply looks again.
+pub(super) type Seen<'a> = Result<Option<Cow<'a, Device>>, Refused>;
 
 impl<'a> Work<'a> {
     pub(super) fn node(&self, wanted: &DesiredTarget) -> Option<&'a LiveNode> {
@@ -26,6 +25,17 @@ impl<'a> Work<'a> {
     /// The device of a target, on a node that exists.
     pub(super) fn look(&mut self, object: &ObjectKey, wanted: &DesiredTarget, node: &'a LiveNode) -> Seen<'a> {
         let (name, path) = (&wanted.target.node, &wanted.target.device);
+        let is_dataset = Dataset::is_meant(path);
+        if let Some(problem) = node.info().lacks(&[lustre_api::ability::ZFS]).filter(|_| is_dataset) {
+            let say = Say {
+                attribute: Some("device"),
+                code: "agent_too_old",
+                message: format!("{name}:{path} is a ZFS dataset: {}", problem.message),
+                remedy: problem.remedy.unwrap_or_default(),
+            };
+            self.error(object, say);
+            return Err(Refused);
+        }
         let Some(inventory) = &node.inventory else {
             // Without this the snapshot was made without asking the nodes, and there is nothing to warn of.
             if let Some(why) = &node.unreachable {
@@ -37,10 +47,24 @@ impl<'a> Work<'a> {
                 };
                 self.warning(object, say);
             }
-            return Seen::Nothing;
+            return Ok(None);
         };
-        if let Some(device) = inventory.devices.iter().find(|device| device.is_named(path)) {
-            return Seen::Device(device);
+        if let Some(device) = device_of(inventory, &wanted.target) {
+            return Ok(Some(device));
+        }
+        if is_dataset {
+            let problem = inventory.zfs.as_ref().map(|zfs| zfs.problem.clone().unwrap_or_default());
+            let say = Say {
+                attribute: Some("device"),
+                code: "no_such_device",
+                message: match problem {
+                    None => format!("{name} has no dataset {path}: ZFS is not installed there"),
+                    Some(why) => format!("{name} can't say what is in dataset {path}: {why}"),
+                },
+                remedy: format!("see what `zpool status` says on {name}"),
+            };
+            self.error(object, say);
+            return Err(Refused);
         }
         if !path.starts_with("/dev/") {
             // An image file: agents list block devices, and take image files where they are allowed.
@@ -51,7 +75,7 @@ impl<'a> Work<'a> {
                 remedy: "the apply looks at it, and refuses what may not be formatted".to_owned(),
             };
             self.warning(object, say);
-            return Seen::Nothing;
+            return Ok(None);
         }
         let say = Say {
             attribute: Some("device"),
@@ -60,7 +84,7 @@ impl<'a> Work<'a> {
             remedy: "correct the path".to_owned(),
         };
         self.error(object, say);
-        Seen::Refused
+        Err(Refused)
     }
 
     /// Whether the device may become the target: says each reason against it. True also if something is lost, where that
@@ -91,11 +115,18 @@ impl<'a> Work<'a> {
             self.error(object, say);
         }
         if refused.is_empty() && !allowed.is_empty() {
-            let (size, content) = (ByteSize(device.size_bytes), &device.content);
+            let message = if device.is_dataset() {
+                // The dataset is new; what is lost is on the devices that its pool is made of.
+                let lost: Vec<_> = allowed.iter().map(|refusal| refusal.message.as_str()).collect();
+                format!("{name} will be made as {target}, and what is on its vdevs is lost: {}", lost.join("; "))
+            } else {
+                let (size, content) = (ByteSize(device.size_bytes), &device.content);
+                format!("{name} ({size}) will be formatted as {target}, and this is lost: {content}")
+            };
             let say = Say {
                 attribute: Some("device"),
                 code: "data_loss",
-                message: format!("{name} ({size}) will be formatted as {target}, and this is lost: {content}"),
+                message,
                 remedy: "apply only if nobody needs it; else name another device".to_owned(),
             };
             self.warning(object, say);
@@ -108,7 +139,8 @@ impl<'a> Work<'a> {
 /// mounted.
 pub(super) fn against<'d>(device: &'d Device, svname: Option<&SvName>) -> impl Iterator<Item = &'d Refusal> {
     let is_it = svname.is_some_and(|svname| is_finished(device, svname));
-    let is_harmless = move |code| is_it && matches!(code, RefusalCode::LustreTarget | RefusalCode::Mounted);
+    let is_harmless =
+        move |code| is_it && matches!(code, RefusalCode::LustreTarget | RefusalCode::ZfsDataset | RefusalCode::Mounted);
     device.refusals.iter().filter(move |refusal| !is_harmless(refusal.code))
 }
 
@@ -124,14 +156,14 @@ fn code(code: RefusalCode) -> &'static str {
         RefusalCode::Partitioned => "device_partitioned",
         RefusalCode::TooSmall => "device_too_small",
         RefusalCode::Unusable => "device_unusable",
-        RefusalCode::ForeignData => "device_holds_data",
+        RefusalCode::ForeignData | RefusalCode::ZfsDataset => "device_holds_data",
         RefusalCode::LustreTarget => "device_holds_target",
     }
 }
 
 /// What else there is: `it has /dev/sdb (1 TiB), /dev/sdc (1 TiB) to format`.
 fn free(devices: &[Device]) -> String {
-    let free = devices.iter().filter(|device| device.refusals.is_empty());
+    let free = devices.iter().filter(|device| device.refusals.is_empty() && !device.is_dataset());
     let free: Vec<_> = free.map(|device| format!("{} ({})", device.path, ByteSize(device.size_bytes))).collect();
     match free.len() {
         0 => "it has none that may be formatted".to_owned(),

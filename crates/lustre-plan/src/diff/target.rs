@@ -6,10 +6,10 @@ use lustre_api::attributes::TARGET;
 use lustre_api::device::Device;
 use lustre_api::plan::{Action, DesiredTarget, Effect, FieldChange, ObjectKey, Place};
 use lustre_api::target::{Target, TargetSpec, TargetState};
-use lustre_types::{SvName, TargetKind};
+use lustre_types::{Dataset, SvName, TargetKind};
 use serde_json::Value;
 
-use super::device::{Seen, against, is_finished};
+use super::device::{against, is_finished};
 use super::{Say, Work, all_fields, fields, json};
 
 /// What a plan writes where only the apply can tell.
@@ -51,9 +51,10 @@ impl<'a> Work<'a> {
             ("index", format!("{what} has an index; an MGT has none"), "leave the index out")
         } else if spec.kind != TargetKind::Mgt && spec.filesystem.is_none() {
             ("filesystem", format!("{what} needs a file system"), "say which file system it is for")
-        } else if !spec.device.starts_with('/') || spec.device.len() > 512 || spec.device.chars().any(char::is_control)
-        {
-            ("device", format!("{what}: a device is an absolute path of at most 512 bytes"), "correct the path")
+        } else if let Err(why) = is_place(&spec.device) {
+            ("device", format!("{what}: {why}"), "correct the path")
+        } else if let Some(why) = wrong_vdevs(spec) {
+            ("vdevs", format!("{what}: {why}"), "correct the vdevs, or leave them out")
         } else if spec.comment.as_ref().is_some_and(|comment| comment.len() > 800) {
             ("comment", format!("{what} has a comment of more than 800 bytes"), "shorten it")
         } else {
@@ -144,18 +145,21 @@ impl<'a> Work<'a> {
         }
         let Some(node) = self.node(wanted) else { return };
         let object = key(spec, None);
-        let device = match self.look(&object, wanted, node) {
-            Seen::Refused => return,
-            Seen::Nothing => None,
-            Seen::Device(device) => Some(device),
-        };
+        let Ok(device) = self.look(&object, wanted, node) else { return };
+        let device = device.as_deref();
         match self.on(spec, device) {
             Some(known) if spec.describes(&known.svname) => self.known(wanted, known),
             Some(other) => {
                 let say = Say {
                     attribute: Some("device"),
                     code: "device_taken",
-                    message: format!("{}:{} already belongs to target {}", spec.node, spec.device, other.svname),
+                    message: format!(
+                        "{}:{} already belongs to target {}{}",
+                        spec.node,
+                        spec.device,
+                        other.svname,
+                        made_by(other)
+                    ),
                     remedy: format!(
                         "name another device, or deregister {} first; its data stays on the device",
                         other.svname
@@ -203,16 +207,13 @@ impl<'a> Work<'a> {
         if known.state != TargetState::Formatting
             && let Some(node) = self.node(wanted)
         {
-            match self.look(&object, wanted, node) {
-                Seen::Refused => return,
-                Seen::Nothing => {}
-                Seen::Device(seen) => {
-                    if !self.may_become(&object, wanted, Some(&known.svname), seen) {
-                        return;
-                    }
-                    device = Some(seen);
-                }
+            let Ok(seen) = self.look(&object, wanted, node) else { return };
+            if let Some(seen) = &seen
+                && !self.may_become(&object, wanted, Some(&known.svname), seen)
+            {
+                return;
             }
+            device = seen;
         }
         fields.push(FieldChange {
             path: "state".to_owned(),
@@ -223,7 +224,7 @@ impl<'a> Work<'a> {
         let reason = format!("it is {}: {}", known.state.as_str(), known.state_reason);
         let blast_radius = grows(&known.svname.short(), &spec);
         self.change(&object, Action::Update, fields, &reason, blast_radius);
-        self.mark_loss(device, Some(&known.svname));
+        self.mark_loss(device.as_deref(), Some(&known.svname));
     }
 
     /// Refuses what only a new format could change.
@@ -329,6 +330,35 @@ impl<'a> Work<'a> {
             change.destroys_data = against(device, svname).next().is_some();
         }
     }
+}
+
+/// The job that brings a target into being, while it does.
+fn made_by(target: &Target) -> String {
+    let is_made = matches!(target.state, TargetState::Reserved | TargetState::Formatting | TargetState::Formatted);
+    match target.job.as_ref().filter(|_| is_made) {
+        Some(job) => format!(", which job {job} makes"),
+        None => String::new(),
+    }
+}
+
+/// Whether a target can be there: an absolute path, or a ZFS dataset.
+fn is_place(device: &str) -> Result<(), String> {
+    if Dataset::is_meant(device) {
+        return device.parse::<Dataset>().map(drop).map_err(|error| error.to_string());
+    }
+    if !device.starts_with('/') || device.len() > 512 || device.chars().any(char::is_control) {
+        return Err("a device is an absolute path of at most 512 bytes, or a ZFS dataset as in tank/ost0".to_owned());
+    }
+    Ok(())
+}
+
+/// What is wrong with what a pool is to be made of.
+fn wrong_vdevs(spec: &TargetSpec) -> Option<String> {
+    if !spec.vdevs.is_empty() && !Dataset::is_meant(&spec.device) {
+        return Some("only the pool of a ZFS dataset is made of vdevs".to_owned());
+    }
+    let wrong = spec.vdevs.iter().find(|word| !Dataset::is_vdev(word) || word.len() > 512)?;
+    Some(format!("{wrong:?} is neither an absolute path nor a word of zpool-create, as in mirror"))
 }
 
 fn grows(short: &str, spec: &TargetSpec) -> String {

@@ -88,6 +88,7 @@ fn node(node: &Value) -> Value {
         "node": node["name"], "agent_version": "0", "boot_id": "b", "kernel": "6.1", "start_driver": "none",
         "nids": node.get("nids").cloned().unwrap_or_else(|| json!([])),
         "kernel_proxy": node["kernel_proxy"], "lustre": node["lustre"],
+        "abilities": node.get("abilities").cloned().unwrap_or_else(|| json!(lustre_api::ability::ABILITIES)),
     });
     let mut live = json!({
         "name": node["name"], "api_url": "http://x", "info": info, "enrolled": "2026-01-01T00:00:00Z", "is_alive": true, "revision": 1,
@@ -96,7 +97,9 @@ fn node(node: &Value) -> Value {
         let devices = devices.iter().map(|device| {
             merge(json!({ "kind": "disk", "size_bytes": 1u64 << 40, "content": "blank" }), device.clone())
         });
-        let mut inventory = json!({ "devices": devices.collect::<Vec<_>>(), "at": "2026-01-01T00:00:00Z" });
+        let mut inventory = json!({
+            "devices": devices.collect::<Vec<_>>(), "at": "2026-01-01T00:00:00Z", "zfs": node["zfs"],
+        });
         for (key, value) in info.as_object().expect("made above") {
             inventory[key] = value.clone();
         }

@@ -100,7 +100,9 @@ pub(super) fn as_planned(body: &EnsureTarget, device: &Device) -> Result<(), Pro
         let problem = Problem::conflict(message).remedy("plan again and look at what would be lost");
         return Err(problem.attribute("expect_content"));
     }
-    if let Some(planned) = body.expect_size_bytes.filter(|planned| *planned != device.size_bytes) {
+    // A dataset is as large as its pool lets it be at the moment.
+    let planned_size = body.expect_size_bytes.filter(|_| !device.is_dataset());
+    if let Some(planned) = planned_size.filter(|planned| *planned != device.size_bytes) {
         let message = format!("{name} had {planned} bytes when the plan was made, and has {} now", device.size_bytes);
         let problem = Problem::conflict(message).remedy("plan again: it may be another disk");
         return Err(problem.attribute("expect_size_bytes"));
@@ -199,6 +201,7 @@ fn around_target(state: &State, req: &Request<'_>, spec: &TargetSpec, device: Op
             info: node.value.info.clone(),
             // Under the name that is asked for: the agent resolved it.
             devices: vec![named_as(device, &spec.device)],
+            zfs: None,
             kernel_proxy_use: None,
             at: req.now,
         });

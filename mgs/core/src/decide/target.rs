@@ -465,7 +465,7 @@ fn format_op(req: &Request<'_>, svname: &SvName, body: &EnsureTarget, device: Op
         svname: svname.clone(),
         fsname: spec.filesystem.clone(),
         device: spec.device.clone(),
-        vdevs: Vec::new(),
+        vdevs: spec.vdevs.clone(),
         mgs_nids: req.env.mgs_nids.clone().filter(|_| spec.kind != TargetKind::Mgt),
         failover_nodes: spec.failover_nodes.clone(),
         mkfs_options: spec.mkfs_options.clone(),

@@ -124,6 +124,7 @@ impl Sim {
             start_driver,
             nids: vec![nid.parse().unwrap()],
             kernel_proxy: None,
+            abilities: Some(lustre_api::ability::ABILITIES.map(str::to_owned).into()),
         };
         let announcement = Announcement { api_url: "http://10.0.0.2:7080".into(), info };
         let req = self.env_request();

@@ -106,10 +106,11 @@ pub struct Started {
 
 /// Starts a job. Ask [`named`] first.
 ///
-/// Errors: another job is at work on the object (naming it), on its file system, or on a target of the file system; it is
+/// Errors: an agent of an older version that can't do its step; another job is at work on the object (naming it), on its file system, or on a target of the file system; it is
 /// another job than the plan showed; steps that can't be.
 pub fn start(state: &State, req: &Request<'_>, new: NewJob) -> Result<Started, Problem> {
     check_steps(&new)?;
+    check_agents(state, &new)?;
     let made = new.makes();
     let (mut compare, holds) = match new.object.fsname().filter(|_| !made.is_empty()) {
         Some(fsname) => free_names(state, fsname, &made)?,
@@ -267,6 +268,18 @@ fn check_steps(new: &NewJob) -> Result<(), Problem> {
         true => Ok(()),
         false => Err(Problem::refused(format!("the steps of {} of {object} go round in a circle", new.kind.verb()))),
     }
+}
+
+/// Errors: a node's agent is too old for what it would be asked for.
+fn check_agents(state: &State, new: &NewJob) -> Result<(), Problem> {
+    for step in &new.steps {
+        let Act::OnNode(node, op) = &step.act else { continue };
+        let known = state.nodes.get(node);
+        if let Some(problem) = known.and_then(|known| known.value.info.lacks(&op.needs())) {
+            return Err(problem);
+        }
+    }
+    Ok(())
 }
 
 fn record(state: &State, req: &Request<'_>, new: NewJob, holds: Vec<JobObject>) -> JobRecord {
