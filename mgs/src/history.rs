@@ -25,22 +25,38 @@ pub(crate) struct Filter {
     pub(crate) without_duties: bool,
 }
 
+/// An object as filters know it.
+#[derive(Debug)]
+pub(crate) struct Named {
+    kind: Option<EventKind>,
+    fsname: Option<FsName>,
+    object: String,
+}
+
+impl Named {
+    /// The object of a key.
+    pub(crate) fn of(key: &str) -> Self {
+        match key.parse::<Key>() {
+            Ok(key) => Self { kind: Some(key.kind()), fsname: key.fsname().cloned(), object: key.object() },
+            Err(_) => Self { kind: None, fsname: None, object: String::new() },
+        }
+    }
+}
+
 impl Filter {
-    /// Whether it takes the object of this key.
-    pub(crate) fn takes(&self, key: &str) -> bool {
-        let key = key.parse::<Key>();
-        let object = || key.as_ref().map_or_else(|_| String::new(), Key::object);
-        !(self.without_duties && key.as_ref().is_ok_and(|key| key.kind() == EventKind::Duty))
-            && self.kind.is_none_or(|kind| key.as_ref().is_ok_and(|key| key.kind() == kind))
-            && self.fsname.as_ref().is_none_or(|fsname| key.as_ref().is_ok_and(|key| key.fsname() == Some(fsname)))
-            && (self.objects.is_empty() || self.objects.iter().any(|prefix| object().starts_with(prefix.as_str())))
+    /// Whether it takes an object.
+    pub(crate) fn takes(&self, name: &Named) -> bool {
+        !(self.without_duties && name.kind == Some(EventKind::Duty))
+            && self.kind.is_none_or(|kind| name.kind == Some(kind))
+            && self.fsname.as_ref().is_none_or(|fsname| name.fsname.as_ref() == Some(fsname))
+            && (self.objects.is_empty() || self.objects.iter().any(|prefix| name.object.starts_with(prefix.as_str())))
     }
 }
 
 /// As [`event`], with the objects that a filter takes; nothing where it takes none. Looks up no other.
 pub(crate) async fn filtered(store: &dyn Store, commit: &Commit, filter: &Filter) -> Result<Option<Event>, Problem> {
     let mut commit = commit.clone();
-    commit.changes.retain(|change| filter.takes(change.key()));
+    commit.changes.retain(|change| filter.takes(&Named::of(change.key())));
     Ok(if commit.changes.is_empty() { None } else { Some(event(store, &commit).await?) })
 }
 

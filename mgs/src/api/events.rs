@@ -8,7 +8,7 @@ use lustre_api::{Page, Problem};
 
 use super::{Api, limit};
 use crate::engine::unavailable;
-use crate::feed::{self, Missed};
+use crate::feed;
 use crate::history::{self, Filter};
 
 /// Commits read at a time while a filtered history is searched.
@@ -58,16 +58,6 @@ impl Api {
         }
         let EventQuery { kind, object, fsname, .. } = query.clone();
         let filter = Filter { kind, objects: object.into_iter().collect(), fsname, without_duties: false };
-        let told = futures::stream::unfold(Some(self.feed.follow(after, filter)), |follower| async move {
-            let mut follower = follower?;
-            match follower.next().await {
-                Ok(frame) => Some((Ok(frame), Some(follower))),
-                Err(Missed::Compacted(problem)) => Some((Err(problem), None)),
-                // The stream ends; the client begins again after its last event.
-                Err(Missed::Away) => None,
-            }
-        });
-        let engine = self.engine.clone();
-        Ok(told.take_until(async move { engine.stopped().await }).boxed())
+        Ok(self.feed.follow(after, filter).boxed())
     }
 }

@@ -3,14 +3,17 @@
 use std::convert::Infallible;
 use std::fmt::Write;
 use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, StreamExt};
 use lustre_api::Problem;
 use serde::Serialize;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// How often a comment shows that a stream lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -61,23 +64,74 @@ fn text<T: Serialize>(head: &str, event: &T) -> Bytes {
 pub(super) fn answer<T: 'static>(
     events: impl Stream<Item = Result<Frame<T>, Problem>> + Send + Unpin + 'static,
 ) -> Response {
-    // Not begun anew with each event: that would cost a timer for each event of each connection.
-    let begin = tokio::time::Instant::now() + KEEP_ALIVE;
-    let beat = tokio::time::interval_at(begin, KEEP_ALIVE);
-    let body = futures::stream::unfold(Some((events, beat)), |place| async move {
-        let (mut events, mut beat) = place?;
-        let next = tokio::select! {
-            biased;
-            next = events.next() => next?,
-            _ = beat.tick() => return Some((Ok(Bytes::from_static(b":\n\n")), Some((events, beat)))),
-        };
-        Some(match next {
-            Ok(frame) => (Ok::<_, Infallible>(frame.bytes), Some((events, beat))),
-            Err(problem) => (Ok(text("event: problem", &problem)), None),
-        })
-    });
     let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
-    (headers, Body::from_stream(body)).into_response()
+    (headers, Body::new(Text { events: Some(events), beat: Beat::new() })).into_response()
+}
+
+/// The text of a stream of events. Thousands of them have the same event to tell at once, so it is no more than it has to be.
+struct Text<S> {
+    events: Option<S>,
+    beat: Beat,
+}
+
+impl<T, S> HttpBody for Text<S>
+where
+    S: Stream<Item = Result<Frame<T>, Problem>> + Unpin,
+{
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<hyper::body::Frame<Bytes>, Infallible>>> {
+        let this = self.get_mut();
+        let Some(events) = &mut this.events else { return Poll::Ready(None) };
+        let text = match events.poll_next_unpin(cx) {
+            Poll::Ready(Some(Ok(frame))) => frame.bytes,
+            Poll::Ready(Some(Err(problem))) => {
+                this.events = None;
+                text("event: problem", &problem)
+            }
+            Poll::Ready(None) => {
+                this.events = None;
+                return Poll::Ready(None);
+            }
+            Poll::Pending => {
+                ready!(this.beat.poll(cx));
+                Bytes::from_static(b":\n\n")
+            }
+        };
+        Poll::Ready(Some(Ok(hyper::body::Frame::data(text))))
+    }
+}
+
+/// Beats every [`KEEP_ALIVE`]; not begun anew with each event, which would cost a timer for each event of each connection.
+struct Beat {
+    timer: Pin<Box<Sleep>>,
+    due: Instant,
+    /// Whom the timer wakes.
+    waker: Option<Waker>,
+}
+
+impl Beat {
+    fn new() -> Self {
+        let due = Instant::now() + KEEP_ALIVE;
+        Self { timer: Box::pin(sleep_until(due)), due, waker: None }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let now = Instant::now();
+        // The timer is not touched where it is known to wake this task later on.
+        if now < self.due && self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            return Poll::Pending;
+        }
+        self.waker = Some(cx.waker().clone());
+        ready!(self.timer.as_mut().poll(cx));
+        (self.due, self.waker) = (now + KEEP_ALIVE, None);
+        self.timer.as_mut().reset(self.due);
+        Poll::Ready(())
+    }
 }
 
 #[cfg(test)]
@@ -88,5 +142,34 @@ mod tests {
     fn an_event_is_one_line_of_data_behind_its_id() {
         assert_eq!(Frame::new(7, &"a\nb").bytes, "id: 7\ndata: \"a\\nb\"\n\n");
         assert_eq!(Frame::without_id(&1).bytes, "data: 1\n\n");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_lives_shows_it_every_15_seconds_also_between_events() {
+        let begun = Instant::now();
+        let events = futures::stream::iter([20, 45]).then(move |at_s| async move {
+            tokio::time::sleep_until(begun + Duration::from_secs(at_s)).await;
+            Ok(Frame::without_id(&at_s))
+        });
+        let mut body = answer(events.boxed()).into_body().into_data_stream();
+        let mut told = Vec::new();
+        while let Some(text) = body.next().await {
+            told.push((begun.elapsed().as_secs(), String::from_utf8(text.unwrap().to_vec()).unwrap()));
+        }
+        let beat = |at_s| (at_s, ":\n\n".to_owned());
+        let event = |at_s| (at_s, format!("data: {at_s}\n\n"));
+        // The one at 45 s is an event: that it lives is seen.
+        assert!(told.starts_with(&[beat(15), event(20), beat(30)]), "{told:?}");
+        assert_eq!(told.iter().filter(|line| line.1 != ":\n\n").count(), 2, "{told:?}");
+    }
+
+    #[tokio::test]
+    async fn a_problem_is_the_last_that_is_told() {
+        let events = [Ok(Frame::new(1, &1)), Err(Problem::invalid("no more")), Ok(Frame::new(2, &2))];
+        let body = answer(futures::stream::iter(events)).into_body();
+        let text = axum::body::to_bytes(body, 1000).await.unwrap();
+        let text = std::str::from_utf8(&text).unwrap();
+        assert!(text.starts_with("id: 1\ndata: 1\n\nevent: problem\ndata: {"), "{text}");
+        assert!(text.ends_with("}\n\n") && !text.contains("id: 2"), "{text}");
     }
 }

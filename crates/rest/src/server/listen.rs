@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, watch};
 use tracing::{debug, warn};
 
 use super::Identity;
+use super::gathered::Gathered;
 
 /// Connections of one listener at a time; more wait until one ends.
 const MAX_CONNECTIONS: usize = 4096;
@@ -137,7 +138,7 @@ async fn serve_one(stream: Box<dyn Stream>, router: Router, mut stop: watch::Rec
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(Gathered(stream)), TowerToHyperService::new(router));
     tokio::pin!(connection);
     let served = tokio::select! {
         served = connection.as_mut() => served,

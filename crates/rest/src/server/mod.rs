@@ -1,6 +1,7 @@
 //! Endpoints as routes.
 
 mod frame;
+mod gathered;
 mod identity;
 mod listen;
 mod reply;
