@@ -1,11 +1,13 @@
 //! `mgsctl history` and `mgsctl events`
 
+use std::time::Duration;
+
 use lustre_api::event::{Event, EventQuery, GetHistory, HistoryQuery, StreamEvents};
 use lustre_api::mgs::GetMgs;
 use lustre_api::{Nothing, Page};
-use rest::ClientError;
 use serde_json::Value;
 
+use crate::away::{PAUSE, Patience, ended_or};
 use crate::cli::{EventsArgs, HistoryArgs};
 use crate::output::print;
 use crate::{Context, Failure};
@@ -34,10 +36,12 @@ pub(crate) async fn events(context: &Context, args: EventsArgs) -> Result<(), Fa
     if !args.follow && after >= mgs.revision {
         return Ok(());
     }
+    let mut patience = if args.follow { Patience::without_end() } else { Patience::of(Duration::ZERO) };
     loop {
         let EventsArgs { kind, object, fsname, .. } = args.clone();
         let query = EventQuery { after: Some(after), kind, object, fsname };
-        let mut events = context.client.stream::<StreamEvents>(&Nothing {}, &query).await?;
+        let begun = context.client.stream::<StreamEvents>(&Nothing {}, &query).await;
+        let Some(mut events) = patience.answer(begun).await? else { continue };
         while let Some((_, event)) = ended_or(events.next().await)? {
             after = event.revision;
             // One without changes says only how far a filter has come.
@@ -48,16 +52,8 @@ pub(crate) async fn events(context: &Context, args: EventsArgs) -> Result<(), Fa
                 return Ok(());
             }
         }
-        // The MGS restarts, or this instance of it is gone: begin again where it ended, once one is there.
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-    }
-}
-
-/// A stream that breaks off has ended: what comes next shows whether anybody is there.
-pub(crate) fn ended_or<T>(next: Result<Option<T>, ClientError>) -> Result<Option<T>, ClientError> {
-    match next {
-        Err(ClientError::Unreachable(_)) => Ok(None),
-        next => next,
+        // The MGS restarts, or this instance of it is gone: begin again where it ended.
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

@@ -11,13 +11,15 @@ use lustre_api::job::{
 };
 use lustre_api::{Nothing, Time};
 
+use crate::away::{PAUSE, Patience, ended_or};
 use crate::cli::{JobCommand, JobVerb, TargetCommand, WriteArgs};
-use crate::history::ended_or;
 use crate::output::{Output, Table, fields, or_dash, print};
 use crate::{Context, Failure, operation, target};
 
 /// How long one request waits for news.
 const WAIT_S: u32 = 30;
+/// How long a job is followed through an MGS that is away.
+const AWAY: Duration = Duration::from_secs(600);
 
 pub(crate) async fn run(context: &Context, command: JobCommand) -> Result<(), Failure> {
     match command {
@@ -91,12 +93,25 @@ pub(crate) async fn all(context: &Context, mut query: JobQuery) -> Result<Vec<Jo
 async fn watch_all(context: &Context) -> Result<(), Failure> {
     let bars = MultiProgress::new();
     let mut shown: HashMap<JobId, Watcher> = HashMap::new();
+    // As each job was told last: a stream that begins again tells those at work again, and those that ended with them.
+    let mut told: HashMap<JobId, Job> = HashMap::new();
     let mut after = None;
+    let mut patience = Patience::without_end();
     loop {
         let query = WatchQuery { after, ..WatchQuery::default() };
-        let mut news = context.client.stream::<WatchJobs>(&Nothing {}, &query).await?;
+        let begun = context.client.stream::<WatchJobs>(&Nothing {}, &query).await;
+        let Some(mut news) = patience.answer(begun).await? else { continue };
         while let Some((id, job)) = ended_or(news.next().await)? {
-            after = id.parse().ok().or(after);
+            let seen = id.parse().ok().or(after);
+            if seen != after {
+                // Who begins again behind this is not told of them any more.
+                told.retain(|_, job| !job.state.is_final());
+                after = seen;
+            }
+            if told.get(&job.id).is_some_and(|before| is_same(before, &job)) {
+                continue;
+            }
+            told.insert(job.id.clone(), job.clone());
             if let Some(text) = context.output.one_of_many(&job) {
                 print(&text);
                 continue;
@@ -106,8 +121,8 @@ async fn watch_all(context: &Context) -> Result<(), Failure> {
                 shown.remove(&job.id);
             }
         }
-        // The MGS restarts: begin again where it ended, once it is back.
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        // The MGS restarts, or this instance of it is gone: begin again where it ended.
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
@@ -118,14 +133,23 @@ async fn read(context: &Context, id: &JobId, query: WaitQuery) -> Result<Job, Fa
 /// Follows a job to its end: a progress bar on a terminal, a line per change elsewhere, nothing where programs read.
 pub(crate) async fn watch(context: &Context, id: &JobId) -> Result<Job, Failure> {
     let mut shown = Watcher::new(context.output, None);
-    let mut job = read(context, id, WaitQuery::default()).await?;
+    let mut patience = Patience::of(AWAY);
+    let path = JobPath { id: id.clone() };
+    let mut query = WaitQuery::default();
     loop {
+        let answer = context.client.call::<GetJob>(&path, &query, &Nothing {}).await;
+        let Some(job) = patience.answer(answer).await? else { continue };
         shown.show(&job);
         if job.state.is_final() {
             return Ok(job);
         }
-        job = read(context, id, WaitQuery { wait_s: Some(WAIT_S), seen: Some(job.version) }).await?;
+        query = WaitQuery { wait_s: Some(WAIT_S), seen: Some(job.version) };
     }
+}
+
+/// Whether two looks at a job show the same. Versions tell nothing here: each instance counts news that nobody stores.
+fn is_same(before: &Job, now: &Job) -> bool {
+    *before == Job { version: before.version, ..now.clone() }
 }
 
 enum Watcher {

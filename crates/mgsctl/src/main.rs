@@ -1,6 +1,7 @@
 //! `mgsctl`: the MGS's command line for people. What it shows is what the API says; `-o json` is the API's answer itself, `-o yaml`
 //! the same in another form.
 
+mod away;
 mod backup;
 mod cli;
 mod export;

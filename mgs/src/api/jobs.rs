@@ -114,6 +114,7 @@ impl Api {
                     let state = api.engine.state();
                     // Without a place to begin, jobs that are over by now are of no interest.
                     let from = (*after).min(state.revision);
+                    let mut fresh = Vec::new();
                     for job in state.jobs.values() {
                         let is_wanted =
                             query.fsname.is_none() || job.value.job.object.fsname() == query.fsname.as_ref();
@@ -122,9 +123,13 @@ impl Api {
                         }
                         let shown = api.show(&state, job);
                         if seen.insert(shown.id.clone(), shown.version) != Some(shown.version) {
-                            told.push(Ok((state.revision, shown)));
+                            fresh.push(shown);
                         }
                     }
+                    // Only who has heard them all may begin again behind this revision.
+                    let last = fresh.len().saturating_sub(1);
+                    let up_to = |at| if at == last { state.revision } else { from };
+                    told.extend(fresh.into_iter().enumerate().map(|(at, job)| Ok((up_to(at), job))));
                     seen.retain(|id, _| state.open_jobs.contains(id));
                     *after = state.revision;
                 }

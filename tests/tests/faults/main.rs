@@ -14,6 +14,7 @@ mod file;
 mod followers;
 mod instances;
 mod jobs;
+mod mgsctl;
 mod random;
 mod registers;
 mod site;
