@@ -103,3 +103,37 @@ async fn a_backup_of_a_newer_state_is_refused_before_anything_is_written() {
     assert!(!new.exists(), "no file");
     assert_eq!(etcd.ctl(&["get", "", "--prefix", "--keys-only"]).unwrap().trim(), "", "no key");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_nightly_unit_takes_a_backup_that_can_be_restored() {
+    let directory = tempfile::tempdir().unwrap();
+    let old = Daemon::start(&directory.path().join("mgs.redb"));
+    put(&old.client(), "scratch").await;
+    let units = testkit::repository().join("packaging/systemd");
+    let unit = std::fs::read_to_string(units.join("lustre-mgs-backup.service")).unwrap();
+    let command = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap().replace("%%", "%");
+    let mgsctl = testkit::binary("mgsctl").unwrap();
+    let path = format!("{}:{}", mgsctl.parent().unwrap().display(), std::env::var("PATH").unwrap());
+    // As systemd starts it; twice on one day is once.
+    for _ in 0..2 {
+        let mut unit = Command::new("sh");
+        unit.args(["-c", &command]).env("PATH", &path).env("LUSTRE_MGS_ENDPOINT", &old.url);
+        let output = unit.env("STATE_DIRECTORY", directory.path()).output().unwrap();
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let is_backup = |name: &str| name.starts_with("mgs-") && name.ends_with(".backup");
+    let files = std::fs::read_dir(directory.path()).unwrap();
+    let names_of_files = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let backups: Vec<String> = names_of_files.filter(|name| is_backup(name)).collect();
+    assert_eq!(backups.len(), 1, "{backups:?}");
+    let new = directory.path().join("new.redb");
+    let output = restore(&directory.path().join(&backups[0]), new.to_str().unwrap());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(names(&Daemon::start(&new).client()).await, ["scratch"]);
+    let timer = std::fs::read_to_string(units.join("lustre-mgs-backup.timer")).unwrap();
+    let when = timer.lines().find_map(|line| line.strip_prefix("OnCalendar=")).unwrap();
+    match Command::new("systemd-analyze").args(["calendar", when]).output() {
+        Ok(said) => assert!(said.status.success(), "{when}: {}", String::from_utf8_lossy(&said.stderr)),
+        Err(err) => println!("OnCalendar is not checked, there is no systemd-analyze: {err}"),
+    }
+}

@@ -147,6 +147,41 @@ async fn a_frozen_instance_that_wakes_up_neither_shows_nor_writes_what_is_old() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_is_too_large_for_the_store_is_refused_with_its_size_and_touches_nothing() {
+    let etcd = Etcd::start().unwrap();
+    let daemon = start(&etcd);
+    let client = daemon.client();
+    describe(&client, "before").await.unwrap();
+    let (svname, token) = reserve(&client, "/dev/disk").await.unwrap();
+    let path = TargetPath { svname: svname.clone() };
+    let with_nids = async |count: u32| {
+        let nid = |n: u32| format!("10.200.{}.{}@tcp{}", n >> 8 & 255, n & 255, 100 + (n >> 16)).parse().unwrap();
+        let body = Register {
+            token: token.clone(),
+            label: svname.to_string().replacen('-', ":", 1),
+            uuid: "u1".into(),
+            size_bytes: 1 << 40,
+            nids: (0..count).map(nid).collect(),
+        };
+        client.call::<RegisterTarget>(&path, &WriteQuery::default(), &body).await
+    };
+    let values = || etcd.ctl(&["get", "", "--prefix"]).unwrap();
+    let before = values();
+    // What no store takes as one value, and what is no request at all.
+    let too_large = [(30_000, ProblemCode::Refused, "at most 524288"), (80_000, ProblemCode::TooLarge, "1048576")];
+    for (count, code, limit) in too_large {
+        let Err(ClientError::Problem(problem)) = with_nids(count).await else { panic!("{count} NIDs were taken") };
+        assert!(problem.code == code && problem.message.contains("large"), "{problem:?}");
+        assert!(problem.message.contains(limit), "{problem:?}");
+    }
+    assert_eq!(values(), before, "nothing is written");
+    // What fits goes through, and the MGS is none the worse for the others.
+    with_nids(2).await.unwrap();
+    drop(daemon);
+    describe(&start(&etcd).client(), "after").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_of_another_mgs_and_an_empty_one_are_refused_by_uuid() {
     let etcd = Etcd::start().unwrap();
     let daemon = start(&etcd);
