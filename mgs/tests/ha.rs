@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use lustre_api::filesystem::{FilesystemPath, FilesystemSpec, GetFilesystem, PutFilesystem};
 use lustre_api::mgs::GetMgs;
+use lustre_api::target::{Register, RegisterTarget, TargetPath};
 use lustre_api::{Nothing, ProblemCode, WriteQuery};
 use process::{Daemon, command, register, reserve};
 use rest::{Client, ClientError};
