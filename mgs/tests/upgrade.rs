@@ -6,6 +6,7 @@
 mod process;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use lustre_api::WriteQuery;
@@ -15,7 +16,7 @@ use lustre_mgs::engine::{Caller, Engine};
 use lustre_mgs_core::{Env, Request, State, decide};
 use lustre_mgs_store::{MemoryStore, Meta, Range, Store, Txn};
 use lustre_types::FsName;
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn gold() -> FsName {
     "gold".parse().unwrap()
@@ -76,6 +77,105 @@ async fn a_store_without_config_logs_gets_them_when_it_is_opened_and_once_only()
     let revision = again.state().revision;
     let (third, _follower) = Engine::start(store, Env::default()).await.unwrap();
     assert_eq!((third.state().revision, logs(&third)), (revision, before));
+}
+
+/// A backup of the state as the first program of version 1 wrote it, and what that MGS showed of it.
+const STATE_1: [&str; 2] = [
+    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/state-1.backup"),
+    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/state-1.json"),
+];
+
+/// Starts a daemon on what a backup holds.
+fn restored(backup: &Path, store: &Path) -> process::Daemon {
+    let mut restore = std::process::Command::new(env!("CARGO_BIN_EXE_lustre-mgs"));
+    let output = restore.arg("restore").arg(backup).arg("--store").arg(store).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    process::Daemon::start(store)
+}
+
+/// What an MGS has, and the text of a config log.
+async fn shown(daemon: &process::Daemon) -> Value {
+    let get = async |path: &str| reqwest::get(format!("{}{path}", daemon.url)).await.unwrap().text().await.unwrap();
+    let mut all: Value = serde_json::from_str(&get("/v1/snapshot").await).unwrap();
+    for mine in ["mgs", "revision"] {
+        all.as_object_mut().unwrap().remove(mine);
+    }
+    json!({"snapshot": all, "log": serde_json::from_str::<Value>(&get("/v1/logs/gold-client").await).unwrap()})
+}
+
+/// Everything that was there is there; a later program may show more.
+fn holds(all: &Value, part: &Value, at: &str) {
+    match (all, part) {
+        (Value::Object(all), Value::Object(part)) => {
+            part.iter().for_each(|(name, part)| holds(&all[name], part, &format!("{at}.{name}")));
+        }
+        (Value::Array(all), Value::Array(part)) => {
+            assert_eq!(all.len(), part.len(), "{at}");
+            all.iter().zip(part).enumerate().for_each(|(n, (all, part))| holds(all, part, &format!("{at}[{n}]")));
+        }
+        _ => assert_eq!(all, part, "{at}"),
+    }
+}
+
+/// Writes [`STATE_1`]: only for a version of the state that nobody has yet.
+async fn write_state(directory: &Path) {
+    let [backup, expected] = STATE_1;
+    let daemon = process::Daemon::start(&directory.join("first.redb"));
+    let http = reqwest::Client::new();
+    let send = async |method: reqwest::Method, path: &str, body: Value| -> Value {
+        let answer = http.request(method, format!("{}{path}", daemon.url)).json(&body).send().await.unwrap();
+        let (status, text) = (answer.status(), answer.text().await.unwrap());
+        assert!(status.is_success(), "{path}: {status} {text}");
+        serde_json::from_str(&text).unwrap()
+    };
+    let (put, post) = (reqwest::Method::PUT, reqwest::Method::POST);
+    send(put.clone(), "/v1/filesystems/gold", json!({"name": "gold", "description": "of version 1"})).await;
+    for (kind, node) in [("mdt", "mds1"), ("ost", "oss1"), ("ost", "oss2")] {
+        let target = json!({"kind": kind, "filesystem": "gold", "node": node, "device": "/dev/disk/by-id/a"});
+        let reserved = send(post.clone(), "/v1/reservations", json!({"target": target, "ttl_s": 600})).await;
+        let svname = reserved["object"]["target"]["svname"].as_str().unwrap().to_owned();
+        let registered = json!({"token": reserved["object"]["token"], "label": svname.replacen('-', ":", 1),
+            "uuid": format!("uuid of {svname}"), "size_bytes": 1_u64 << 40, "nids": ["10.9.0.2@tcp"]});
+        send(post.clone(), &format!("/v1/targets/{svname}/register"), registered).await;
+    }
+    let param = json!({"filesystem": "gold", "scope": "filesystem", "name": "timeout", "value": "30"});
+    send(put.clone(), "/v1/params/gold/filesystem/timeout", param).await;
+    let pool = json!({"filesystem": "gold", "name": "fast", "members": ["OST0000"]});
+    send(put.clone(), "/v1/filesystems/gold/pools/fast", pool).await;
+    let nodemap = json!({"spec": {"name": "lab", "ranges": ["10.1.0.[1-9]@tcp"], "uids": {"1000": 5000}}});
+    send(put, "/v1/nodemaps/lab", nodemap).await;
+    std::fs::create_dir_all(Path::new(backup).parent().unwrap()).unwrap();
+    let mgsctl = std::process::Command::new(testkit::binary("mgsctl").unwrap())
+        .args(["--endpoint", &daemon.url, "backup", backup])
+        .output()
+        .unwrap();
+    assert!(mgsctl.status.success(), "{}", String::from_utf8_lossy(&mgsctl.stderr));
+    let daemon = restored(Path::new(backup), &directory.join("again.redb"));
+    let text = serde_json::to_string_pretty(&shown(&daemon).await).unwrap();
+    // What is said in words may change.
+    let text: String =
+        text.lines().filter(|line| !line.contains("\"state_reason\"")).map(|line| format!("{line}\n")).collect();
+    std::fs::write(expected, text).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_state_that_the_first_program_of_its_version_wrote_is_read_whole_on_either_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let [backup, expected] = STATE_1;
+    if std::env::var_os("UPDATE_STATE").is_some() {
+        write_state(directory.path()).await;
+    }
+    let etcd = testkit::Etcd::start().unwrap();
+    let expected: Value = serde_json::from_str(&std::fs::read_to_string(expected).unwrap()).unwrap();
+    for store in [directory.path().join("mgs.redb"), etcd.url("lmgs/test").into()] {
+        let daemon = restored(Path::new(backup), &store);
+        holds(&shown(&daemon).await, &expected, "state");
+        // And it goes on from there.
+        let path = lustre_api::filesystem::FilesystemPath { fsname: gold() };
+        let spec = FilesystemSpec { name: gold(), description: Some("of this version".into()) };
+        let put = daemon.client();
+        put.call::<lustre_api::filesystem::PutFilesystem>(&path, &WriteQuery::default(), &spec).await.unwrap();
+    }
 }
 
 /// What a program does that knows state version 2: it says so first, and then writes what version 1 does not know.

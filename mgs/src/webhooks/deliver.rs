@@ -1,7 +1,7 @@
 //! Telling one receiver.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hmac::{Hmac, Mac};
 use lustre_api::event::Event;
@@ -10,6 +10,7 @@ use lustre_mgs_core::{Change, Decision, Key, Record, Request, State};
 use lustre_mgs_store::{Commit, StoreError};
 use sha2::Sha256;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::cursor::MAX_DEAD;
