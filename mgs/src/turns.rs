@@ -14,7 +14,7 @@ const BESIDE_OTHERS: usize = 20;
 pub(crate) struct Turns {
     /// Shared by those who decide and commit; alone in it is who lost too often.
     all: RwLock<()>,
-    /// Those who lost over an object, by its key.
+    /// Those who lost over an object, by [`queue_of`] its key.
     queues: Mutex<HashMap<String, Weak<Queue<()>>>>,
 }
 
@@ -22,7 +22,7 @@ pub(crate) struct Turns {
 pub(crate) struct Turn<'a> {
     turns: &'a Turns,
     attempts: usize,
-    /// The object that it lost over, and its place at the head of that queue.
+    /// Its place at the head of a queue, and which one.
     place: Option<(String, OwnedMutexGuard<()>)>,
 }
 
@@ -44,17 +44,17 @@ impl Turns {
         if queues.is_empty() {
             return None;
         }
-        keys.into_iter().find(|key| queues.get(key).is_some_and(|queue| queue.strong_count() > 0))
+        keys.into_iter().find(|key| queues.get(queue_of(key)).is_some_and(|queue| queue.strong_count() > 0))
     }
 
-    fn queue(&self, key: &str) -> Arc<Queue<()>> {
+    fn queue(&self, name: &str) -> Arc<Queue<()>> {
         let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(queue) = queues.get(key).and_then(Weak::upgrade) {
+        if let Some(queue) = queues.get(name).and_then(Weak::upgrade) {
             return queue;
         }
         queues.retain(|_, queue| queue.strong_count() > 0);
         let queue = Arc::new(Queue::new(()));
-        queues.insert(key.to_owned(), Arc::downgrade(&queue));
+        queues.insert(name.to_owned(), Arc::downgrade(&queue));
         queue
     }
 }
@@ -79,11 +79,41 @@ impl<'a> Turn<'a> {
     /// Waits behind the others who lost over the same object. Not to be called with a [`Go`] in hand: who is first in the
     /// queue needs one too.
     pub(crate) async fn queue_for(&mut self, key: String) {
-        if self.place.as_ref().is_none_or(|(held, _)| *held != key) {
+        let name = queue_of(&key);
+        if self.place.as_ref().is_none_or(|(held, _)| held != name) {
             // One place at a time: two requests can't wait for each other's.
             self.place = None;
-            let place = self.turns.queue(&key).lock_owned().await;
-            self.place = Some((key, place));
+            let place = self.turns.queue(name).lock_owned().await;
+            self.place = Some((name.to_owned(), place));
         }
+    }
+}
+
+/// The queue of who wants this key: itself, but changes of logs are numbered, and who loses one of them wants the next.
+fn queue_of(key: &str) -> &str {
+    match key.starts_with("log/") {
+        true => key.rsplit_once('/').map_or(key, |(logs, _)| logs),
+        false => key,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lustre_mgs_core::Key;
+
+    #[tokio::test]
+    async fn all_who_change_the_logs_of_a_file_system_wait_in_one_queue() {
+        let log = |fsname: &str, number| Key::Log(Some(fsname.parse().expect("a name")), number).to_string();
+        let turns = Turns::default();
+        let mut first = turns.turn();
+        first.queue_for(log("scratch", 7)).await;
+        let newcomer = turns.turn();
+        assert_eq!(newcomer.to_queue_for([log("scratch", 8)]), Some(log("scratch", 8)), "the next change");
+        assert_eq!(newcomer.to_queue_for([log("home", 7), "fs/scratch".into()]), None, "others");
+        first.queue_for(log("scratch", 8)).await;
+        assert_eq!(first.to_queue_for([log("scratch", 9)]), None, "it is its turn");
+        drop(first);
+        assert_eq!(newcomer.to_queue_for([log("scratch", 9)]), None, "nobody waits any more");
     }
 }
