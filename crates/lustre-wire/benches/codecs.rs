@@ -15,7 +15,7 @@ use lustre_wire::ldlm::{LockReply, LockRequest};
 use lustre_wire::llog::LogFile;
 use lustre_wire::lnet::{FrameHeader, Header, NidForm, PID_LUSTRE, WireHandle, WireNid};
 use lustre_wire::mgs::{LOG_BLOCK_LEN, LlogBody, Registration};
-use lustre_wire::ptlrpc::{Body, Message, MessageHeader, Opcode, encode_head, encode_message};
+use lustre_wire::ptlrpc::{Body, Message, MessageHeader, MessageWriter, Opcode};
 
 /// Bytes in front of a payload.
 const HEAD: usize = FrameHeader::LEN + 72;
@@ -59,9 +59,10 @@ fn block_rpc(frame: &[u8]) -> Vec<u8> {
     let (header, message) = read(frame);
     let body = Body::decode(message.buffer(0).expect("a body")).expect("as recorded");
     let asked = LlogBody::decode(message.buffer(1).expect("a log body")).expect("as recorded");
-    let reply = Body::reply(body.opc, 0).encode();
-    let own = encode_head(&MessageHeader::default(), &[&reply, &asked.encode()], LOG_BLOCK_LEN);
-    write(&header, &own, LOG_BLOCK_LEN)
+    let mut reply = MessageWriter::new(&MessageHeader::default(), 3, Body::LEN + LlogBody::LEN);
+    reply.put(|out| Body::reply(body.opc, 0).write(out));
+    reply.put(|out| asked.write(out));
+    write(&header, &reply.finish_with_tail(LOG_BLOCK_LEN), LOG_BLOCK_LEN)
 }
 
 fn lock_rpc(frame: &[u8]) -> Vec<u8> {
@@ -69,8 +70,10 @@ fn lock_rpc(frame: &[u8]) -> Vec<u8> {
     let body = Body::decode(message.buffer(0).expect("a body")).expect("as recorded");
     let asked = LockRequest::decode(message.buffer(1).expect("a lock request")).expect("as recorded");
     let granted = LockReply { desc: asked.desc, handle: asked.handles[0], ..LockReply::default() };
-    let reply = Body::reply(body.opc, 0).encode();
-    write(&header, &encode_message(&MessageHeader::default(), &[&reply, &granted.encode()]), 0)
+    let mut reply = MessageWriter::new(&MessageHeader::default(), 2, Body::LEN + LockReply::LEN);
+    reply.put(|out| Body::reply(body.opc, 0).write(out));
+    reply.put(|out| granted.write(out));
+    write(&header, &reply.finish(), 0)
 }
 
 fn register(frame: &[u8]) -> Registration {

@@ -171,50 +171,87 @@ fn lens_of(lens: &[u8]) -> impl Iterator<Item = u32> + use<'_> {
     lens.as_chunks::<4>().0.iter().map(|len| u32::from_le_bytes(*len))
 }
 
+/// Writes a message into one allocation, buffer by buffer.
+pub struct MessageWriter {
+    out: Vec<u8>,
+    /// Where the length of the next buffer goes.
+    len_at: usize,
+    /// Buffers that are still to come.
+    left: usize,
+}
+
+impl MessageWriter {
+    /// Begins a message of `count` buffers that take `room` bytes together, padding included: less is grown, more is unused.
+    ///
+    /// # Panics
+    /// With no buffer or more than 31: callers have a fixed number each.
+    pub fn new(header: &MessageHeader, count: usize, room: usize) -> Self {
+        let mut out = Vec::with_capacity(header_len(count) + room);
+        let count_32 = u32::try_from(count).unwrap_or(u32::MAX);
+        assert!((1..=BUFFERS_MAX).contains(&count_32), "a message has 1 to 31 buffers");
+        out.put_u32(count_32);
+        out.put_u32(header.secflvr);
+        out.put_u32(MAGIC);
+        out.put_u32(header.repsize);
+        out.put_u32(header.cksum);
+        out.put_u32(header.flags);
+        out.put_u32(header.opc);
+        out.put_u32(0);
+        out.put_zeros(header_len(count) - FIXED_LEN);
+        Self { out, len_at: FIXED_LEN, left: count }
+    }
+
+    /// Writes the next buffer: what `fill` appends.
+    ///
+    /// # Panics
+    /// When all buffers were written.
+    pub fn put(&mut self, fill: impl FnOnce(&mut Vec<u8>)) {
+        let begin = self.out.len();
+        fill(&mut self.out);
+        let len = self.out.len() - begin;
+        self.out.put_zeros(padded(len) - len);
+        self.set_len(len);
+    }
+
+    /// Writes the next buffer from its bytes.
+    pub fn put_bytes(&mut self, bytes: &[u8]) {
+        self.put(|out| out.extend_from_slice(bytes));
+    }
+
+    /// The message. Buffers that were not written are empty.
+    pub fn finish(self) -> Vec<u8> {
+        self.out
+    }
+
+    /// The message up to its last buffer, which has `len` bytes: the caller sends them behind it, without copying them into
+    /// the message.
+    ///
+    /// # Panics
+    /// When `len` is no multiple of 8: nothing can be put behind what others share.
+    pub fn finish_with_tail(mut self, len: usize) -> Vec<u8> {
+        assert_eq!(len % 8, 0, "a shared tail has no room for padding");
+        self.set_len(len);
+        debug_assert_eq!(self.left, 0, "the tail is the last buffer");
+        self.out
+    }
+
+    fn set_len(&mut self, len: usize) {
+        assert!(self.left > 0, "the message has all its buffers");
+        let len = u32::try_from(len).expect("a buffer in memory is smaller than 4 GiB");
+        self.out[self.len_at..self.len_at + 4].copy_from_slice(&len.to_le_bytes());
+        (self.len_at, self.left) = (self.len_at + 4, self.left - 1);
+    }
+}
+
 /// A message of these buffers.
 ///
 /// # Panics
 /// With no buffer or more than 31: callers have a fixed number each.
 pub fn encode_message(header: &MessageHeader, buffers: &[&[u8]]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(message_len(buffers.iter().map(|buffer| buffer.len())));
-    put_header(&mut out, header, buffers.iter().map(|buffer| buffer.len()));
-    for buffer in buffers {
-        out.put_padded(buffer, padded(buffer.len()));
-    }
-    out
-}
-
-/// A message up to its last buffer, which has `tail_len` bytes, a multiple of 8: the caller sends them behind it, without
-/// copying them into the message.
-///
-/// # Panics
-/// When `tail_len` is no multiple of 8, and as [`encode_message`].
-pub fn encode_head(header: &MessageHeader, buffers: &[&[u8]], tail_len: usize) -> Vec<u8> {
-    assert_eq!(tail_len % 8, 0, "a shared tail has no room for padding");
-    let lens: Vec<usize> = buffers.iter().map(|buffer| buffer.len()).chain([tail_len]).collect();
-    let mut out = Vec::with_capacity(message_len(lens.iter().copied()) - tail_len);
-    put_header(&mut out, header, lens.iter().copied());
-    for buffer in buffers {
-        out.put_padded(buffer, padded(buffer.len()));
-    }
-    out
-}
-
-fn put_header(out: &mut Vec<u8>, header: &MessageHeader, lens: impl ExactSizeIterator<Item = usize>) {
-    let count = u32::try_from(lens.len()).unwrap_or(u32::MAX);
-    assert!((1..=BUFFERS_MAX).contains(&count), "a message has 1 to 31 buffers");
-    out.put_u32(count);
-    out.put_u32(header.secflvr);
-    out.put_u32(MAGIC);
-    out.put_u32(header.repsize);
-    out.put_u32(header.cksum);
-    out.put_u32(header.flags);
-    out.put_u32(header.opc);
-    out.put_u32(0);
-    for len in lens {
-        out.put_u32(u32::try_from(len).expect("a buffer in memory is smaller than 4 GiB"));
-    }
-    out.put_zeros(padded(out.len()) - out.len());
+    let room = buffers.iter().map(|buffer| padded(buffer.len())).sum();
+    let mut message = MessageWriter::new(header, buffers.len(), room);
+    buffers.iter().for_each(|buffer| message.put_bytes(buffer));
+    message.finish()
 }
 
 #[cfg(test)]
@@ -248,9 +285,16 @@ mod tests {
         let bytes = recorded(RECORDED[4]);
         let message = Message::decode(&bytes).unwrap();
         let buffers: Vec<&[u8]> = message.buffers().collect();
-        let mut head = encode_head(&message.header, &buffers[..2], 8192);
-        head.extend_from_slice(buffers[2]);
-        assert_eq!(head, bytes);
+        let mut head = MessageWriter::new(&message.header, 3, 0);
+        buffers[..2].iter().for_each(|buffer| head.put_bytes(buffer));
+        assert_eq!([&head.finish_with_tail(8192), buffers[2]].concat(), bytes);
+    }
+
+    #[test]
+    fn buffers_that_were_not_written_are_empty() {
+        let mut message = MessageWriter::new(&MessageHeader::default(), 3, 0);
+        message.put_bytes(&[1, 2, 3]);
+        assert_eq!(message.finish(), encode_message(&MessageHeader::default(), &[&[1, 2, 3], &[], &[]]));
     }
 
     #[test]

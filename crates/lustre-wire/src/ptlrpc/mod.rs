@@ -13,7 +13,7 @@ pub use body::{Body, BodyKind, JOBID_LEN, body_flag, connect_op};
 pub use connect::{ConnectData, ConnectRequest, connect_flag, connect_flag2, decode_connect};
 pub use early::{early_reply, is_early_reply};
 pub use message::{
-    BUFFERS_MAX, MAGIC, Message, MessageHeader, Part, encode_head, encode_message, message_flag, message_len, padded,
+    BUFFERS_MAX, MAGIC, Message, MessageHeader, MessageWriter, Part, encode_message, message_flag, message_len, padded,
 };
 pub use opcode::{Opcode, Service};
 pub use route::{EARLY_ROOM, bulk_match_bits, portal, reply_match_bits, reply_offset};

@@ -82,7 +82,8 @@ impl Service {
                 return Ok(());
             }
         };
-        out.push(reply::with_shared(request, 0, &[], header));
+        let reply = reply::begin(request, 0, 1, 0).finish_with_tail(header.len());
+        out.push(reply::send(request, reply, header));
         Ok(())
     }
 
@@ -124,7 +125,9 @@ impl Service {
             }
         };
         self.counts.log_blocks += 1;
-        out.push(reply::with_shared(request, status, &[&body.encode()], data));
+        let mut reply = reply::begin(request, status, 2, LlogBody::LEN);
+        reply.put(|out| body.write(out));
+        out.push(reply::send(request, reply.finish_with_tail(data.len()), data));
         Ok(())
     }
 

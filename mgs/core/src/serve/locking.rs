@@ -44,7 +44,10 @@ impl Service {
         };
         let desc = LockDesc::plain(asked.desc.resource, LockMode::CR, LockMode::CR);
         let granted = LockReply { flags: 0, desc, handle, policy_res: [0; 2] };
-        out.push(reply::with(request, 0, &[&granted.encode(), &[]]));
+        // The last buffer, for what is kept in a lock, is empty.
+        let mut reply = reply::begin(request, 0, 2, LockReply::LEN);
+        reply.put(|out| granted.write(out));
+        out.push(reply::send(request, reply.finish(), bytes::Bytes::new()));
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use lustre_wire::fixed::Fixed;
-use lustre_wire::ptlrpc::{Body, MessageHeader, encode_head, encode_message};
+use lustre_wire::ptlrpc::{Body, MessageHeader, MessageWriter, encode_message, padded};
 
 use crate::serve::request::Request;
 use crate::serve::{Effect, Errno, Outgoing};
@@ -31,21 +31,19 @@ pub(super) fn with(request: &Request, status: i32, buffers: &[&[u8]]) -> Effect 
     send(request, encode(&body(request, status), buffers), Bytes::new())
 }
 
-/// A reply with buffers of its own and a last one that is shared.
-pub(super) fn with_shared(request: &Request, status: i32, buffers: &[&[u8]], shared: Bytes) -> Effect {
-    let body = body(request, status).encode();
-    let mut all: Vec<&[u8]> = Vec::with_capacity(buffers.len() + 1);
-    all.push(&body);
-    all.extend(buffers);
-    send(request, encode_head(&MessageHeader::default(), &all, shared.len()), shared)
+/// Begins a reply with a status and `count` buffers behind the body, of `room` bytes together: for what is sent most.
+pub(super) fn begin(request: &Request, status: i32, count: usize, room: usize) -> MessageWriter {
+    let mut message = MessageWriter::new(&MessageHeader::default(), 1 + count, Body::LEN + room);
+    message.put(|out| body(request, status).write(out));
+    message
 }
 
 pub(super) fn encode(body: &Body, buffers: &[&[u8]]) -> Vec<u8> {
-    let body = body.encode();
-    let mut all: Vec<&[u8]> = Vec::with_capacity(buffers.len() + 1);
-    all.push(&body);
-    all.extend(buffers);
-    encode_message(&MessageHeader::default(), &all)
+    let room = buffers.iter().map(|buffer| padded(buffer.len())).sum::<usize>();
+    let mut message = MessageWriter::new(&MessageHeader::default(), 1 + buffers.len(), Body::LEN + room);
+    message.put(|out| body.write(out));
+    buffers.iter().for_each(|buffer| message.put_bytes(buffer));
+    message.finish()
 }
 
 pub(super) fn send(request: &Request, own: Vec<u8>, shared: Bytes) -> Effect {
