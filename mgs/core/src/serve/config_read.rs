@@ -1,5 +1,7 @@
 //! Reading the NID table and the nodemaps: data as bulk, then the reply. Source: MGS specification, section 3.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use lustre_types::{FsName, TargetKind};
 use lustre_wire::fixed::Fixed;
@@ -15,6 +17,36 @@ use crate::state::State;
 const ENTRY_MAX: usize = 4096;
 /// Bytes of an entry before its NIDs.
 const ENTRY_HEAD: usize = 24;
+/// Most answers that are kept.
+const KEPT: usize = 16;
+
+/// Answers that were encoded for one revision of the state: when a thousand clients mount, all ask for the same table.
+#[derive(Default)]
+pub(super) struct Answers {
+    revision: u64,
+    kept: VecDeque<(ConfigRead, Bytes, ConfigResult)>,
+}
+
+impl Answers {
+    /// What a read gives. Refusals are decided anew each time.
+    fn to(&mut self, state: &State, asked: &ConfigRead) -> Result<(Bytes, ConfigResult), Errno> {
+        if self.revision != state.revision {
+            self.kept.clear();
+            self.revision = state.revision;
+        }
+        if let Some((_, data, result)) = self.kept.iter().find(|(before, ..)| before == asked) {
+            return Ok((data.clone(), *result));
+        }
+        let (data, result) = read(state, asked)?;
+        let data = Bytes::from(data);
+        // What a stranger may ask for has no end; what clients do is one or two of these.
+        if self.kept.len() == KEPT {
+            self.kept.pop_front();
+        }
+        self.kept.push_back((asked.clone(), data.clone(), result));
+        Ok((data, result))
+    }
+}
 
 impl Service {
     pub(super) fn config_read(
@@ -25,7 +57,7 @@ impl Service {
         out: &mut Vec<Effect>,
     ) -> Result<(), ServeError> {
         let asked = ConfigRead::decode(message.need(1, "mgs_config_body", 0)?)?;
-        match read(state, &asked) {
+        match self.config_answers.to(state, &asked) {
             Ok((data, result)) => {
                 let reply = reply::encode(&reply::body(request, 0), &[&result.encode()]);
                 self.bulk(request, data, reply, out);
@@ -35,7 +67,7 @@ impl Service {
         Ok(())
     }
 
-    fn bulk(&mut self, request: &Request, data: Vec<u8>, reply: Vec<u8>, out: &mut Vec<Effect>) {
+    fn bulk(&mut self, request: &Request, data: Bytes, reply: Vec<u8>, out: &mut Vec<Effect>) {
         let ticket = self.ticket();
         if !self.wait(ticket, request, Waiting::Bulk(reply)) {
             out.push(self.refuse(request, Errno::BUSY));
@@ -48,8 +80,8 @@ impl Service {
             portal: portal::MGS_BULK,
             match_bits: request.bulk_bits,
             offset: 0,
-            own: data,
-            shared: Bytes::new(),
+            own: Vec::new(),
+            shared: data,
         };
         out.push(Effect::Bulk(ticket, put));
     }
@@ -118,4 +150,53 @@ fn nid_table(state: &State, asked: &ConfigRead) -> Result<(Vec<u8>, ConfigResult
         _ => table.version,
     };
     Ok((data, ConfigResult { offset, size: table.version }))
+}
+
+#[cfg(test)]
+mod tests {
+    use lustre_types::SvName;
+    use lustre_wire::fixed::Text;
+
+    use super::*;
+    use crate::record::{NidRow, NidTableRecord};
+    use crate::state::Object;
+
+    /// One OST that is up for the `instance`th time, committed as that revision.
+    fn state(instance: u32, revision: u64) -> State {
+        let svname: SvName = "scratch-OST0000".parse().unwrap();
+        let row = NidRow { version: revision, instance, nids: vec!["10.0.0.2@tcp".parse().unwrap()] };
+        let mut state = State { revision, ..State::default() };
+        let table = NidTableRecord { version: revision };
+        state.nid_tables.insert(svname.fsname().unwrap().clone(), Object { created: revision, revision, value: table });
+        state.nid_rows.insert(svname, Object { created: revision, revision, value: row });
+        state
+    }
+
+    fn asked(offset: u64) -> ConfigRead {
+        let kind = ConfigReadKind::Recover;
+        let name = Text::new("scratch-cliir").unwrap();
+        ConfigRead { name, offset, kind, nid_size_or_pass: 20, unit_bits: 12, units: 256 }
+    }
+
+    #[test]
+    fn a_table_is_encoded_once_for_all_who_ask_and_anew_after_a_change() {
+        let mut answers = Answers::default();
+        let (first, result) = answers.to(&state(1, 7), &asked(1)).unwrap();
+        let (again, _) = answers.to(&state(1, 7), &asked(1)).unwrap();
+        assert_eq!((first.as_ptr(), result.size), (again.as_ptr(), 7));
+        let (none, _) = answers.to(&state(1, 7), &asked(8)).unwrap();
+        assert!(none.is_empty(), "another question has another answer");
+        let (changed, result) = answers.to(&state(2, 8), &asked(1)).unwrap();
+        assert_eq!((changed != first, result.size), (true, 8));
+    }
+
+    #[test]
+    fn who_asks_for_everything_has_no_more_kept_than_others() {
+        let mut answers = Answers::default();
+        for offset in 0..100 {
+            answers.to(&state(1, 7), &asked(offset)).unwrap();
+        }
+        assert_eq!(answers.kept.len(), KEPT);
+        assert_eq!(answers.to(&state(1, 7), &ConfigRead { units: 0, ..asked(0) }), Err(Errno::INVAL));
+    }
 }

@@ -95,6 +95,7 @@ pub struct Service {
     now_ms: u64,
     counts: Counts,
     zeros: Bytes,
+    config_answers: config_read::Answers,
 }
 
 /// A request that is answered later.
@@ -133,6 +134,7 @@ impl Service {
             now_ms,
             counts: Counts::default(),
             zeros: Bytes::from_static(&[0; lustre_wire::mgs::LOG_BLOCK_LEN]),
+            config_answers: config_read::Answers::default(),
         }
     }
 
