@@ -95,23 +95,28 @@ async fn serve_tokio(listener: TcpListener, request: usize, reply: usize) -> any
 pub(crate) struct Floor {
     server: Process,
     streams: Vec<TokioStream>,
+    /// Connections that nobody speaks over: clients of an MGS have three, and ask over one.
+    _idle: Vec<TokioStream>,
     sizes: (usize, usize),
 }
 
 impl Floor {
-    /// Starts a server for requests and answers of these sizes, and connects so many clients.
-    pub(crate) async fn start(kind: Kind, sizes: (usize, usize), clients: usize) -> anyhow::Result<Self> {
+    /// Starts a server for requests and answers of these sizes, and connects so many clients, each with `idle` connections
+    /// more than it uses.
+    pub(crate) async fn start(kind: Kind, sizes: (usize, usize), clients: usize, idle: usize) -> anyhow::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         let texts = [sizes.0.to_string(), sizes.1.to_string()];
         command.args(["--serve", &format!("{kind:?}").to_lowercase(), "--sizes"]).args(texts);
         let (server, address) = Process::start(&mut command, "listening on ")?;
-        let mut streams = Vec::new();
+        let (mut streams, mut idle_streams) = (Vec::new(), Vec::new());
         for _ in 0..clients {
-            let stream = TokioStream::connect(address).await?;
-            stream.set_nodelay(true)?;
-            streams.push(stream);
+            for nth in 0..=idle {
+                let stream = TokioStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                if nth == 0 { streams.push(stream) } else { idle_streams.push(stream) }
+            }
         }
-        let mut floor = Self { server, streams, sizes };
+        let mut floor = Self { server, streams, _idle: idle_streams, sizes };
         // Once to warm up: connections are accepted before the first answer.
         floor.run(1).await?;
         Ok(floor)
