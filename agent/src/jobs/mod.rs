@@ -3,6 +3,7 @@
 //! A job is journaled before it acts. Each runs in a thread of its own, because everything that it does blocks; readers
 //! see the latest state in memory. At most one job works on a device.
 
+mod file;
 mod journal;
 mod run;
 mod unmet;
@@ -26,11 +27,11 @@ use lustre_types::{Dataset, TargetKind};
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
     thread,
 };
 use tokio::sync::watch;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 use unmet::Unmet;
 
 /// Jobs of this agent.
@@ -43,6 +44,8 @@ pub struct Jobs {
     dir: PathBuf,
     journal: Journal,
     known: Mutex<Known>,
+    /// Told when an entry has come to the journal, or could not.
+    written: Condvar,
     /// Told of every change of any job.
     changed: watch::Sender<()>,
 }
@@ -51,6 +54,9 @@ pub struct Jobs {
 #[derive(Debug)]
 struct Known {
     entries: BTreeMap<JobId, Entry>,
+    /// Jobs whose entry is on its way to the journal, each by one thread, which doesn't hold the lock meanwhile; of new ones
+    /// the place that they work on.
+    writing: BTreeMap<JobId, Option<PathBuf>>,
     /// Cancelled before they came.
     unmet: Unmet,
 }
@@ -80,7 +86,8 @@ impl Jobs {
             userspace,
             dir: state_dir.join("jobs"),
             journal,
-            known: Mutex::new(Known { entries, unmet }),
+            known: Mutex::new(Known { entries, writing: BTreeMap::new(), unmet }),
+            written: Condvar::new(),
             changed: watch::Sender::new(()),
         });
         for id in unfinished {
@@ -97,7 +104,7 @@ impl Jobs {
     pub fn put(self: &Arc<Self>, id: JobId, op: AgentOp, who: String) -> Result<AgentJob, Problem> {
         check(&op)?;
         let device = self.place_of(&op);
-        let mut known = self.known();
+        let known = self.known_without(|other, place| *other == id || place.as_ref() == Some(&device));
         if let Some(entry) = known.entries.get(&id) {
             return if entry.job.op == op {
                 Ok(entry.job.clone())
@@ -135,7 +142,8 @@ impl Jobs {
             version: created.unix_ms(),
         };
         let entry = Entry { job: job.clone(), begun: None, rewrite: None };
-        self.journal.accept(&entry).map_err(|error| Problem::unavailable(chain(&error)))?;
+        let (mut known, accepted) = self.write(known, &id, Some(device), || self.journal.accept(&entry));
+        accepted.map_err(|error| Problem::unavailable(chain(&error)))?;
         known.entries.insert(id.clone(), entry);
         drop(known);
         self.changed.send_replace(());
@@ -155,13 +163,13 @@ impl Jobs {
     pub fn cancel(&self, id: &JobId) -> Result<AgentJob, Problem> {
         {
             // In one critical section with the look for the job: it may arrive right now.
-            let mut known = self.known();
+            let mut known = self.known_without(|other, _| other == id);
             if !known.entries.contains_key(id) {
                 known.unmet.add(&self.journal, id, now())?;
                 return Err(unknown(id));
             }
         }
-        self.update(id, true, |entry| {
+        self.update(id, |entry| {
             if !entry.job.state.is_final() {
                 entry.job.state = JobState::Cancelling;
             }
@@ -215,6 +223,29 @@ impl Jobs {
         self.known.lock().expect("nothing panics while it is held")
     }
 
+    /// What is known once nothing is on its way to the journal that `is_awaited`.
+    fn known_without(&self, is_awaited: impl Fn(&JobId, &Option<PathBuf>) -> bool) -> MutexGuard<'_, Known> {
+        let is_under_way = |known: &mut Known| known.writing.iter().any(|(id, place)| is_awaited(id, place));
+        self.written.wait_while(self.known(), is_under_way).expect("nothing panics while it is held")
+    }
+
+    /// Has `write` bring an entry to the journal, and lets others go on meanwhile: with as many as come, one commit is enough.
+    fn write<'a, T>(
+        &'a self,
+        mut known: MutexGuard<'a, Known>,
+        id: &JobId,
+        place: Option<PathBuf>,
+        write: impl FnOnce() -> T,
+    ) -> (MutexGuard<'a, Known>, T) {
+        known.writing.insert(id.clone(), place);
+        drop(known);
+        let written = write();
+        let mut known = self.known();
+        known.writing.remove(id);
+        self.written.notify_all();
+        (known, written)
+    }
+
     fn spawn(self: Arc<Self>, id: JobId) {
         let name = format!("job-{id}").chars().take(15).collect();
         let jobs = self.clone();
@@ -225,39 +256,41 @@ impl Jobs {
         }
     }
 
-    /// Changes a job. With `durable` it is journaled first, and only then seen by anybody.
-    fn update(
-        &self,
-        id: &JobId,
-        durable: bool,
-        change: impl FnOnce(&mut Entry),
-    ) -> Result<Option<AgentJob>, JournalError> {
-        let mut known = self.known();
-        let Some(entry) = known.entries.get_mut(id) else { return Ok(None) };
+    /// Changes a job. It is journaled first, and only then seen by anybody. `change` is made twice: to what goes to the
+    /// journal, and to what has become of the job by then.
+    fn update(&self, id: &JobId, change: impl Fn(&mut Entry)) -> Result<Option<AgentJob>, JournalError> {
+        let known = self.known_without(|other, _| other == id);
+        let Some(entry) = known.entries.get(id) else { return Ok(None) };
         let mut next = entry.clone();
-        change(&mut next);
-        // Wall-clock milliseconds keep it growing across restarts too, when progress that was never journaled is lost.
-        next.job.version = (entry.job.version + 1).max(now().unix_ms());
-        if durable {
-            self.journal.put(&next)?;
-        }
-        *entry = next;
-        let job = entry.job.clone();
+        make(&mut next, &change);
+        let (mut known, written) = self.write(known, id, None, || self.journal.put(&next));
+        written?;
+        let job = known.entries.get_mut(id).map(|entry| {
+            make(entry, change);
+            entry.job.clone()
+        });
         drop(known);
         self.changed.send_replace(());
-        Ok(Some(job))
+        Ok(job)
     }
 
-    /// Like [`update`](Self::update) where nobody can be told of a journal that fails: the state in memory still counts.
+    /// Changes a job in memory only: what is lost with the agent, and no harm.
     fn note(&self, id: &JobId, change: impl FnOnce(&mut Entry)) {
-        if let Err(error) = self.update(id, false, change) {
-            warn!(job_id = %id, error = chain(&error), "job not updated");
+        if let Some(entry) = self.known().entries.get_mut(id) {
+            make(entry, change);
         }
+        self.changed.send_replace(());
     }
 
     fn begun(&self, id: &JobId) -> Option<Begun> {
         self.known().entries.get(id).and_then(|entry| entry.begun.clone())
     }
+}
+
+fn make(entry: &mut Entry, change: impl FnOnce(&mut Entry)) {
+    change(entry);
+    // Wall-clock milliseconds keep it growing across restarts too, when progress that was never journaled is lost.
+    entry.job.version = (entry.job.version + 1).max(now().unix_ms());
 }
 
 /// Refuses at once what could never work.

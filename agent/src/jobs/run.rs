@@ -107,6 +107,7 @@ pub(super) fn run(jobs: &Jobs, id: &JobId) {
         JobState::Done => info!(job_id = %id, outcome = end.message.as_deref(), "job done"),
         state => warn!(job_id = %id, state = state.as_str(), error = end.message.as_deref(), "job ended"),
     }
+    let ended = now();
     let finish = |entry: &mut super::Entry| {
         entry.job.state = end.state;
         entry.job.message = end.message.clone();
@@ -114,10 +115,10 @@ pub(super) fn run(jobs: &Jobs, id: &JobId) {
         entry.job.formatted = end.formatted.as_deref().cloned();
         entry.job.proxy = end.proxy.as_deref().cloned();
         entry.job.result.clone_from(&end.result);
-        entry.job.ended = Some(now());
+        entry.job.ended = Some(ended);
     };
     // The end is told when it is durable. If the disk of the journal is full, that is later, not never.
-    while let Err(error) = jobs.update(id, true, finish) {
+    while let Err(error) = jobs.update(id, finish) {
         warn!(job_id = %id, error = chain(&error), "the end of the job can't be journaled, will try again");
         thread::sleep(Duration::from_secs(1));
     }
@@ -178,7 +179,7 @@ struct JobReport<'a> {
 
 impl Report for JobReport<'_> {
     fn begun(&self, begun: &Begun) -> Result<(), String> {
-        let put = self.jobs.update(self.id, true, |entry| {
+        let put = self.jobs.update(self.id, |entry| {
             entry.job.command = begun.command.clone();
             entry.begun = Some(begun.clone());
         });
@@ -380,7 +381,7 @@ fn change(jobs: &Jobs, id: &JobId, op: &TuneOp) -> Result<End, End> {
         unmanaged(jobs, &device, &op.svname, "changed")?;
     }
     let journal = |rewrite: &crate::tune::Rewrite| {
-        let put = jobs.update(id, true, |entry| entry.rewrite = Some(rewrite.clone()));
+        let put = jobs.update(id, |entry| entry.rewrite = Some(rewrite.clone()));
         put.map(drop).map_err(|error| chain(&error))
     };
     match tune(&jobs.host, op, begun.as_ref(), journal) {
