@@ -6,7 +6,7 @@
 use lustre_api::param::ParamSpec;
 use lustre_types::{FsName, ParamName, ParamScope, SvName, TargetKind};
 
-use crate::catalogue;
+use crate::catalogue::{self, pattern};
 
 /// Whose devices a layer has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -272,6 +272,28 @@ pub fn others_hit<'a>(spec: &ParamSpec, all: impl Iterator<Item = &'a FsName>) -
         (_, None) => false,
     };
     all.filter(|fsname| Some(*fsname) != spec.filesystem.as_ref() && hits(fsname)).collect()
+}
+
+/// Whether a person has named the device of a tunable, or a part of its name.
+pub fn names_device(name: &ParamName) -> bool {
+    let name = name.as_str();
+    let has_devices = !matches!(devices(name), Devices::Node | Devices::Log);
+    has_devices && name.split('.').nth(device_place(name)).is_some_and(|device| device != "*")
+}
+
+/// The device that a person has named where none of these file systems has a device of such a name: nodes would never find any.
+/// None where nobody has named one, or can tell.
+pub(crate) fn matches_nothing<'a>(spec: &ParamSpec, mut all: impl Iterator<Item = &'a FsName>) -> Option<String> {
+    let name = spec.name.as_str();
+    // Only these are called after their file systems, whatever the release.
+    if !matches!(devices(name), Devices::Ost(_) | Devices::Mdt(_) | Devices::Target(_) | Devices::Client) {
+        return None;
+    }
+    let device = name.split('.').nth(device_place(name))?;
+    let is_of = |fsname: &FsName| pattern::meet(device, &format!("{fsname}-*"));
+    // A target of an MGS is called that.
+    let is_known = catalogue::lookup(name).is_some() && !pattern::meet(device, "MGS*");
+    (is_known && !all.any(is_of)).then(|| device.to_owned())
 }
 
 /// Whether some device of a file system can be called as the pattern says.

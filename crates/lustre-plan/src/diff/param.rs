@@ -199,10 +199,27 @@ impl Work<'_> {
             self.error(object, say);
             return false;
         }
-        match &spec.filesystem {
-            Some(fsname) => self.has_filesystem(object, fsname),
-            None => true,
+        if let Some(fsname) = &spec.filesystem
+            && !self.has_filesystem(object, fsname)
+        {
+            return false;
         }
+        self.has_device(object, spec)
+    }
+
+    /// Whether a device that the name gives can be there.
+    fn has_device(&mut self, object: &ObjectKey, spec: &ParamSpec) -> bool {
+        let known = self.snapshot.filesystems.iter().map(|known| &known.spec.name);
+        let all = known.chain(self.desired.filesystems.iter().map(|wanted| &wanted.name)).chain(&spec.filesystem);
+        let Some(device) = naming::matches_nothing(spec, all).filter(|_| !spec.allow_unknown) else { return true };
+        let say = Say {
+            attribute: Some("name"),
+            code: "matches_nothing",
+            message: format!("{} matches nothing: no file system has a device called {device}", spec.name),
+            remedy: "leave * for the device, and say by filesystem and scope whom it concerns".to_owned(),
+        };
+        self.error(object, say);
+        false
     }
 }
 

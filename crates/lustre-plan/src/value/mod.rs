@@ -87,7 +87,9 @@ fn plain(known: &Known, text: &str, side: Side) -> Result<Meaning, String> {
             boolean(text).map(Meaning::Bool).ok_or_else(|| "0 or 1, n or y, off or on".to_owned())
         }
         Kind::Int { per_queue: true, .. } => queues(text),
-        Kind::Int { is_percent, .. } => int(number_of(text, side, *is_percent)).map(Meaning::Int).ok_or_else(whole),
+        Kind::Int { is_percent, .. } => {
+            int(number_of(text, side, *is_percent)).map(Meaning::Int).ok_or_else(|| whole(known.entry.unit.as_deref()))
+        }
         Kind::Size { bare, .. } => {
             let name = last(&known.entry.name);
             let text = if side == Side::Printed { line_of(text, name).unwrap_or(text) } else { text };
@@ -114,8 +116,11 @@ fn plain(known: &Known, text: &str, side: Side) -> Result<Meaning, String> {
     }
 }
 
-fn whole() -> String {
-    "a whole number".to_owned()
+fn whole(unit: Option<&str>) -> String {
+    match unit {
+        Some(unit) => format!("a whole number, which is in {unit},"),
+        None => "a whole number".to_owned(),
+    }
 }
 
 fn last(name: &str) -> &str {
