@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lustre_api::node_param::{NodeParamSetting, ReadNodeParams, SetNodeParams};
+use lustre_api::node_param::{NodeParamSet, NodeParamSetting, ReadNodeParams, SetNodeParams};
 use lustre_api::proof::{NodeProof, ProofState};
 use lustre_api::{Problem, WriteQuery};
 use lustre_mgs_core::{TemporaryPlace, TemporaryRecord, decide};
@@ -44,7 +44,7 @@ pub async fn set_on(agents: &dyn Agents, places: Vec<Place>, name: &str, pattern
                 continue;
             }
         };
-        let set: Vec<_> = answer.set.into_iter().flatten().collect();
+        let set: Vec<NodeParamSet> = answer.set.into_iter().flatten().collect();
         if set.is_empty() {
             continue;
         }
@@ -63,10 +63,7 @@ pub async fn set_on(agents: &dyn Agents, places: Vec<Place>, name: &str, pattern
                 (state, message) = (judged, why);
             }
         }
-        for one in set.into_iter().filter(|one| one.error.is_none()) {
-            let boot_id = answer.boot_id.clone();
-            outcome.places.push(TemporaryPlace { node: node.clone(), name: one.name, before: one.before, boot_id });
-        }
+        outcome.places.extend(decide::temporary::places(pattern, &node, &answer.boot_id, &set));
         outcome.proofs.push(proof(state, message));
     }
     outcome
@@ -98,12 +95,11 @@ pub async fn put_back(
         let there = agents.read_params(&url, &ReadNodeParams { patterns, ..ReadNodeParams::default() }).await?;
         let mut settings = Vec::new();
         for (place, found) in places.iter().zip(&there.found) {
-            let printed = found.first().and_then(|param| param.value.as_deref());
-            let is_ours = printed.is_some_and(|printed| catalogue::agreement(name, value, printed) == Agreement::Same);
             let before = place.before.as_deref().and_then(|before| catalogue::settable(name, before));
-            if let (true, true, Some(value)) = (place.boot_id == there.boot_id, is_ours, before) {
-                settings.push(NodeParamSetting { pattern: place.name.clone(), value });
-            }
+            let Some(before) = before.filter(|_| place.boot_id == there.boot_id) else { continue };
+            let has_it = |printed: &String| catalogue::agreement(name, value, printed) == Agreement::Same;
+            let ours = found.iter().filter(|param| param.value.as_ref().is_some_and(has_it));
+            settings.extend(ours.map(|one| NodeParamSetting { pattern: one.name.clone(), value: before.clone() }));
         }
         agents.set_params(&url, &SetNodeParams { settings }).await
     })

@@ -5,7 +5,7 @@ mod cluster;
 
 use cluster::clients::{DIRTY, path, spec, url, with_clients};
 use cluster::{Cluster, caller, soon};
-use lustre_api::job::{Job, JobPath, JobState, StepKind};
+use lustre_api::job::{Job, JobId, JobPath, JobState, StepKind};
 use lustre_api::proof::{ProofState, ProveParams, SpreadParam};
 use lustre_api::{Problem, ProblemCode, WriteQuery};
 
@@ -32,7 +32,18 @@ impl Cluster {
 
     async fn spread_to_its_end(&self, body: SpreadParam) -> Job {
         let job = self.spread(body).await.unwrap();
-        self.end_of(&job.id).await
+        self.last_of(&job.id).await
+    }
+
+    /// A job of many nodes may take longer than one wait.
+    async fn last_of(&self, id: &JobId) -> Job {
+        for _ in 0..5 {
+            let job = self.end_of(id).await;
+            if job.state.is_final() {
+                return job;
+            }
+        }
+        self.end_of(id).await
     }
 
     fn refuse_on(&self, node: u32, values: &[&str]) {
@@ -180,4 +191,56 @@ async fn a_job_waits_for_a_node_that_is_down_and_goes_on_after_the_mgs_was_kille
     cluster.nodes.set_down(false);
     assert_eq!(cluster.end_of(&job.id).await.state, JobState::Done);
     assert_eq!([1, 2].map(|node| cluster.live(node)), ["64M"; 2]);
+}
+
+#[tokio::test]
+async fn a_change_for_a_thousand_nodes_goes_in_parts_and_only_the_nodes_that_failed_are_done_again() {
+    let cluster = with_clients(1000).await;
+    for node in [3, 777] {
+        cluster.refuse_on(node, &["64M"]);
+    }
+    let body = SpreadParam { canary: Some("c1".parse().unwrap()), ..permanent("64M") };
+    let job = cluster.spread_to_its_end(body).await;
+    assert_eq!(job.state, JobState::Failed);
+    let kinds: Vec<_> = job.steps.iter().map(|step| step.kind).collect();
+    assert_eq!(kinds[0], StepKind::SetParam, "the canary");
+    assert!(kinds[1..6].iter().all(|kind| *kind == StepKind::Job) && kinds[6..] == [StepKind::KeepParam], "{kinds:?}");
+    let error = job.error.clone().unwrap();
+    assert!(error.contains("set_param on c3: ") && error.contains("it failed on c777, too"), "{error}");
+    assert_eq!(error.matches("mgsctl job retry").count(), 1, "{error}");
+    assert!(cluster.api.get_param(&path(DIRTY)).is_err(), "nothing is permanent that not all have");
+    let listed = cluster.api.list_temporary_params().await.unwrap().items.remove(0).nodes;
+    assert!(listed.len() > 500 && listed.iter().all(|node| !["c3", "c777"].contains(&node.as_str())), "{listed:?}");
+
+    let part = job.steps.iter().find(|step| step.state == JobState::Failed).unwrap().job.clone().unwrap();
+    let refused = cluster.api.retry_job(&caller(), &JobPath { id: part.clone() }).await.unwrap_err();
+    assert!(refused.to_string().contains(&format!("mgsctl job retry {}", job.id)), "{refused}");
+    for node in [3, 777] {
+        cluster.refuse_on(node, &[]);
+    }
+    cluster.api.retry_job(&caller(), &JobPath { id: job.id.clone() }).await.unwrap();
+    let done = cluster.last_of(&job.id).await;
+    assert_eq!(done.state, JobState::Done, "{done:?}");
+    let part = cluster.end_of(&part).await;
+    let again: Vec<_> = attempts(&part).into_iter().filter(|(_, _, times)| *times > 1).collect();
+    assert!(again.len() == 1 && ["c3", "c777"].contains(&again[0].0.as_str()), "{again:?}");
+    assert!((1..=1000).all(|node| cluster.live(node) == "64M"));
+    assert_eq!(cluster.api.get_param(&path(DIRTY)).unwrap().spec.value, "64M");
+    assert!(cluster.api.list_temporary_params().await.unwrap().items.is_empty(), "it is permanent now");
+}
+
+#[tokio::test]
+async fn a_job_with_parts_that_is_cancelled_goes_on_where_it_was_when_it_is_tried_again() {
+    let cluster = with_clients(250).await;
+    cluster.nodes.set_slow();
+    let job = cluster.spread(temporary("64M")).await.unwrap();
+    cluster.nodes.has_job().await;
+    cluster.api.cancel_job(&caller(), &JobPath { id: job.id.clone() }).await.unwrap();
+    cluster.nodes.finish();
+    let cancelled = cluster.end_of(&job.id).await;
+    assert_ne!(cancelled.state, JobState::Done, "{cancelled:?}");
+    cluster.api.retry_job(&caller(), &JobPath { id: job.id.clone() }).await.unwrap();
+    cluster.nodes.finish();
+    assert_eq!(cluster.end_of(&job.id).await.state, JobState::Done);
+    assert!((1..=250).all(|node| cluster.live(node) == "64M"));
 }

@@ -37,6 +37,10 @@ pub struct MoveTarget {
 pub struct ReplaceNids {
     /// NIDs of its node, then of each partner node: `10.0.0.5@tcp,10.1.0.5@o2ib:10.0.0.6@tcp`.
     pub nids: NidList,
+    /// Put back the NIDs that it has now, by another such job, unless somebody confirms the new ones within so many seconds
+    /// after the end of this one; 10 to 86400.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm_within_s: Option<u32>,
 }
 
 /// Empties an OST and takes it out of the configuration; its device is left as it is.

@@ -116,7 +116,8 @@ pub struct Target {
     /// When its reservation ends, while nothing but the index is reserved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reserved_until: Option<Time>,
-    /// When its `failover_nodes` go back to what they were before, unless somebody confirms them.
+    /// When its `failover_nodes` go back to what they were before, or a job begins that puts its NIDs back, unless somebody
+    /// confirms them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm_until: Option<Time>,
     /// The store's revision of its last change.

@@ -242,6 +242,10 @@ pub(crate) struct MoveArgs {
 pub(crate) struct ReplaceNidsArgs {
     /// NIDs of its node, then of each partner: `10.0.0.5@tcp,10.1.0.5@o2ib:10.0.0.6@tcp`.
     pub(crate) nids: NidList,
+    /// Put back what it has now, by another such job, unless somebody confirms the new ones within so many seconds after the end
+    /// of this one (mgsctl target confirm).
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) confirm_within: Option<u32>,
     #[command(flatten)]
     pub(crate) write: WriteArgs,
 }

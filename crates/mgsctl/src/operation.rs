@@ -73,7 +73,7 @@ pub(crate) async fn move_target(context: &Context, svname: SvName, args: MoveArg
 }
 
 pub(crate) async fn replace_nids(context: &Context, svname: SvName, args: ReplaceNidsArgs) -> Result<(), Failure> {
-    let body = ReplaceNids { nids: args.nids };
+    let body = ReplaceNids { nids: args.nids, confirm_within_s: args.confirm_within };
     let written = context.client.call::<PostReplaceNids>(&TargetPath { svname }, &args.write.query(), &body).await?;
     show(context, &written, &args.write);
     Ok(())

@@ -14,7 +14,7 @@ use lustre_types::FsName;
 
 use crate::cli::{ParamArgs, ParamCommand};
 use crate::operation;
-use crate::output::{Table, fields, or_dash, print};
+use crate::output::{Table, fields, or_dash};
 use crate::proof;
 use crate::status::all;
 use crate::{Context, Failure};
@@ -87,10 +87,14 @@ pub(crate) async fn run(context: &Context, command: ParamCommand) -> Result<(), 
             let named = naming::parse_conf_param(&conf_param).map_err(|err| Failure::Local(err.to_string()))?;
             let canonical = naming::set_param(named.filesystem.as_ref(), &named.scope, &named.name);
             let fsname = named.filesystem.map_or_else(|| "*".to_owned(), |fsname| fsname.to_string());
-            print(&fields(&[
-                ("set_param", canonical),
-                ("mgsctl", format!("mgsctl param set {fsname} '{}' VALUE --scope {}", named.name, named.scope)),
-            ]));
+            let (name, scope) = (named.name, named.scope);
+            let both = serde_json::json!({ "set_param": canonical, "fsname": fsname, "scope": scope, "name": name });
+            context.output.show(&both, |_| {
+                fields(&[
+                    ("set_param", canonical.clone()),
+                    ("mgsctl", format!("mgsctl param set {fsname} '{name}' VALUE --scope {scope}")),
+                ])
+            });
         }
         ParamCommand::Temporary => {
             let list = client.call::<ListTemporaryParams>(&Nothing {}, &Nothing {}, &Nothing {}).await?;

@@ -2,7 +2,7 @@
 
 use lustre_api::event::{GetHistory, HistoryQuery};
 use lustre_api::param::ListParams;
-use lustre_api::proof::{Explanation, NodeProof, ParamsDiff, ProofState, TemporaryParam};
+use lustre_api::proof::{Author, Explanation, NodeProof, ParamsDiff, ProofState, TemporaryParam};
 use lustre_api::{Nothing, PageQuery};
 use lustre_types::FsName;
 
@@ -91,18 +91,35 @@ pub(crate) fn difference(diff: &ParamsDiff) -> String {
 /// `mgsctl param blame`
 pub(crate) async fn blame(context: &Context, fsname: Option<FsName>) -> Result<(), Failure> {
     let list = all::<ListParams, _>(context, PageQuery { fsname, ..PageQuery::default() }).await?;
-    let mut table = Table::new(&["REVISION", "WHEN", "WHO", "TUNABLE", "VALUE", "WHY"]);
-    for param in &list {
+    let mut blamed = Vec::new();
+    for param in list {
         let query = HistoryQuery { object: None, after: Some(param.revision.saturating_sub(1)), limit: Some(1) };
         let page = context.client.call::<GetHistory>(&Nothing {}, &query, &Nothing {}).await?;
         let event = page.items.into_iter().find(|event| event.revision == param.revision);
-        let (when, who, why) = match event {
-            Some(event) => (event.time.to_string(), event.who, event.why),
-            None => ("-".to_owned(), "the history no longer says".to_owned(), None),
-        };
-        let (id, value) = (param.id.clone(), param.spec.value.clone());
-        table.row([param.revision.to_string(), when, who, id, value, or_dash(why.as_ref())]);
+        let author =
+            event.map(|event| Author { revision: event.revision, time: event.time, who: event.who, why: event.why });
+        blamed.push(Blamed { id: param.id, value: param.spec.value, revision: param.revision, author });
     }
-    crate::output::print(&table.text("no tunables are set"));
+    context.output.show(&blamed, |blamed| {
+        let mut table = Table::new(&["REVISION", "WHEN", "WHO", "TUNABLE", "VALUE", "WHY"]);
+        for Blamed { id, value, revision, author } in blamed {
+            let (when, who, why) = match author {
+                Some(author) => (author.time.to_string(), author.who.clone(), or_dash(author.why.as_ref())),
+                None => ("-".to_owned(), "the history no longer says".to_owned(), "-".to_owned()),
+            };
+            table.row([revision.to_string(), when, who, id.clone(), value.clone(), why]);
+        }
+        table.text("no tunables are set")
+    });
     Ok(())
+}
+
+/// Who set a tunable last.
+#[derive(serde::Serialize)]
+struct Blamed {
+    id: String,
+    value: String,
+    revision: u64,
+    /// Missing where the history no longer says.
+    author: Option<Author>,
 }

@@ -163,6 +163,10 @@ pub struct TargetRecord {
     /// The partner nodes that come back unless somebody confirms those that it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm: Option<Pending<Vec<NidList>>>,
+    /// The NIDs that a job writes again unless somebody confirms those that another job has written: of its node, then of each
+    /// partner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm_nids: Option<Pending<NidList>>,
     /// SHA-256 of the reservation's token, in hex. The token itself is never stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_sha256: Option<String>,
@@ -346,6 +350,18 @@ pub struct JobRecord {
     /// At most so many of its steps are at work at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_once: Option<usize>,
+    /// What it did is put back by another job unless somebody confirms it within so many seconds, counted from its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm_within_s: Option<u32>,
+}
+
+/// A part of the nodes on which a job sets its tunable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingPart {
+    /// The value, as the person wrote it.
+    pub value: String,
+    /// The nodes, and what to set on each: names or patterns.
+    pub places: BTreeMap<NodeName, Vec<String>>,
 }
 
 /// A target that a job is to make, as its device was when that was looked at.
@@ -405,6 +421,8 @@ pub enum OwnAct {
     Job(JobId),
     /// Makes this target by a job of its own, and waits for its end.
     Ensure(Box<PlannedTarget>),
+    /// Sets the job's tunable on these nodes by a job of its own, and waits for its end.
+    SetPart(Box<SettingPart>),
     /// Writes other NIDs of the step's target into the configuration: those of its node, then of each partner.
     ReplaceNids(NidList),
     /// Sets a tunable of the step's OST, `true`, or unsets it.

@@ -127,7 +127,10 @@ pub fn target(state: &State, svname: &SvName, record: &TargetRecord, revision: u
         runs_on: record.runs_on.clone(),
         job: record.job.clone(),
         reserved_until: record.reserved_until,
-        confirm_until: record.confirm.as_ref().map(|waits| waits.until),
+        confirm_until: {
+            let nids = record.confirm_nids.as_ref().map(|waits| waits.until);
+            record.confirm.as_ref().map(|waits| waits.until).into_iter().chain(nids).min()
+        },
         revision,
     }
 }

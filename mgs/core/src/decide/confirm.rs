@@ -2,13 +2,13 @@
 //!
 //! What goes back is part of the object's record, so it survives the daemon, and any instance can do it.
 
-use lustre_api::{Problem, Time};
+use lustre_api::{Problem, ProblemCode, Time};
 use lustre_types::SvName;
 
-use crate::decide::{Decision, Request, nodemap, param, removal, target};
+use crate::decide::{Decision, Request, nodemap, operate, param, removal, target};
 use crate::key::Key;
-use crate::record::Pending;
-use crate::state::State;
+use crate::record::{Pending, TargetRecord};
+use crate::state::{Object, State};
 
 /// How long a change may wait, seconds.
 const SECONDS: std::ops::RangeInclusive<u32> = 10..=86400;
@@ -37,7 +37,8 @@ pub(super) fn pending<T: Clone>(
     Some(Pending { until, before: waits.map_or(before, |waits| waits.before.clone()) })
 }
 
-/// Puts one object back whose change nobody confirmed in time; the answer names it. None waits any more: nothing changes.
+/// Puts one object back whose change nobody confirmed in time, or starts the job that does; the answer names it. None waits any
+/// more: nothing changes. Errors: what stands against putting back the only one that is left.
 pub fn expire(state: &State, req: &Request<'_>) -> Result<Decision<Option<String>>, Problem> {
     let is_over = |until: Option<Time>| until.is_some_and(|until| until <= req.now);
     let named = |key: Key, decision: Decision<()>| {
@@ -59,11 +60,26 @@ pub fn expire(state: &State, req: &Request<'_>) -> Result<Decision<Option<String
     if let Some((key, waits)) = state.removed.iter().find(|(_, removed)| removed.value.until <= req.now) {
         return named(key.key(), removal::goes_back(state, req, key, waits)?);
     }
+    let mut can_not = None;
+    let nids = |(svname, target): (&SvName, &Object<TargetRecord>)| {
+        over(target.value.confirm_nids.as_ref().map(|waits| waits.until)).then(|| svname.clone())
+    };
+    for svname in state.targets.iter().filter_map(nids) {
+        match operate::nids::go_back(state, req, &svname) {
+            Ok(decision) => return named(Key::Target(svname), decision),
+            // Some job is at work on the file system: after that.
+            Err(problem) if problem.code == ProblemCode::Conflict => {}
+            Err(problem) => can_not = Some(problem),
+        }
+    }
     let waiting = |svname: &&SvName| {
         state.targets.get(*svname).is_some_and(|t| over(t.value.confirm.as_ref().map(|waits| waits.until)))
     };
     if let Some(svname) = state.targets.keys().find(waiting) {
         return named(Key::Target(svname.clone()), target::go_back(state, req, svname)?);
     }
-    Ok(Decision { compare: vec![], changes: vec![], what: String::new(), reply: None })
+    match can_not {
+        Some(problem) => Err(problem),
+        None => Ok(Decision { compare: vec![], changes: vec![], what: String::new(), reply: None }),
+    }
 }

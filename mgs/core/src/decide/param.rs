@@ -6,7 +6,7 @@ use lustre_api::job::JobObject;
 use lustre_api::mgs::LiveParams;
 use lustre_api::param::{Param, ParamSpec};
 use lustre_api::proof::{ParamDifference, ParamsDiff};
-use lustre_api::{Problem, Written};
+use lustre_api::{Problem, Time, Written};
 
 use crate::decide::log::Drafts;
 use crate::decide::{
@@ -161,13 +161,7 @@ pub fn delete_param(
     let before = find(state, key)?;
     req.check_revision(&object, before.revision)?;
     let mut shown = view::param(key, &before.value, before.revision);
-    // Nobody has confirmed what waits: what was there before it comes back.
-    let settled = match &before.value.confirm {
-        Some(waits) => waits.before.as_deref().cloned(),
-        None => Some(before.value.clone()),
-    };
-    let removed = RemovedKey::Param(key.clone());
-    let waits = removal::pending(req, removed, confirm_within_s, settled.map(Removed::Param))?;
+    let waits = unset_until(req, key, &before.value, confirm_within_s)?;
     shown.confirm_until = waits.as_ref().map(|(until, _)| *until);
     let changes = waits.map(|(_, change)| change).into_iter().collect();
     let mut decision = Decision::changed(req, format!("unset {object}"), shown, vec![idle(state, key)?], changes);
@@ -175,6 +169,21 @@ pub fn delete_param(
     change(state, key, None, &mut drafts, &mut decision.compare, &mut decision.changes)?;
     drafts.commit(&mut decision.compare, &mut decision.changes);
     Ok(decision)
+}
+
+/// What is written so that a tunable that is unset now comes back unless that is confirmed; with when that is.
+pub(super) fn unset_until(
+    req: &Request<'_>,
+    key: &ParamKey,
+    before: &ParamRecord,
+    confirm_within_s: Option<u32>,
+) -> Result<Option<(Time, Change)>, Problem> {
+    // Nobody has confirmed what waits: what was there before it comes back.
+    let settled = match &before.confirm {
+        Some(waits) => waits.before.as_deref().cloned(),
+        None => Some(before.clone()),
+    };
+    removal::pending(req, RemovedKey::Param(key.clone()), confirm_within_s, settled.map(Removed::Param))
 }
 
 /// Sets a tunable again that was unset, and nobody confirmed that. None: its file system is gone, or it is set.

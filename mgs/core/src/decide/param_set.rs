@@ -9,7 +9,7 @@ use lustre_api::{Problem, Written};
 use lustre_types::{FsName, ParamName};
 
 use crate::decide::log::Drafts;
-use crate::decide::param::{MAX_AT_ONCE, change, idle, new_record, too_many};
+use crate::decide::param::{MAX_AT_ONCE, change, idle, new_record, too_many, unset_until};
 use crate::decide::{Compare, Decision, Request, as_read, confirm, filesystem, rules};
 use crate::key::{Key, ParamKey};
 use crate::state::State;
@@ -59,10 +59,17 @@ pub fn put_set(
         decision.reply.warnings.extend(warning);
         set += 1;
     }
-    let gone = gone(state, body);
+    let (gone, mut comes_back) = (gone(state, body), 0);
     for key in &gone {
         if let Some(before) = state.params.get(key) {
             req.check_revision(&Key::Param(key.clone()).object(), before.revision)?;
+            if let Some((until, change)) = unset_until(req, key, &before.value, body.confirm_within_s)? {
+                decision.changes.push(change);
+                let warning =
+                    format!("tunable {key} is set again at {until}, unless somebody confirms that it is unset");
+                decision.reply.warnings.push(warning);
+                comes_back += 1;
+            }
         }
         idle(state, key)?;
         replace(&mut decision.reply.object, key, None);
@@ -72,7 +79,7 @@ pub fn put_set(
     if changed == 0 {
         return Ok(Decision::unchanged(members(state, spec), state.revision));
     }
-    if changed > MAX_AT_ONCE {
+    if changed + comes_back > MAX_AT_ONCE {
         return Err(too_many(changed).remedy("set some of them first").attribute("spec.params"));
     }
     if let Some(fsname) = &spec.filesystem {

@@ -79,6 +79,7 @@ pub fn reserve(
         job: None,
         reserved_until: Some(until),
         confirm: None,
+        confirm_nids: None,
         token_sha256: Some(hash(&token)),
     };
     let mgs_nids = req.env.mgs_nids.clone().filter(|_| svname.kind() != TargetKind::Mgt);

@@ -39,6 +39,9 @@ pub(super) fn params(
 ) -> Result<(), Problem> {
     let Some(first) = specs.first() else { return Ok(()) };
     let mut snapshot = Snapshot { live_params: live.clone(), ..around(state, req, first.filesystem.as_ref()) };
+    if specs.iter().any(|spec| lustre_plan::naming::names_device(&spec.name)) {
+        snapshot.filesystems = state.filesystems.values().map(|known| bare_filesystem(&known.value)).collect();
+    }
     if specs.iter().any(|spec| lustre_plan::catalogue::is_otherwise_in_older(spec.name.as_str())) {
         let node = |(name, node): (&NodeName, &Object<NodeRecord>)| LiveNode {
             node: view::node(name, &node.value, node.revision, None, false),
@@ -148,24 +151,12 @@ fn problem_code(code: &str) -> ProblemCode {
 
 /// The MGS with one file system, as plans see it.
 fn around(state: &State, req: &Request<'_>, fsname: Option<&FsName>) -> Snapshot {
-    let filesystem = |spec: &FilesystemSpec| Filesystem {
-        spec: spec.clone(),
-        // Whether it exists is all that matters here; counting its targets for each request would not be free.
-        id: String::new(),
-        mount_source: None,
-        state: FilesystemState::Empty,
-        state_reason: String::new(),
-        mdt_count: 0,
-        ost_count: 0,
-        capacity_bytes: 0,
-        revision: 0,
-    };
     Snapshot {
         revision: state.revision,
         mgs: view::mgs(state, req.env),
         filesystems: fsname
             .and_then(|fsname| state.filesystems.get(fsname))
-            .map(|known| filesystem(&known.value))
+            .map(|known| bare_filesystem(&known.value))
             .into_iter()
             .collect(),
         targets: Vec::new(),
@@ -178,6 +169,21 @@ fn around(state: &State, req: &Request<'_>, fsname: Option<&FsName>) -> Snapshot
         live_params: LiveParams::new(),
         param_proofs: ProofByKey::new(),
         removals: BTreeMap::new(),
+    }
+}
+
+/// That a file system exists: counting its targets for each request would not be free.
+fn bare_filesystem(spec: &FilesystemSpec) -> Filesystem {
+    Filesystem {
+        spec: spec.clone(),
+        id: String::new(),
+        mount_source: None,
+        state: FilesystemState::Empty,
+        state_reason: String::new(),
+        mdt_count: 0,
+        ost_count: 0,
+        capacity_bytes: 0,
+        revision: 0,
     }
 }
 

@@ -177,6 +177,7 @@ fn new_record(spec: TargetSpec, device_key: String) -> TargetRecord {
         job: None,
         reserved_until: None,
         confirm: None,
+        confirm_nids: None,
         token_sha256: None,
     }
 }
@@ -285,15 +286,15 @@ fn moved(
     Ok(decision)
 }
 
-/// Keeps the partner nodes of a target that would go back to those before. Errors: there is no such target.
+/// Keeps the partner nodes or NIDs of a target that would go back to those before. Errors: there is no such target.
 pub fn confirm(state: &State, req: &Request<'_>, svname: &SvName) -> Result<Decision<Written<Target>>, Problem> {
     let before = get(state, svname)?;
-    if before.value.confirm.is_none() {
+    if before.value.confirm.is_none() && before.value.confirm_nids.is_none() {
         let object = view::target(state, svname, &before.value, before.revision);
         return Ok(Decision::unchanged(object, state.revision));
     }
     let key = Key::Target(svname.clone());
-    let after = TargetRecord { confirm: None, ..before.value.clone() };
+    let after = TargetRecord { confirm: None, confirm_nids: None, ..before.value.clone() };
     let object = view::target(state, svname, &after, 0);
     let compare = vec![as_read(key.clone(), before.revision)];
     let changes = vec![put(key, Record::Target(Box::new(after)))];

@@ -293,6 +293,7 @@ fn record_target(
         registrant: Some(asked.client.clone()),
         reserved_until: None,
         confirm: None,
+        confirm_nids: None,
         ..before
     };
     let after = match record {
@@ -349,6 +350,7 @@ fn new_record(state: &State, asked: &RegistrationRequest) -> TargetRecord {
         job: None,
         reserved_until: None,
         confirm: None,
+        confirm_nids: None,
         token_sha256: None,
     }
 }

@@ -1,8 +1,9 @@
 //! Values that are set on nodes for the time being: what was set where, and what was there before.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use lustre_api::Problem;
+use lustre_api::node_param::NodeParamSet;
 use lustre_types::NodeName;
 
 use crate::decide::{Compare, Decision, Request, absent, as_read, put, remove};
@@ -23,21 +24,37 @@ pub(super) fn noted(state: &State, name: &str, mut record: TemporaryRecord) -> (
     let key = Key::Temporary(name.to_owned());
     let before = state.temporary.get(name);
     let known = before.map(|before| before.value.places.as_slice()).unwrap_or_default();
-    let new: HashMap<_, _> = record.places.iter().enumerate().map(|(at, place)| (place.identity(), at)).collect();
-    let mut kept = Vec::new();
-    let mut came_before = Vec::new();
-    for earlier in known {
-        match new.get(&earlier.identity()) {
-            Some(at) => came_before.push((*at, earlier.before.clone())),
-            None => kept.push(earlier.clone()),
+    let earlier: HashMap<_, _> = known.iter().map(|place| (place.identity(), place)).collect();
+    for place in &mut record.places {
+        let whole = (&place.node, name, place.boot_id.as_str());
+        if let Some(earlier) = earlier.get(&place.identity()).or_else(|| earlier.get(&whole)) {
+            place.before.clone_from(&earlier.before);
         }
     }
-    for (at, before) in came_before {
-        record.places[at].before = before;
-    }
+    let new: HashSet<_> = record.places.iter().map(TemporaryPlace::identity).collect();
+    let kept: Vec<_> = known.iter().filter(|earlier| !new.contains(&earlier.identity())).cloned().collect();
     record.places.extend(kept);
     let compare = before.map_or_else(|| absent(key.clone()), |before| as_read(key.clone(), before.revision));
     (compare, put(key, Record::Temporary(record)))
+}
+
+/// What is to be put back on a node whose every tunable that `name` stands for was set: one place for all of them where all
+/// were the same before, as they are on any node that nobody has treated by hand. A client has one for each OST.
+pub fn places(name: &str, node: &NodeName, boot_id: &str, set: &[NodeParamSet]) -> Vec<TemporaryPlace> {
+    let place = |name: &str, before: &Option<String>| TemporaryPlace {
+        node: node.clone(),
+        name: name.to_owned(),
+        before: before.clone(),
+        boot_id: boot_id.to_owned(),
+    };
+    match set {
+        [first, others @ ..]
+            if set.iter().all(|one| one.error.is_none()) && others.iter().all(|one| one.before == first.before) =>
+        {
+            vec![place(name, &first.before)]
+        }
+        _ => set.iter().filter(|one| one.error.is_none()).map(|one| place(&one.name, &one.before)).collect(),
+    }
 }
 
 /// What must hold, and what is written, so that a value that is permanent now is no longer noted for these nodes.

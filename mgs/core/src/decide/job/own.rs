@@ -1,17 +1,19 @@
 //! What the MGS does itself in a step of a job: one function per [`OwnAct`], all done with the commit that begins the step.
 
 use lustre_api::Problem;
-use lustre_api::job::{JobId, JobState, StepKind};
+use lustre_api::job::{Job, JobId, JobState, StepKind};
 use lustre_api::target::TargetState;
 use lustre_types::NidList;
 
+use super::retry;
+use super::start::{NewJob, start};
 use super::transition::{Transition, refused, started};
 use crate::configlog::PoolChange;
 use crate::decide::evacuate::Evacuation;
-use crate::decide::operate::evacuate;
-use crate::decide::{Compare, Request, as_read, lifecycle, log, nidtbl, put, register, target};
+use crate::decide::operate::{evacuate, nids, spread};
+use crate::decide::{Compare, Request, as_read, confirm, lifecycle, log, nidtbl, put, register, target};
 use crate::key::Key;
-use crate::record::{JobRecord, OstTunable, OwnAct, PlannedTarget, PoolRecord, Record};
+use crate::record::{JobRecord, OstTunable, OwnAct, PlannedTarget, PoolRecord, Record, SettingPart};
 
 /// What the MGS does in a step; `None` where a node does it.
 pub(super) fn act(record: &JobRecord, step: usize) -> Option<OwnAct> {
@@ -30,7 +32,16 @@ pub(super) fn run(transition: &mut Transition<'_>, step: usize, act: &OwnAct) {
     let outcome = match act {
         OwnAct::Register => register(transition, step),
         OwnAct::Deregister => deregister(transition, step),
-        OwnAct::Job(_) => return transition.take_in_children(),
+        OwnAct::Job(id) => match again(transition, id) {
+            // It has begun anew.
+            Ok(true) => return,
+            Ok(false) => return transition.take_in_children(),
+            Err(problem) => Err(problem),
+        },
+        OwnAct::SetPart(part) => match set_part(transition, step, part) {
+            Ok(()) => return,
+            Err(problem) => Err(problem),
+        },
         OwnAct::Ensure(planned) => match ensure(transition, step, planned) {
             // It takes as long as that job.
             Ok(()) => return,
@@ -53,12 +64,50 @@ pub(super) fn run(transition: &mut Transition<'_>, step: usize, act: &OwnAct) {
     transition.end_step(step, outcome, message);
 }
 
+/// What the job that does a step of this one is called.
+fn part_name(job: &Job, step: usize) -> JobId {
+    let name = format!("{}-p{}", job.id, step + 1);
+    name.parse().expect("a job's name has at most 52 characters, and a job so many steps: made by start")
+}
+
+/// Begins a part anew that did not come to its goal, where the whole is tried again. False: it is as it should be.
+fn again(transition: &mut Transition<'_>, id: &JobId) -> Result<bool, Problem> {
+    let Some(part) = transition.state.jobs.get(id).filter(|part| retry::is_tried_with_the_whole(&part.value.job))
+    else {
+        return Ok(false);
+    };
+    retry::check(transition.state, &part.value.job, true)?;
+    let mut record = part.value.clone();
+    retry::begin_anew(&mut record);
+    transition.compare.push(as_read(Key::Job(id.clone()), part.revision));
+    transition.more.push(put(Key::Job(id.clone()), Record::Job(Box::new(record))));
+    Ok(true)
+}
+
+/// Has a part of the nodes set the tunable by a job of their own. Errors: none that a tunable can have.
+fn set_part(transition: &mut Transition<'_>, step: usize, part: &SettingPart) -> Result<(), Problem> {
+    let job = &transition.record.job;
+    let name = part_name(job, step);
+    let (who, why) = (job.who.clone(), job.why.clone());
+    let req = Request { who: &who, why: why.as_deref(), job: None, plan: None, ..*transition.req };
+    let steps = part.places.iter().map(|(node, names)| spread::set_on(node, names, &part.value).after([])).collect();
+    let new = NewJob {
+        name: Some(name.clone()),
+        parent: Some(job.id.clone()),
+        ..NewJob::new(job.kind, job.object.clone(), steps)
+    };
+    let started = start(transition.state, &req, new)?;
+    transition.compare.extend(started.compare);
+    transition.more.extend(started.changes);
+    transition.record.job.steps[step].job = Some(name.clone());
+    transition.record.own.insert(step, OwnAct::Job(name));
+    Ok(())
+}
+
 /// Has a target made by a job that is a part of this one. Errors: the name or the device is another's by now.
 fn ensure(transition: &mut Transition<'_>, step: usize, planned: &PlannedTarget) -> Result<(), Problem> {
     let job = &transition.record.job;
-    let name = format!("{}-p{}", job.id, step + 1);
-    let name: JobId =
-        name.parse().expect("a job's name has at most 52 characters, and a job so many steps: made by start");
+    let name = part_name(job, step);
     let (who, why) = (job.who.clone(), job.why.clone());
     let req = Request { who: &who, why: why.as_deref(), ..*transition.req };
     let (compare, changes) = target::make(transition.state, &req, planned, &job.id, &name)?;
@@ -112,8 +161,13 @@ fn deregister(transition: &mut Transition<'_>, step: usize) -> Result<(), Proble
 /// Errors: a config log that is full.
 fn replace_nids(transition: &mut Transition<'_>, step: usize, nids: &NidList) -> Result<(), Problem> {
     let (state, req) = (transition.state, transition.req);
+    let within_s = transition.record.confirm_within_s;
     let Some((svname, target)) = transition.target(step) else { return Ok(()) };
     let Some((first, partners)) = nids.nodes().split_first() else { return Ok(()) };
+    let before = nids::now(target);
+    target.confirm_nids = confirm::pending(req, within_s, before, target.confirm_nids.as_ref());
+    // They are decided with this, too.
+    target.confirm = None;
     target.nids.clone_from(first);
     target.spec.failover_nodes = partners.iter().filter_map(|node| NidList::new(vec![node.clone()])).collect();
     let (mut compare, mut changes) = (Vec::new(), Vec::new());

@@ -7,7 +7,7 @@ use super::start::{busy_with, free, hold};
 use super::{Decision, get};
 use crate::decide::{Request, as_read, put};
 use crate::key::Key;
-use crate::record::Record;
+use crate::record::{JobRecord, Record};
 use crate::state::State;
 use crate::view;
 
@@ -27,9 +27,24 @@ pub fn retry(state: &State, req: &Request<'_>, id: &JobId) -> Result<Decision<Jo
             return Ok(Decision::nothing().map(|()| reply));
         }
     }
-    check(state, &record.job)?;
+    check(state, &record.job, false)?;
     let (mut compare, holds) = free(state, &record.job.object, record.job.parent.as_ref())?;
     compare.push(as_read(Key::Job(id.clone()), object.revision));
+    begin_anew(&mut record);
+    let mut changes: Vec<_> = holds.iter().map(|held| hold(held, id)).collect();
+    record.holds = holds;
+    let reply = view::job(&record, object.revision, 0);
+    changes.push(put(Key::Job(id.clone()), Record::Job(Box::new(record))));
+    Ok(Decision { compare, changes, what: req.describe(format!("try job {id} again")), reply })
+}
+
+/// Whether a job that is a part of another one, and did not come to its goal, is begun anew when that one is tried again.
+pub(super) fn is_tried_with_the_whole(part: &Job) -> bool {
+    part.kind == JobKind::SetParam && matches!(part.state, JobState::Failed | JobState::Cancelled)
+}
+
+/// Queues what is not done, and keeps what became of the attempts before.
+pub(super) fn begin_anew(record: &mut JobRecord) {
     for step in record.job.steps.iter_mut().filter(|step| step.state != JobState::Done) {
         if step.attempts > 0 {
             step.earlier.push(Attempt {
@@ -45,15 +60,10 @@ pub fn retry(state: &State, req: &Request<'_>, id: &JobId) -> Result<Decision<Jo
         (step.state, step.message, step.ended) = (JobState::Queued, None, None);
     }
     (record.job.state, record.job.error, record.job.ended) = (JobState::Queued, None, None);
-    let mut changes: Vec<_> = holds.iter().map(|held| hold(held, id)).collect();
-    record.holds = holds;
-    let reply = view::job(&record, object.revision, 0);
-    changes.push(put(Key::Job(id.clone()), Record::Job(Box::new(record))));
-    Ok(Decision { compare, changes, what: req.describe(format!("try job {id} again")), reply })
 }
 
-/// Errors: why it would not be safe, or could not help.
-fn check(state: &State, job: &Job) -> Result<(), Problem> {
+/// Errors: why it would not be safe, or could not help. `with_whole`: the job that it is a part of is tried again.
+pub(super) fn check(state: &State, job: &Job, with_whole: bool) -> Result<(), Problem> {
     let id = &job.id;
     let again = match job.kind {
         JobKind::EnsureTarget => format!("ensure {} again: that looks at the device before it acts", job.object),
@@ -72,7 +82,10 @@ fn check(state: &State, job: &Job) -> Result<(), Problem> {
         if step.kind == StepKind::Format && step.attempts > 0 {
             return refuse("its format had begun, so the device is not what the plan saw any more".into());
         }
-        if step.kind == StepKind::Job && step.attempts > 0 {
+        let part = step.job.as_ref().and_then(|part| state.jobs.get(part)).map(|part| &part.value.job);
+        if let Some(part) = part.filter(|part| is_tried_with_the_whole(part)) {
+            check(state, part, true)?;
+        } else if step.kind == StepKind::Job && step.attempts > 0 {
             return refuse(format!("its step {} ran a job of its own, which is over", at + 1));
         }
         if let Some(svname) = job.svname_of(at).filter(|svname| !state.targets.contains_key(*svname)) {
@@ -88,7 +101,14 @@ fn check(state: &State, job: &Job) -> Result<(), Problem> {
     match newer.and_then(|newer| state.jobs.get(newer)) {
         Some(newer) if !newer.value.job.state.is_final() => Err(busy_with(&job.object, &newer.value.job)),
         Some(newer) => refuse(format!("job {} came after it", newer.value.job.id)),
-        None if job.parent.is_some() => refuse("it is a part of another job, which is over".into()),
-        None => Ok(()),
+        None if with_whole => Ok(()),
+        None => match &job.parent {
+            Some(whole) if is_tried_with_the_whole(job) => {
+                let problem = Problem::refused(format!("job {id} can't be tried again: it is a part of job {whole}"));
+                Err(problem.remedy(format!("try that one again: mgsctl job retry {whole}")))
+            }
+            Some(_) => refuse("it is a part of another job, which is over".into()),
+            None => Ok(()),
+        },
     }
 }

@@ -6,6 +6,7 @@ use lustre_api::agent::AgentOp;
 use lustre_api::agent_ops::{NodeParamResult, OpResult};
 use lustre_api::job::{JobObject, JobState};
 use lustre_api::mgs::LiveParams;
+use lustre_api::node_param::{NodeParamSet, SetNodeParams};
 use lustre_api::param::ParamSpec;
 use lustre_api::{Problem, Time};
 use lustre_plan::catalogue::{self, Agreement};
@@ -15,7 +16,7 @@ use lustre_types::NodeName;
 use super::StepEnd;
 use super::transition::Transition;
 use crate::decide::{param, temporary};
-use crate::record::{Keep, OwnAct, TemporaryPlace, TemporaryRecord};
+use crate::record::{Keep, OwnAct, TemporaryRecord};
 
 impl Transition<'_> {
     /// Notes where a value is now, and judges whether the node has it: done means that it reads it back.
@@ -29,44 +30,38 @@ impl Transition<'_> {
             return StepEnd { state: JobState::Failed, message: Some(message), ..end };
         };
         let Some(Some(AgentOp::SetParam(asked))) = self.record.ops.get(at).cloned() else { return end };
-        let (Some(asked), JobObject::Param(key)) = (asked.settings.first(), self.record.job.object.clone()) else {
-            return end;
-        };
+        let JobObject::Param(key) = self.record.job.object.clone() else { return end };
+        let Some(value) = asked.settings.first().map(|setting| setting.value.as_str()) else { return end };
         let canonical = naming::set_param(key.filesystem.as_ref(), &key.scope, &key.name);
-        self.note_setting(&node, &canonical, &asked.value, result);
-        match judge(&node, &canonical, &asked.value, result) {
+        self.note_setting(&node, &canonical, &asked, result);
+        match judge(&node, &canonical, value, result) {
             Ok(note) => StepEnd { message: note, ..end },
             Err(why) => StepEnd { state: JobState::Failed, message: Some(why), ..end },
         }
     }
 
     /// What the node has taken is listed as temporary until it is permanent: nothing is forgotten if the job fails.
-    fn note_setting(&mut self, node: &NodeName, canonical: &str, value: &str, result: &NodeParamResult) {
-        let keep = self.record.own.values().find_map(|act| match act {
-            OwnAct::KeepParam(keep) => Some(keep),
-            _ => None,
-        });
-        let expires_in_s = match keep {
+    fn note_setting(&mut self, node: &NodeName, canonical: &str, asked: &SetNodeParams, result: &NodeParamResult) {
+        let whole = self.record.job.parent.as_ref().and_then(|id| self.state.jobs.get(id)).map(|job| &job.value);
+        let expires_in_s = match whole.unwrap_or(&self.record).own.values().find_map(keep_of) {
             // It is permanent already.
             None => return,
             Some(Keep::Temporary { expires_in_s }) => *expires_in_s,
             Some(Keep::Permanent { .. }) => None,
         };
-        let taken = result.set.iter().filter(|one| one.error.is_none());
-        let places: Vec<TemporaryPlace> = taken
-            .map(|one| TemporaryPlace {
-                node: node.clone(),
-                name: one.name.clone(),
-                before: one.before.clone(),
-                boot_id: result.boot_id.clone(),
-            })
-            .collect();
+        let Some(first) = asked.settings.first() else { return };
+        let place = |set: &[NodeParamSet], name: &str| temporary::places(name, node, &result.boot_id, set);
+        let places = match first.pattern == canonical {
+            true => place(&result.set, canonical),
+            // Only some of those that the pattern stands for are ours.
+            false => result.set.iter().flat_map(|one| place(std::slice::from_ref(one), &one.name)).collect(),
+        };
         if places.is_empty() {
             return;
         }
         let now = self.req.now;
         let record = TemporaryRecord {
-            value: value.to_owned(),
+            value: first.value.clone(),
             places,
             who: self.record.job.who.clone(),
             created: now,
@@ -89,7 +84,7 @@ impl Transition<'_> {
             let message = format!("tunable {key} was changed after this job was asked for: it is {now}");
             return Err(Problem::conflict(message).remedy("mgsctl param log shows by whom; ask for the change anew"));
         }
-        let nodes: BTreeSet<NodeName> = self.nodes_before(step).cloned().collect();
+        let nodes = self.nodes_before(step);
         let spec = ParamSpec {
             filesystem: key.filesystem.clone(),
             scope: key.scope.clone(),
@@ -109,9 +104,19 @@ impl Transition<'_> {
         Ok(())
     }
 
-    /// The nodes whose steps come before this one.
-    fn nodes_before(&self, step: usize) -> impl Iterator<Item = &NodeName> {
-        self.record.job.steps.iter().take(step).filter_map(|step| step.node.as_ref())
+    /// The nodes whose steps come before this one, in its own job or in the parts of it.
+    fn nodes_before(&self, step: usize) -> BTreeSet<NodeName> {
+        let before = || self.record.job.steps.iter().take(step);
+        let parts = before().filter_map(|step| self.state.jobs.get(step.job.as_ref()?));
+        let of_parts = parts.flat_map(|part| &part.value.job.steps);
+        before().chain(of_parts).filter_map(|step| step.node.clone()).collect()
+    }
+}
+
+fn keep_of(act: &OwnAct) -> Option<&Keep> {
+    match act {
+        OwnAct::KeepParam(keep) => Some(keep),
+        _ => None,
     }
 }
 

@@ -34,12 +34,14 @@ pub struct NewJob {
     pub steps: Vec<NewStep>,
     /// At most so many steps are at work at once; any number where nothing is said.
     pub at_once: Option<usize>,
+    /// What it does is put back unless somebody confirms it within so many seconds of its end.
+    pub confirm_within_s: Option<u32>,
 }
 
 impl NewJob {
     /// A job of nobody, under a name that is made up unless the caller gives one.
     pub fn new(kind: JobKind, object: JobObject, steps: Vec<NewStep>) -> Self {
-        Self { name: None, kind, object, parent: None, steps, at_once: None }
+        Self { name: None, kind, object, parent: None, steps, at_once: None, confirm_within_s: None }
     }
 
     /// The targets that it makes: it has hold of their names, and not of all that is called like its object.
@@ -306,6 +308,7 @@ fn record(state: &State, req: &Request<'_>, new: NewJob, holds: Vec<JobObject>) 
         holds,
         evacuation: None,
         at_once: new.at_once,
+        confirm_within_s: new.confirm_within_s,
     };
     for (at, step) in new.steps.into_iter().enumerate() {
         let mut shown = Step { after: step.after, svname: step.svname, ..Step::new(step.kind) };
@@ -341,7 +344,8 @@ fn made_up(state: &State, kind: JobKind, object: &JobObject) -> JobId {
 fn digest(record: &JobRecord) -> String {
     let job = &record.job;
     let steps: Vec<_> = job.steps.iter().map(|step| (step.kind, &step.node, &step.svname, &step.after)).collect();
-    let what = serde_json::to_vec(&(job.kind, &job.object, steps, &record.ops, &record.own));
+    let what = (job.kind, &job.object, steps, &record.ops, &record.own, record.confirm_within_s);
+    let what = serde_json::to_vec(&what);
     let what = what.expect("names, numbers and lists of them have no failing serializer");
     Sha256::digest(what).iter().map(|byte| format!("{byte:02x}")).collect()
 }

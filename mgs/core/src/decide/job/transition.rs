@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use lustre_api::Problem;
 use lustre_api::agent::StartDriver;
 use lustre_api::job::{FormatResult, Job, JobKind, JobState, Step, StepKind};
 use lustre_api::proxy::ProxyState;
 use lustre_api::target::TargetState;
+use lustre_api::{Problem, Time};
 use lustre_types::{NodeName, SvName};
 
 use super::StepEnd;
@@ -127,9 +127,24 @@ impl<'a> Transition<'a> {
         };
         job.state = outcome;
         job.ended = Some(now);
+        self.count_from_now();
         if outcome != JobState::Done {
             let undone = self.undo(outcome);
             self.say_why(outcome, &undone);
+        }
+    }
+
+    /// What the job did and somebody has to confirm, goes back so long after its end: only now it can be tried out.
+    fn count_from_now(&mut self) {
+        let Some(within_s) = self.record.confirm_within_s else { return };
+        let until = Time::from_unix_ms(self.req.now.unix_ms() + u64::from(within_s) * 1000);
+        for at in 0..self.record.job.steps.len() {
+            if self.record.job.steps[at].kind == StepKind::ReplaceNids
+                && let Some((_, target)) = self.target(at)
+                && let Some(waits) = &mut target.confirm_nids
+            {
+                waits.until = until;
+            }
         }
     }
 
@@ -143,7 +158,7 @@ impl<'a> Transition<'a> {
                 let node = step.node.as_ref().map(|node| format!(" on {node}")).unwrap_or_default();
                 let svname = step.svname.as_ref().map(|svname| format!(" of {svname}")).unwrap_or_default();
                 let place = format!("in its step {}{svname}{node}", step.kind.as_str());
-                (place, format!("{}{}", step.message.clone().unwrap_or_default(), also_failed(job, step)))
+                (place, format!("{}{}", step.message.clone().unwrap_or_default(), also_failed(self.state, job, step)))
             }
             None if job.steps.iter().any(|step| step.state == JobState::Done) => {
                 ("between its steps".to_owned(), "what was done is not undone".to_owned())
@@ -152,7 +167,9 @@ impl<'a> Transition<'a> {
         };
         let colon = if why.is_empty() { "" } else { ": " };
         let error = format!("job {} on {} {verb} {place}{colon}{why}{undone}", job.id, job.object);
-        let error = match job.kind.way_on(&job.object) {
+        // The whole says how to go on, for its parts too.
+        let way_on = job.kind.way_on(&job.object).filter(|_| job.parent.is_none());
+        let error = match way_on {
             Some(way_on) => format!("{error}; {way_on}"),
             None => error,
         };
@@ -310,10 +327,12 @@ impl<'a> Transition<'a> {
     }
 }
 
-/// The nodes of other steps that failed.
-fn also_failed(job: &Job, first: &Step) -> String {
+/// The nodes of other steps that failed, and of those that the jobs of other steps have.
+fn also_failed(state: &State, job: &Job, first: &Step) -> String {
     let others = job.steps.iter().filter(|step| step.state == JobState::Failed && !std::ptr::eq(*step, first));
-    let nodes: Vec<&str> = others.filter_map(|step| Some(step.node.as_ref()?.as_str())).collect();
+    let parts = |step: &Step| state.jobs.get(step.job.as_ref()?).map(|part| &part.value.job.steps);
+    let of_parts = others.clone().filter_map(parts).flatten().filter(|step| step.state == JobState::Failed);
+    let nodes: Vec<&str> = others.chain(of_parts).filter_map(|step| Some(step.node.as_ref()?.as_str())).collect();
     let more = if nodes.len() > 20 { format!(" and {} more", nodes.len() - 20) } else { String::new() };
     match nodes.is_empty() {
         true => String::new(),

@@ -1,4 +1,7 @@
 //! A tunable, set on nodes by a job: on one first, then on all others, and kept when every one of them has it.
+//!
+//! Many nodes are set by several jobs of their own, the parts of the one that was asked for: a job is one value of a store, and is
+//! written with each node that is done.
 
 use std::collections::BTreeMap;
 
@@ -15,11 +18,18 @@ use lustre_types::NodeName;
 use crate::decide::job::{NewJob, NewStep, request};
 use crate::decide::{Decision, Request, job, param};
 use crate::key::ParamKey;
-use crate::record::{Keep, OwnAct};
+use crate::record::{Keep, OwnAct, SettingPart};
 use crate::state::State;
 
 /// The longest time after which a temporary value may end, seconds: 31 days.
 pub const MAX_EXPIRY_S: u32 = 31 * 86400;
+
+/// Most nodes that one job sets a tunable on: what it is there meanwhile is noted in one value of a store.
+pub const MAX_NODES: usize = 3000;
+/// Most nodes of a job without parts, and of a part.
+const PART_NODES: usize = 200;
+/// Most bytes that a part asks of its nodes.
+const PART_BYTES: usize = 128 * 1024;
 
 /// Nodes, and what to set on each: names or patterns.
 pub type Places = BTreeMap<NodeName, Vec<String>>;
@@ -62,21 +72,54 @@ fn steps_for(
         let problem = Problem::refused(format!("{canary} has no {canonical}, so it can't be tried there"));
         return Err(problem.attribute("canary").remedy("name a node that has it"));
     }
-    let set = |(node, names): (&NodeName, &Vec<String>)| {
-        let setting = |name: &String| NodeParamSetting { pattern: name.clone(), value: body.spec.value.clone() };
-        let settings = names.iter().map(setting).collect();
-        NewStep::on(node.clone(), StepKind::SetParam, AgentOp::SetParam(SetNodeParams { settings }))
-    };
-    let canary = body.canary.as_ref().and_then(|canary| nodes.get_key_value(canary));
-    let others = nodes.iter().filter(|(node, _)| Some(*node) != body.canary.as_ref());
-    let mut steps: Vec<NewStep> = canary.into_iter().map(|canary| set(canary).after([])).collect();
+    if nodes.len() > MAX_NODES {
+        let message = format!("{} nodes have {canonical}; a job sets it on {MAX_NODES} at most", nodes.len());
+        return Err(Problem::refused(message).attribute("nodes").remedy("name some of them, one job after the other"));
+    }
+    let value = &body.spec.value;
+    let mut others = nodes.clone();
+    let canary = body.canary.as_ref().and_then(|canary| others.remove_entry(canary));
+    let canary = canary.map(|(node, names)| set_on(&node, &names, value).after([]));
+    let mut steps: Vec<NewStep> = canary.into_iter().collect();
     let first: Vec<usize> = (0..steps.len()).collect();
-    steps.extend(others.map(|node| set(node).after(first.clone())));
+    let mut parts = parts(others, value);
+    if parts.len() == 1 {
+        let part = parts.pop().unwrap_or_default();
+        steps.extend(part.iter().map(|(node, names)| set_on(node, names, value).after(first.clone())));
+    }
+    for places in parts {
+        let part = Box::new(SettingPart { value: value.clone(), places });
+        steps.push(NewStep::own(StepKind::Job, OwnAct::SetPart(part)).after(first.clone()));
+    }
     if let Some(keep) = keep {
         let all: Vec<usize> = (0..steps.len()).collect();
         steps.push(NewStep::own(StepKind::KeepParam, OwnAct::KeepParam(keep)).after(all));
     }
     Ok(steps)
+}
+
+/// The step that sets a value on a node.
+pub(in crate::decide) fn set_on(node: &NodeName, names: &[String], value: &str) -> NewStep {
+    let setting = |name: &String| NodeParamSetting { pattern: name.clone(), value: value.to_owned() };
+    let settings = names.iter().map(setting).collect();
+    NewStep::on(node.clone(), StepKind::SetParam, AgentOp::SetParam(SetNodeParams { settings }))
+}
+
+/// The nodes in parts, each small enough for one job.
+fn parts(nodes: Places, value: &str) -> Vec<Places> {
+    let mut parts: Vec<Places> = Vec::new();
+    let mut bytes = 0;
+    for (node, names) in nodes {
+        let asked: usize = names.iter().map(|name| name.len() + value.len()).sum();
+        let is_full = |part: &Places| part.len() == PART_NODES || bytes + asked > PART_BYTES;
+        if parts.last().is_none_or(is_full) {
+            parts.push(Places::new());
+            bytes = 0;
+        }
+        bytes += asked;
+        parts.last_mut().expect("one was just added where there was none").insert(node, names);
+    }
+    parts
 }
 
 /// What becomes of the value; none where it is permanent already.
