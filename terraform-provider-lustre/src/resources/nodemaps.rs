@@ -8,7 +8,7 @@ use lustre_api::plan::{Desired, ObjectKey};
 use serde_json::{Value as Json, json};
 use tfplugin_proto::{Diagnostics, Value, async_trait};
 
-use super::confirm_within;
+use super::{confirm_within, warn_of_removal};
 use crate::managed::{Kind, Put};
 use crate::mgs::{Failure, Mgs, view};
 
@@ -51,8 +51,9 @@ impl Kind for Nodemaps {
         snapshot.nodemaps_active = spec.active;
     }
 
-    fn check_removal(_: &Value, _: &mut Diagnostics) {
+    fn check_removal(prior: &Value, diags: &mut Diagnostics) {
         // Ids are taken as they are then: nothing to refuse.
+        warn_of_removal(prior, &Self::confirm_command(prior), diags);
     }
 
     async fn put(mgs: &Mgs, spec: NodemapsSpec, put: &Put<'_>) -> Result<Json, Failure> {
@@ -62,8 +63,8 @@ impl Kind for Nodemaps {
         Ok(json!({ "id": ID, "active": written.object.active, "confirm_until": confirm_until }))
     }
 
-    async fn remove(mgs: &Mgs, _: &Value) -> Result<(), Failure> {
-        let body = NodemapsActive { active: false, confirm_within_s: None };
+    async fn remove(mgs: &Mgs, prior: &Value) -> Result<(), Failure> {
+        let body = NodemapsActive { active: false, confirm_within_s: confirm_within(prior) };
         let if_revision = Some(mgs.snapshot().await?.revision);
         mgs.write::<PutNodemapsActive>(Nothing {}, body, if_revision).await.map(|_| ())
     }

@@ -14,7 +14,7 @@ use serde_json::{Value as Json, json};
 use tfplugin_proto::{Diagnostic, Diagnostics, Plan, Value, async_trait};
 
 use super::param::of;
-use super::{confirm_within, param, proof};
+use super::{confirm_within, param, proof, warn_of_removal};
 use crate::managed::{Kind, Live, Put};
 use crate::mgs::{Failure, Mgs, view};
 
@@ -155,8 +155,9 @@ impl Kind for Params {
         proof::repair(plan);
     }
 
-    fn check_removal(_: &Value, _: &mut Diagnostics) {
+    fn check_removal(prior: &Value, diags: &mut Diagnostics) {
         // Their defaults come back: nothing to refuse.
+        warn_of_removal(prior, &Self::confirm_command(prior), diags);
     }
 
     async fn put(mgs: &Mgs, spec: ParamSetSpec, put: &Put<'_>) -> Result<Json, Failure> {
@@ -188,7 +189,8 @@ impl Kind for Params {
     async fn remove(mgs: &Mgs, prior: &Value) -> Result<(), Failure> {
         let Some((filesystem, scope)) = of(prior) else { return Ok(()) };
         let spec = ParamSetSpec { filesystem, scope, params: BTreeMap::new(), exclusive: false, allow_unknown: false };
-        let body = PutParamSet { spec, unset: names(prior).unwrap_or_default(), confirm_within_s: None };
+        let body =
+            PutParamSet { spec, unset: names(prior).unwrap_or_default(), confirm_within_s: confirm_within(prior) };
         let if_revision = Some(mgs.snapshot().await?.revision);
         mgs.write::<PutParams>(Nothing {}, body, if_revision).await.map(|_| ())
     }
