@@ -68,7 +68,7 @@ doc() {
 lint() {
     say "ansible-lint"
     (cd "$tree" && PATH="$venv/bin:$PATH" "$venv/bin/ansible-lint" --offline --strict)
-    (cd "$root/examples/ansible" && PATH="$venv/bin:$PATH" "$venv/bin/ansible-lint" --offline --strict site.yml)
+    (cd "$root/examples/ansible" && PATH="$venv/bin:$PATH" "$venv/bin/ansible-lint" --offline --strict ./*.yml)
 }
 
 # ansible-test fetches get-pip.py from a site of its own; behind a mirror there is only PyPI, so pip comes from there.

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::session::{Session, json_of};
-use super::{Module, ReturnValue, Task, block_on, common, jobs};
+use super::{Module, ReturnValue, Task, block_on, common, confirm, jobs};
 use crate::argspec::{Argument, ArgumentSpec, ArgumentType};
 use crate::contract::{Failure, Outcome};
 
@@ -35,6 +35,8 @@ pub(super) fn module() -> Module {
             "The node where the target runs is switched off: don't stop it there. Two nodes with one target destroy it.",
         ),
         text("nids", "For V(replace_nids): NIDs of the target's node, then of each partner, as in V(10.0.0.5@tcp:10.0.0.6@tcp)."),
+        confirm::argument("the NIDs that the target had, by another such job,")
+            .doc("For V(replace_nids); counted from the end of the job. M(chandelier.lustre.lustre_target) confirms, with O(chandelier.lustre.lustre_target#module:state=confirmed)."),
         Argument::new("set_mgs_nids", ArgumentType::Bool)
             .default(false)
             .doc("For V(writeconf): also write the MGS's NIDs onto the targets."),
@@ -102,7 +104,7 @@ async fn run(task: &Task<'_>) -> Result<Outcome, Failure> {
             start::<PostMove>(task, &session, &target(task)?, &body).await
         }
         "replace_nids" => {
-            let body = ReplaceNids { nids: parsed(task, "nids")? };
+            let body = ReplaceNids { nids: parsed(task, "nids")?, confirm_within_s: confirm::within(task)? };
             start::<PostReplaceNids>(task, &session, &target(task)?, &body).await
         }
         "evacuate" => {

@@ -18,6 +18,7 @@ mod mgs_proxy;
 mod nodemap;
 mod param;
 mod param_info;
+mod param_revert;
 mod plan;
 mod pool;
 mod progress;
@@ -128,6 +129,7 @@ pub fn all() -> Vec<Module> {
         nodemap::module(),
         param::module(),
         param_info::module(),
+        param_revert::module(),
         pool::module(),
         target::module(),
     ]

@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use lustre_api::Nothing;
 use lustre_api::agent::Inventory;
 use lustre_api::attributes::{AttributeType, TARGET};
 use lustre_api::device::Device;
 use lustre_api::mgs::Snapshot;
 use lustre_api::plan::{Desired, DesiredTarget, ObjectKey, Plan};
-use lustre_api::target::{Target, TargetSpec};
+use lustre_api::target::{ConfirmTarget, Target, TargetPath, TargetSpec};
 use lustre_types::{FsName, NodeName, SvName, TargetIndex, TargetKind};
 use serde_json::{Map, Value, json};
 
@@ -27,7 +28,7 @@ pub(super) fn module() -> Module {
             .required()
             .doc("The targets. One task for all targets of a host is one round trip, one plan and one diff."),
         format_policy::option(),
-        common::state(
+        confirm::state(
             "the targets are formatted, registered and, where the node has Lustre, started.",
             "they are stopped and taken out of the configuration. Their devices stay as they are.",
         ),
@@ -160,10 +161,13 @@ struct Described {
 async fn run(task: &Task<'_>) -> Result<Outcome, Failure> {
     let mut described = read(task)?;
     let session = Session::new(task)?;
-    let snapshot = match observe(&session, &mut described, task.is_absent()).await {
+    let snapshot = match observe(&session, &mut described, task.is_absent() || confirm::is_wanted(task)).await {
         Ok(snapshot) => snapshot,
         Err(error) => return unreachable_in_check_mode(task, error),
     };
+    if confirm::is_wanted(task) {
+        return confirmed(task, &session, &snapshot, &described).await;
+    }
     let mut desired = Desired::default();
     if task.is_absent() {
         for (n, target) in described.iter().enumerate() {
@@ -200,6 +204,28 @@ async fn run(task: &Task<'_>) -> Result<Outcome, Failure> {
     ensure(task, &session, &snapshot, Wanted { desired, judge: &judge, view: &view }).await
 }
 
+/// Keeps partner nodes and NIDs that would go back.
+async fn confirmed(
+    task: &Task<'_>,
+    session: &Session,
+    snapshot: &Snapshot,
+    described: &[Described],
+) -> Result<Outcome, Failure> {
+    let mut known = Vec::new();
+    for (n, target) in described.iter().enumerate() {
+        let missing = || at(n, "there is no such target; give its index, or its node and device");
+        known.push(find(snapshot, target).ok_or_else(missing)?);
+    }
+    let waiting = known.iter().filter(|target| target.confirm_until.is_some());
+    for target in waiting.filter(|_| !task.internals.check_mode) {
+        let path = TargetPath { svname: target.svname.clone() };
+        let written = session.mgs.call::<ConfirmTarget>(&path, &task.write_query(), &Nothing {}).await;
+        written.map_err(|error| session.explain(error))?;
+    }
+    let shown = known.iter().map(json_of).collect();
+    Ok(confirm::outcome(known.iter().map(|target| target.confirm_until), shown))
+}
+
 fn at(n: usize, message: &str) -> Failure {
     Failure::from(format!("targets[{n}]: {message}"))
 }
@@ -223,7 +249,7 @@ fn read_one(task: &Task<'_>, options: &Map<String, Value>) -> Result<Described, 
         Some(index) => Some(serde_json::from_value(json!(index)).map_err(|e| parse_error("index", &e))?),
     };
     let device = text("device").map(str::to_owned);
-    if device.is_none() && !task.is_absent() {
+    if device.is_none() && !task.is_absent() && !confirm::is_wanted(task) {
         return Err("missing required arguments: device".to_owned());
     }
     let mut given = Map::new();

@@ -64,6 +64,14 @@ options:
       - "For V(replace_nids): NIDs of the target's node, then of each partner, as in
         V(10.0.0.5@tcp:10.0.0.6@tcp)."
     type: "str"
+  confirm_within:
+    description:
+      - "Put the NIDs that the target had, by another such job, back unless somebody confirms the change within
+        so many seconds, 10 to 86400."
+      - "For what can cut off those who set it."
+      - "For V(replace_nids); counted from the end of the job. M(chandelier.lustre.lustre_target) confirms,
+        with O(chandelier.lustre.lustre_target#module:state=confirmed)."
+    type: "int"
   set_mgs_nids:
     description:
       - "For V(writeconf): also write the MGS's NIDs onto the targets."
@@ -201,6 +209,7 @@ def main():
             "node": {"type": "str"},
             "node_is_down": {"type": "bool", "default": False},
             "nids": {"type": "str"},
+            "confirm_within": {"type": "int"},
             "set_mgs_nids": {"type": "bool", "default": False},
             "client": {"type": "str"},
             "mountpoint": {"type": "str"},

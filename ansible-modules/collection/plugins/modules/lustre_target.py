@@ -126,11 +126,14 @@ options:
     description:
       - "V(present): the targets are formatted, registered and, where the node has Lustre, started."
       - "V(absent): they are stopped and taken out of the configuration. Their devices stay as they are."
+      - "V(confirmed): what O(confirm_within) would put back stays. Nothing else is changed, and other options
+        do not matter."
     type: "str"
     default: "present"
     choices:
       - "present"
       - "absent"
+      - "confirmed"
   confirm_within:
     description:
       - "Put the changed O(targets[].failover_nodes) of registered targets back unless somebody confirms the
@@ -352,7 +355,7 @@ def main():
                 },
             },
             "format": {"type": "str", "default": "blank", "choices": ["blank", "same_identity", "confirmed"]},
-            "state": {"type": "str", "default": "present", "choices": ["present", "absent"]},
+            "state": {"type": "str", "default": "present", "choices": ["present", "absent", "confirmed"]},
             "confirm_within": {"type": "int"},
             "fingerprint": {"type": "str"},
             "wait": {"type": "bool", "default": True},
