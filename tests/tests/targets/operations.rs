@@ -182,6 +182,25 @@ fn replaced_nids_reach_who_reads_the_logs() {
     assert_eq!(site.target("scratch-OST0000")["state"], "started");
 }
 
+#[test]
+fn nids_that_nobody_confirms_are_put_back_by_another_job() {
+    let site = Site::with_osts(1);
+    let svname = "scratch-OST0000";
+    let asked = site.do_it(&["target", "replace-nids", svname, "127.0.0.77@tcp", "--confirm-within", "10"]);
+    assert!(asked["warnings"].to_string().contains("mgsctl target confirm scratch-OST0000"), "{asked:#}");
+    site.end_of(&asked);
+    assert!(site.read().to_string().contains("127.0.0.77@tcp"));
+    assert!(site.target(svname)["confirm_until"].is_string(), "{:#}", site.target(svname));
+    let is_done = |job: &Value| job["kind"] == "replace_nids" && job["state"] == "done";
+    let jobs = || site.cluster.mgsctl(&["job", "list", "--all"]);
+    let done = || Ok(jobs()?.as_array().map_or(0, |jobs| jobs.iter().filter(|job| is_done(job)).count()) == 2);
+    site.cluster.wait_for("a second job to have put them back", done).unwrap();
+    let read = site.read().to_string();
+    assert!(read.contains("127.0.0.3@tcp") && !read.contains("127.0.0.77@tcp"), "{read}");
+    assert!(site.target(svname)["confirm_until"].is_null());
+    assert_eq!(site.target(svname)["state"], "started");
+}
+
 /// A client whose files lie in a directory, with a stand-in for `lfs`: what the engine and the commands do with a real one
 /// was never run.
 fn fake_client(site: &Site, node: &str) -> PathBuf {

@@ -44,6 +44,32 @@ fn a_permanent_tunable_reaches_targets_through_the_logs_and_is_proven() {
 }
 
 #[test]
+fn where_lctl_prints_something_else_than_the_agent_reads_explain_says_both() {
+    let site = Site::with_osts(1);
+    site.cluster.mgsctl(&["param", "set", "scratch", "timeout", "40"]).unwrap();
+    site.is_proven("timeout", "filesystem");
+    let said = |node: &str| {
+        let explained = site.explain("timeout", "filesystem");
+        let nodes = explained["nodes"].as_array().unwrap();
+        let found = nodes.iter().find(|one| one["node"] == node).unwrap();
+        found["message"].as_str().unwrap_or_default().to_owned()
+    };
+    assert_eq!(said("oss1"), "", "a node without lctl is not doubted");
+    let lctl = |text: &str| {
+        let file = site.cluster.agent("oss1").bin().unwrap().join("lctl");
+        std::fs::write(&file, format!("#!/bin/sh\n{text}\n")).unwrap();
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    };
+    lctl("echo timeout=40");
+    assert_eq!(said("oss1"), "", "they agree");
+    lctl("echo timeout=100");
+    assert_eq!(said("oss1"), "lctl prints 100 where the agent reads 40 of timeout (1 of 1 differ)");
+    lctl("exit 2");
+    assert_eq!(said("oss1"), "lctl has no such tunable where the agent reads 40 of timeout (1 of 1 differ)");
+    assert_eq!(said("mds1"), "", "the other node has no lctl");
+}
+
+#[test]
 fn nodemaps_are_read_over_the_network_as_they_were_described() {
     let site = Site::with_osts(0);
     let spec = json!({

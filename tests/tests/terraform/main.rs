@@ -1,5 +1,6 @@
 //! A person with `terraform`: a real MGS, real agents, image files and loop devices, and the real `mke2fs`.
 
+mod confirm;
 mod conflict;
 mod drift;
 mod examples;
@@ -8,6 +9,7 @@ mod interrupted;
 mod next;
 mod nodemaps;
 mod packaging;
+mod page;
 mod param_sets;
 mod refused;
 mod removal;

@@ -4,11 +4,11 @@ use testkit::{Cluster, Terraform, repository};
 
 use crate::site::{FILESYSTEM, Site};
 
-const DEVICE: &str = "osc/scratch-OST0000-osc-ff01";
+pub(crate) const DEVICE: &str = "osc/scratch-OST0000-osc-ff01";
 const LLITE: &str = "llite/scratch-ff01";
 
 /// Two clients with what a kernel would show of a mounted file system.
-fn clients() -> anyhow::Result<Cluster> {
+pub(crate) fn clients() -> anyhow::Result<Cluster> {
     let cluster = Cluster::start(&["c1", "c2"])?;
     cluster.mgsctl(&["fs", "create", "scratch"])?;
     for node in ["c1", "c2"] {
@@ -106,10 +106,29 @@ fn what_is_wrong_with_a_tunable_is_refused_in_the_plan() -> anyhow::Result<()> {
         ("obdfilter.*.brw_size", "mdts", "4M", "scope = \"mdts\"", "obdfilter devices are of OSTs"),
         ("mdt.*.evict_client", "filesystem", "x", "name = \"mdt.*.evict_client\"", "can't be set permanently"),
         ("obdfilter.*.brw_size", "osts", "3M", "value = \"3M\"", "powers of two"),
+        ("timeout", "filesystem", "64M", "value = \"64M\"", "a whole number, which is in s, is expected"),
+        (
+            "osc.*.max_dirty_mb",
+            "home-OST0000",
+            "64",
+            "scope = \"home-OST0000\"",
+            "target home-OST0000 is not of scratch",
+        ),
+        (
+            "osc.hoem-OST*.max_dirty_mb",
+            "filesystem",
+            "64",
+            "name = \"osc.hoem-OST*.max_dirty_mb\"",
+            "matches nothing: no file system has a device called hoem-OST*",
+        ),
     ] {
         site.ws.write("main.tf", &(FILESYSTEM.to_owned() + &param(name, scope, value)));
         site.ws.refused(&["plan"]).assert("lustre_param.p", line, &[words]);
     }
+    let long = "u".repeat(4095);
+    site.ws.write("main.tf", &(FILESYSTEM.to_owned() + &param("jobid_name", "filesystem", &long)));
+    let words = "is too long: with its name it has 4106 bytes, a log takes 4095";
+    site.ws.refused(&["plan"]).assert("lustre_param.p", &format!("value = {long:?}"), &[words]);
     Ok(())
 }
 
