@@ -4,6 +4,7 @@ use lustre_api::Problem;
 use lustre_api::Written;
 use lustre_api::agent::AgentOp;
 use lustre_api::job::{Job, JobId, JobKind, JobObject, JobPlan, JobState, Step, StepKind};
+use lustre_api::node_param::SetNodeParams;
 use lustre_types::{FsName, NodeName, SvName};
 use sha2::{Digest, Sha256};
 
@@ -274,14 +275,14 @@ fn check_steps(new: &NewJob) -> Result<(), Problem> {
 
 /// Errors: a node's agent is too old for what it would be asked for.
 fn check_agents(state: &State, new: &NewJob) -> Result<(), Problem> {
-    for step in &new.steps {
-        let Act::OnNode(node, op) = &step.act else { continue };
-        let known = state.nodes.get(node);
-        if let Some(problem) = known.and_then(|known| known.value.info.lacks(&op.needs())) {
-            return Err(problem);
-        }
-    }
-    Ok(())
+    let lacks = |node: &NodeName, op: &AgentOp| state.nodes.get(node)?.value.info.lacks(&op.needs());
+    let setting = AgentOp::SetParam(SetNodeParams::default());
+    let problem = new.steps.iter().find_map(|step| match &step.act {
+        Act::OnNode(node, op) => lacks(node, op),
+        Act::Own(OwnAct::SetPart(part)) => part.places.keys().find_map(|node| lacks(node, &setting)),
+        Act::Own(_) => None,
+    });
+    problem.map_or(Ok(()), Err)
 }
 
 fn record(state: &State, req: &Request<'_>, new: NewJob, holds: Vec<JobObject>) -> JobRecord {
