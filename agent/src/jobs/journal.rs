@@ -153,7 +153,7 @@ impl Journal {
 /// fault of one.
 fn write_all(file: &mut JournalFile, batch: &[Waiting]) {
     let all: Vec<&Change> = batch.iter().map(|waiting| &waiting.change).collect();
-    let together = if batch.len() > 1 { file.write(&all).is_ok() } else { false };
+    let together = batch.len() > 1 && file.write(&all).is_ok();
     for waiting in batch {
         let written = if together { Ok(()) } else { file.write(&[&waiting.change]) };
         let _ = waiting.outcome.set(written);

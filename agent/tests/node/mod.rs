@@ -31,8 +31,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long anything may take here before the test says that it hangs.
-const DEADLINE: Duration = Duration::from_secs(60);
+/// How long anything may take here before the test says that it hangs: much longer than on a machine that does many times
+/// more than it can.
+const DEADLINE: Duration = Duration::from_secs(180);
 
 pub(crate) const MIB: u64 = 1 << 20;
 pub(crate) const TIB: u64 = 1 << 40;
