@@ -102,10 +102,13 @@ fn datasets(host: &Host) -> Vec<Device> {
     found
 }
 
-/// A dataset with what is in it; none where it is gone by now.
+/// A dataset with what is in it; none where it is gone by now. One that can't be read says so.
 fn describe_dataset(host: &Host, dataset: &Dataset) -> Option<device::Device> {
-    let properties = host.properties(dataset).ok()??;
-    Some(describe(host, &Device::of_dataset(dataset, properties.size_bytes())))
+    let size_bytes = match host.properties(dataset) {
+        Ok(properties) => properties?.size_bytes(),
+        Err(_) => 0,
+    };
+    Some(describe(host, &Device::of_dataset(dataset, size_bytes)))
 }
 
 /// One device with what is on it and why it may not be formatted. A device that can't be read says so.

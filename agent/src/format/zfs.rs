@@ -76,7 +76,12 @@ impl ZfsFormat<'_> {
         // Of several formats that need the same pool the first one makes it, and the others find it.
         let pools = self.host.making_pools.lock().unwrap_or_else(PoisonError::into_inner);
         let needs_pool = needs_pool(self.host, &self.dataset)?;
-        let (pools, locks) = if needs_pool { (Some(pools), self.take_vdevs()?) } else { (None, Vec::new()) };
+        let (pools, locks) = if needs_pool {
+            (Some(pools), self.take_vdevs()?)
+        } else {
+            drop(pools);
+            (None, Vec::new())
+        };
         if self.report.is_cancelled() {
             return Err(FormatEnd::Cancelled(match begun {
                 None => format!("cancelled before anything was written to {}", self.dataset),
