@@ -37,7 +37,7 @@ impl Cluster {
 
     /// A job of many nodes may take longer than one wait.
     async fn last_of(&self, id: &JobId) -> Job {
-        for _ in 0..5 {
+        for _ in 0..14 {
             let job = self.end_of(id).await;
             if job.state.is_final() {
                 return job;
