@@ -6,11 +6,13 @@ use clap::{Args, Parser, Subcommand};
 use lustre_api::Window;
 use lustre_api::event::EventKind;
 use lustre_api::job::{JobId, JobState};
-use lustre_types::{
-    ByteSize, FsName, Nid, NidList, NidRange, NodeName, NodemapName, ParamName, ParamScope, PoolName, SvName,
-};
+use lustre_types::{FsName, Nid, NidList, NidRange, NodeName, NodemapName, ParamName, ParamScope, PoolName, SvName};
 
 use crate::output::Output;
+
+mod operation;
+
+pub(crate) use operation::{EvacuateArgs, JobArgs, MoveArgs, ReplaceNidsArgs, SpreadArgs};
 
 /// Looks at and changes the configuration of Lustre file systems on a userspace MGS.
 #[derive(Debug, Parser)]
@@ -138,7 +140,7 @@ pub(crate) enum FsCommand {
         #[arg(long)]
         mgs_nids: bool,
         #[command(flatten)]
-        write: WriteArgs,
+        start: JobArgs,
     },
     /// Adds OSTs, each by a job that is a part of one. Those that are there already are left out, so the same again goes on
     /// where it ended.
@@ -157,11 +159,8 @@ pub(crate) enum FsCommand {
         /// At most so many are at work at once.
         #[arg(long, value_name = "N")]
         at_once: Option<u32>,
-        /// Start the job that --dry-run showed with this digest, and no other.
-        #[arg(long, value_name = "DIGEST")]
-        plan: Option<String>,
         #[command(flatten)]
-        write: WriteArgs,
+        start: JobArgs,
     },
     /// Removes a file system that has nothing left in it.
     Delete {
@@ -184,7 +183,7 @@ pub(crate) enum TargetCommand {
     Start {
         svname: SvName,
         #[command(flatten)]
-        write: WriteArgs,
+        start: JobArgs,
     },
     /// Keeps partner nodes of a target that would go back to those before.
     Confirm {
@@ -196,7 +195,7 @@ pub(crate) enum TargetCommand {
     Stop {
         svname: SvName,
         #[command(flatten)]
-        write: WriteArgs,
+        start: JobArgs,
     },
     /// Stops a target where it runs and starts it on its partner node, or back on its own.
     Move {
@@ -221,52 +220,8 @@ pub(crate) enum TargetCommand {
     Delete {
         svname: SvName,
         #[command(flatten)]
-        write: WriteArgs,
+        start: JobArgs,
     },
-}
-
-/// `mgsctl target move`
-#[derive(Debug, Args)]
-pub(crate) struct MoveArgs {
-    /// The node; the other one of two when missing.
-    pub(crate) node: Option<NodeName>,
-    /// The node where it runs is switched off: don't stop it there. Two nodes with one target destroy it.
-    #[arg(long)]
-    pub(crate) node_is_down: bool,
-    #[command(flatten)]
-    pub(crate) write: WriteArgs,
-}
-
-/// `mgsctl target replace-nids`
-#[derive(Debug, Args)]
-pub(crate) struct ReplaceNidsArgs {
-    /// NIDs of its node, then of each partner: `10.0.0.5@tcp,10.1.0.5@o2ib:10.0.0.6@tcp`.
-    pub(crate) nids: NidList,
-    /// Put back what it has now, by another such job, unless somebody confirms the new ones within so many seconds after the end
-    /// of this one (mgsctl target confirm).
-    #[arg(long, value_name = "SECONDS")]
-    pub(crate) confirm_within: Option<u32>,
-    #[command(flatten)]
-    pub(crate) write: WriteArgs,
-}
-
-/// `mgsctl target evacuate`
-#[derive(Debug, Args)]
-pub(crate) struct EvacuateArgs {
-    /// The node that moves the files: it has an agent and has mounted the file system.
-    #[arg(long, value_name = "NODE")]
-    pub(crate) client: NodeName,
-    /// Where it is mounted there; looked up when missing.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) mountpoint: Option<String>,
-    /// At most so much a second, as in 200M.
-    #[arg(long, value_name = "SIZE")]
-    pub(crate) rate: Option<ByteSize>,
-    /// Only in this time of the day, UTC: `22:00-06:00`.
-    #[arg(long, value_name = "FROM-TO")]
-    pub(crate) window: Option<Window>,
-    #[command(flatten)]
-    pub(crate) write: WriteArgs,
 }
 
 /// `mgsctl export`
@@ -323,35 +278,6 @@ impl std::str::FromStr for RevisionArg {
         let number = text.strip_prefix('@').unwrap_or(text);
         number.parse().map(Self).map_err(|_| format!("{text:?} is not a revision; mgsctl param log shows them"))
     }
-}
-
-/// What a job sets on nodes.
-#[derive(Debug, Args)]
-pub(crate) struct SpreadArgs {
-    #[command(flatten)]
-    pub(crate) param: ParamArgs,
-    /// Its value.
-    pub(crate) value: String,
-    /// Set it although the catalogue does not know it.
-    #[arg(long)]
-    pub(crate) allow_unknown: bool,
-    /// Only until the nodes restart, instead of permanently once all of them have it.
-    #[arg(long, conflicts_with_all = ["allow_unknown", "confirm_within"])]
-    pub(crate) temporary: bool,
-    /// With --temporary: put the value before it back after so many seconds.
-    #[arg(long, value_name = "SECONDS", requires = "temporary")]
-    pub(crate) expires: Option<u32>,
-    /// Only on this node. Repeatable.
-    #[arg(long = "node", value_name = "NODE")]
-    pub(crate) nodes: Vec<NodeName>,
-    /// On this node first: no other is touched unless it takes the value and reads it back.
-    #[arg(long, value_name = "NODE")]
-    pub(crate) canary: Option<NodeName>,
-    /// Goes back by itself unless confirmed within so many seconds.
-    #[arg(long, value_name = "SECONDS")]
-    pub(crate) confirm_within: Option<u32>,
-    #[command(flatten)]
-    pub(crate) write: WriteArgs,
 }
 
 /// Names a tunable.

@@ -25,15 +25,15 @@ pub(crate) async fn run(context: &Context, command: FsCommand) -> Result<(), Fai
             let targets = all::<ListTargets, _>(context, query).await?;
             context.output.show(&fs, |fs| format!("{}\n{}", details(fs), target_table(&targets)));
         }
-        FsCommand::Writeconf { fsname, mgs_nids, write } => {
-            operation::writeconf(context, fsname, mgs_nids, &write).await?;
+        FsCommand::Writeconf { fsname, mgs_nids, start } => {
+            operation::writeconf(context, fsname, mgs_nids, &start).await?;
         }
-        FsCommand::Grow { fsname, devices, file, failover_nodes, at_once, plan, write } => {
+        FsCommand::Grow { fsname, devices, file, failover_nodes, at_once, start } => {
             let body = match file {
                 Some(file) => operation::grow_file(&file, at_once)?,
                 None => operation::grow_devices(&fsname, &devices, &failover_nodes, at_once)?,
             };
-            operation::grow(context, fsname, &body, plan, &write).await?;
+            operation::grow(context, fsname, &body, &start).await?;
         }
         FsCommand::Create { fsname, description, write } => {
             let spec = FilesystemSpec { name: fsname.clone(), description };

@@ -7,12 +7,12 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use lustre_api::job::{
     CancelJob, ExplainJob, Explanation, GetJob, Job, JobId, JobPath, JobPlan, JobQuery, JobState, ListJobs, Progress,
-    RetryJob, Step, WaitQuery, WatchJobs, WatchQuery,
+    RetryJob, WaitQuery, WatchJobs, WatchQuery,
 };
 use lustre_api::{Nothing, Time};
 
 use crate::away::{PAUSE, Patience, ended_or};
-use crate::cli::{JobCommand, JobVerb, TargetCommand, WriteArgs};
+use crate::cli::{JobArgs, JobCommand, JobVerb, TargetCommand, WriteArgs};
 use crate::output::{Output, Table, fields, or_dash, print};
 use crate::{Context, Failure, operation, target};
 
@@ -29,11 +29,11 @@ pub(crate) async fn run(context: &Context, command: JobCommand) -> Result<(), Fa
             context.output.show(&list, |list| table(list));
         }
         JobCommand::Plan { what, svname } => {
-            let write = WriteArgs { dry_run: true, ..WriteArgs::default() };
+            let start = JobArgs { write: WriteArgs { dry_run: true, why: None }, ..JobArgs::default() };
             let command = match what {
-                JobVerb::Start => TargetCommand::Start { svname, write },
-                JobVerb::Stop => TargetCommand::Stop { svname, write },
-                JobVerb::Delete => TargetCommand::Delete { svname, write },
+                JobVerb::Start => TargetCommand::Start { svname, start },
+                JobVerb::Stop => TargetCommand::Stop { svname, start },
+                JobVerb::Delete => TargetCommand::Delete { svname, start },
             };
             target::run(context, command).await?;
         }
@@ -42,15 +42,7 @@ pub(crate) async fn run(context: &Context, command: JobCommand) -> Result<(), Fa
             context.output.show(&job, details);
         }
         JobCommand::Watch { id: None } => watch_all(context).await?,
-        JobCommand::Watch { id: Some(id) } => {
-            let job = watch(context, &id).await?;
-            if let Some(text) = context.output.whole(&job) {
-                print(&text);
-            }
-            if job.state != JobState::Done {
-                return Err(Failure::Shown);
-            }
-        }
+        JobCommand::Watch { id: Some(id) } => watch_to_its_end(context, &id).await?,
         JobCommand::Pause { id, write } => operation::pause(context, JobPath { id }, true, &write).await?,
         JobCommand::Resume { id, write } => operation::pause(context, JobPath { id }, false, &write).await?,
         JobCommand::Cancel { id } => {
@@ -130,6 +122,15 @@ async fn read(context: &Context, id: &JobId, query: WaitQuery) -> Result<Job, Fa
     Ok(context.client.call::<GetJob>(&JobPath { id: id.clone() }, &query, &Nothing {}).await?)
 }
 
+/// Follows a job to its end, and gives programs what it came to. Errors: it did not reach its goal.
+pub(crate) async fn watch_to_its_end(context: &Context, id: &JobId) -> Result<(), Failure> {
+    let job = watch(context, id).await?;
+    if let Some(text) = context.output.whole(&job) {
+        print(&text);
+    }
+    if job.state == JobState::Done { Ok(()) } else { Err(Failure::Shown) }
+}
+
 /// Follows a job to its end: a progress bar on a terminal, a line per change elsewhere, nothing where programs read.
 pub(crate) async fn watch(context: &Context, id: &JobId) -> Result<Job, Failure> {
     let mut shown = Watcher::new(context.output, None);
@@ -204,12 +205,16 @@ fn line(job: &Job) -> String {
     if let Some(error) = &job.error {
         return format!("{}: {error}", job.state.as_str());
     }
-    let current = job.steps.iter().find(|step| step.state == JobState::Running);
-    let Some(step) = current else { return job.state.as_str().to_owned() };
+    let mut at_work = job.steps.iter().filter(|step| step.state == JobState::Running);
+    let Some(step) = at_work.next() else { return job.state.as_str().to_owned() };
     let place = step.node.as_ref().map(|node| format!(" on {node}")).unwrap_or_default();
     let progress = step.progress.as_ref().map(|progress| format!(", {}", how_far(progress))).unwrap_or_default();
     let message = step.message.as_ref().map(|message| format!(" ({message})")).unwrap_or_default();
-    format!("{} {}{place}{progress}{message}", job.state.as_str(), step.kind.as_str())
+    let others = match at_work.count() {
+        0 => String::new(),
+        others => format!("; {others} more at work"),
+    };
+    format!("{} {}{place}{progress}{message}{others}", job.state.as_str(), step.kind.as_str())
 }
 
 fn how_far(progress: &Progress) -> String {
@@ -258,7 +263,10 @@ pub(crate) fn plan(plan: &JobPlan, warnings: &[String]) -> String {
     for warning in warnings {
         text.push_str(&format!("warning: {warning}\n"));
     }
-    text.push_str(&format!("\ndigest {}\n", job.digest));
+    text.push_str(&format!(
+        "\ndigest {}\nthe same with --plan and this digest starts this job and no other\n",
+        job.digest
+    ));
     text
 }
 
@@ -345,10 +353,12 @@ pub(crate) fn details(job: &Job) -> String {
         ("error", or_dash(job.error.as_ref())),
     ]);
     text.push('\n');
-    let mut table = Table::new(&["STEP", "NODE", "STATE", "ATTEMPTS", "PROGRESS", "MESSAGE"]);
-    for step in &job.steps {
+    let mut table = Table::new(&["STEP", "DOES", "TARGET", "NODE", "STATE", "ATTEMPTS", "PROGRESS", "MESSAGE"]);
+    for (at, step) in job.steps.iter().enumerate() {
         table.row([
+            (at + 1).to_string(),
             step.kind.as_str().into(),
+            or_dash(job.svname_of(at)),
             or_dash(step.node.as_ref()),
             step.state.as_str().into(),
             step.attempts.to_string(),
@@ -357,9 +367,9 @@ pub(crate) fn details(job: &Job) -> String {
         ]);
     }
     text.push_str(&table.text("no steps"));
-    let outputs = job.steps.iter().filter(|step: &&Step| !step.output.is_empty());
-    for step in outputs {
-        text.push_str(&format!("\noutput of {}:\n  {}\n", step.kind.as_str(), step.output.join("\n  ")));
+    for (at, step) in job.steps.iter().enumerate().filter(|(_, step)| !step.output.is_empty()) {
+        let (at, does) = (at + 1, step.kind.as_str());
+        text.push_str(&format!("\noutput of step {at}, {does}:\n  {}\n", step.output.join("\n  ")));
     }
     text
 }
@@ -367,7 +377,7 @@ pub(crate) fn details(job: &Job) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lustre_api::job::StepKind;
+    use lustre_api::job::{Step, StepKind};
 
     fn job(steps: Vec<(JobState, Option<(u64, u64)>)>) -> Job {
         let at = Time::from_unix_ms(0);

@@ -12,34 +12,31 @@ use lustre_api::operation::{
 use lustre_api::target::{TargetPath, TargetSpec};
 use lustre_api::{WriteQuery, Written};
 use lustre_types::{FsName, NidList, SvName, TargetKind};
+use serde::Serialize;
 
-use crate::cli::{EvacuateArgs, MoveArgs, ReplaceNidsArgs, WriteArgs};
-use crate::job::details;
-use crate::{Context, Failure, file};
+use crate::cli::{EvacuateArgs, JobArgs, MoveArgs, ReplaceNidsArgs, WriteArgs};
+use crate::output::Output;
+use crate::{Context, Failure, file, job};
 
 pub(crate) async fn writeconf(
     context: &Context,
     fsname: FsName,
     set_mgs_nids: bool,
-    write: &WriteArgs,
+    start: &JobArgs,
 ) -> Result<(), Failure> {
     let body = WriteconfFilesystem { set_mgs_nids };
-    let written = context.client.call::<PostWriteconf>(&FilesystemPath { fsname }, &write.query(), &body).await?;
-    show(context, &written, write);
-    Ok(())
+    let written = context.client.call::<PostWriteconf>(&FilesystemPath { fsname }, &start.query(), &body).await?;
+    show(context, &written, start).await
 }
 
 pub(crate) async fn grow(
     context: &Context,
     fsname: FsName,
     body: &GrowFilesystem,
-    plan: Option<String>,
-    write: &WriteArgs,
+    start: &JobArgs,
 ) -> Result<(), Failure> {
-    let query = WriteQuery { plan, ..write.query() };
-    let written = context.client.call::<PostGrow>(&FilesystemPath { fsname }, &query, body).await?;
-    show(context, &written, write);
-    Ok(())
+    let written = context.client.call::<PostGrow>(&FilesystemPath { fsname }, &start.query(), body).await?;
+    show(context, &written, start).await
 }
 
 /// What a file says is to be added; `at_once` counts more than what it says.
@@ -67,16 +64,14 @@ pub(crate) fn grow_devices(
 
 pub(crate) async fn move_target(context: &Context, svname: SvName, args: MoveArgs) -> Result<(), Failure> {
     let body = MoveTarget { node: args.node, node_is_down: args.node_is_down };
-    let written = context.client.call::<PostMove>(&TargetPath { svname }, &args.write.query(), &body).await?;
-    show(context, &written, &args.write);
-    Ok(())
+    let written = context.client.call::<PostMove>(&TargetPath { svname }, &args.start.query(), &body).await?;
+    show(context, &written, &args.start).await
 }
 
 pub(crate) async fn replace_nids(context: &Context, svname: SvName, args: ReplaceNidsArgs) -> Result<(), Failure> {
     let body = ReplaceNids { nids: args.nids, confirm_within_s: args.confirm_within };
-    let written = context.client.call::<PostReplaceNids>(&TargetPath { svname }, &args.write.query(), &body).await?;
-    show(context, &written, &args.write);
-    Ok(())
+    let written = context.client.call::<PostReplaceNids>(&TargetPath { svname }, &args.start.query(), &body).await?;
+    show(context, &written, &args.start).await
 }
 
 pub(crate) async fn evacuate(context: &Context, svname: SvName, args: EvacuateArgs) -> Result<(), Failure> {
@@ -86,9 +81,8 @@ pub(crate) async fn evacuate(context: &Context, svname: SvName, args: EvacuateAr
         rate_bytes_per_s: args.rate.map(|rate| rate.0),
         window: args.window,
     };
-    let written = context.client.call::<PostEvacuate>(&TargetPath { svname }, &args.write.query(), &body).await?;
-    show(context, &written, &args.write);
-    Ok(())
+    let written = context.client.call::<PostEvacuate>(&TargetPath { svname }, &args.start.query(), &body).await?;
+    show(context, &written, &args.start).await
 }
 
 pub(crate) async fn pause(context: &Context, path: JobPath, is_paused: bool, write: &WriteArgs) -> Result<(), Failure> {
@@ -102,14 +96,32 @@ pub(crate) async fn pause(context: &Context, path: JobPath, is_paused: bool, wri
     Ok(())
 }
 
-/// What was started; for a dry run the steps that it would take.
-pub(crate) fn show(context: &Context, written: &Written<Job>, write: &WriteArgs) {
-    if write.dry_run {
-        context.output.show(written, |written| {
-            let warnings: String = written.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
-            format!("{}{warnings}dry run: nothing was changed\n", details(&written.object))
-        });
-        return;
+impl JobArgs {
+    /// The query of what starts a job.
+    pub(crate) fn query(&self) -> WriteQuery {
+        WriteQuery { plan: self.plan.clone(), job: self.job.clone(), ..self.write.query() }
     }
-    context.show_written(written, write, |job| format!("job {}", job.id), "is started");
+}
+
+/// The job that was started, or would be.
+pub(crate) async fn show(context: &Context, written: &Written<Job>, start: &JobArgs) -> Result<(), Failure> {
+    show_started(context, written, start, |job| format!("{} of {}", job.kind.verb(), job.object), "is done").await
+}
+
+/// What a request that starts a job came to. Who waits sees the job to its end; a program gets that instead.
+pub(crate) async fn show_started<T: Serialize>(
+    context: &Context,
+    written: &Written<T>,
+    start: &JobArgs,
+    name: impl Fn(&T) -> String,
+    done: &str,
+) -> Result<(), Failure> {
+    let awaited = written.job.as_ref().filter(|_| start.wait);
+    if awaited.is_none() || context.output == Output::Table {
+        context.show_written(written, &start.write, name, done);
+    }
+    match awaited {
+        Some(id) => job::watch_to_its_end(context, id).await,
+        None => Ok(()),
+    }
 }

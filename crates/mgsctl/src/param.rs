@@ -72,8 +72,8 @@ pub(crate) async fn run(context: &Context, command: ParamCommand) -> Result<(), 
                 expires_in_s: args.expires,
                 confirm_within_s: args.confirm_within,
             };
-            let written = client.call::<PostSpreadParam>(&path, &args.write.query(), &body).await?;
-            operation::show(context, &written, &args.write);
+            let written = client.call::<PostSpreadParam>(&path, &args.start.query(), &body).await?;
+            operation::show(context, &written, &args.start).await?;
         }
         ParamCommand::Confirm { param, write } => {
             let written = client.call::<ConfirmParam>(&path(&param), &write.query(), &Nothing {}).await?;

@@ -6,7 +6,7 @@ use lustre_api::target::{
 use lustre_api::{Nothing, PageQuery, Written};
 use lustre_types::Nid;
 
-use crate::cli::{TargetCommand, WriteArgs};
+use crate::cli::{JobArgs, TargetCommand};
 use crate::output::{Table, fields, or_dash, size};
 use crate::status::all;
 use crate::{Context, Failure, operation};
@@ -22,31 +22,31 @@ pub(crate) async fn run(context: &Context, command: TargetCommand) -> Result<(),
             let target = client.call::<GetTarget>(&TargetPath { svname }, &Nothing {}, &Nothing {}).await?;
             context.output.show(&target, details);
         }
-        TargetCommand::Start { svname, write } => {
-            let written = client.call::<StartTarget>(&TargetPath { svname }, &write.query(), &Nothing {}).await?;
-            show(context, &written, &write, "is started");
+        TargetCommand::Start { svname, start } => {
+            let written = client.call::<StartTarget>(&TargetPath { svname }, &start.query(), &Nothing {}).await?;
+            show_job(context, &written, &start, "is started").await?;
         }
         TargetCommand::Confirm { svname, write } => {
             let written = client.call::<ConfirmTarget>(&TargetPath { svname }, &write.query(), &Nothing {}).await?;
-            show(context, &written, &write, "is confirmed");
+            context.show_written(&written, &write, |target| format!("target {}", target.svname), "is confirmed");
         }
-        TargetCommand::Stop { svname, write } => {
-            let written = client.call::<StopTarget>(&TargetPath { svname }, &write.query(), &Nothing {}).await?;
-            show(context, &written, &write, "is stopped");
+        TargetCommand::Stop { svname, start } => {
+            let written = client.call::<StopTarget>(&TargetPath { svname }, &start.query(), &Nothing {}).await?;
+            show_job(context, &written, &start, "is stopped").await?;
         }
         TargetCommand::Move { svname, args } => operation::move_target(context, svname, args).await?,
         TargetCommand::ReplaceNids { svname, args } => operation::replace_nids(context, svname, args).await?,
         TargetCommand::Evacuate { svname, args } => operation::evacuate(context, svname, args).await?,
-        TargetCommand::Delete { svname, write } => {
-            let written = client.call::<DeregisterTarget>(&TargetPath { svname }, &write.query(), &Nothing {}).await?;
-            show(context, &written, &write, "is taken out of the configuration; its device keeps its data");
+        TargetCommand::Delete { svname, start } => {
+            let written = client.call::<DeregisterTarget>(&TargetPath { svname }, &start.query(), &Nothing {}).await?;
+            show_job(context, &written, &start, "is taken out of the configuration; its device keeps its data").await?;
         }
     }
     Ok(())
 }
 
-fn show(context: &Context, written: &Written<Target>, write: &WriteArgs, done: &str) {
-    context.show_written(written, write, |target| format!("target {}", target.svname), done);
+async fn show_job(context: &Context, written: &Written<Target>, start: &JobArgs, done: &str) -> Result<(), Failure> {
+    operation::show_started(context, written, start, |target| format!("target {}", target.svname), done).await
 }
 
 pub(crate) fn table(list: &[Target]) -> String {

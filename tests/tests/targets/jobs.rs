@@ -70,6 +70,29 @@ fn a_plan_of_a_job_says_what_moves_and_how_it_gets_back_to_the_state_that_it_sho
 }
 
 #[test]
+fn what_was_shown_is_started_as_it_was_shown_and_waited_for() {
+    let site = Site::with_osts(1);
+    let shown = site.says(&["fs", "writeconf", "scratch", "--dry-run"]);
+    for words in ["writeconf of scratch would be this job", "1     stop   scratch-MDT0000", "available -> unavailable"]
+    {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    let digest = |shown: &str| shown.lines().find_map(|line| line.strip_prefix("digest ")).unwrap().to_owned();
+    let refused = site.refuses(&["target", "stop", "scratch-OST0000", "--plan", &digest(&shown)]);
+    assert!(refused.contains("another job by now"), "{refused}");
+    assert_eq!(site.target("scratch-OST0000")["state"], "started");
+
+    let shown = site.says(&["target", "stop", "scratch-OST0000", "--dry-run"]);
+    let stop = ["target", "stop", "scratch-OST0000", "--plan", &digest(&shown), "--job", "cables", "--wait"];
+    let said = site.says(&stop);
+    assert!(said.contains("job cables works on it") && said.ends_with("scratch-OST0000 done\n"), "{said}");
+    assert_eq!(site.target("scratch-OST0000")["state"], "stopped");
+    assert!(site.says(&stop).ends_with("scratch-OST0000 done\n"), "the same again starts nothing");
+    let ended = site.cluster.mgsctl(&["target", "start", "scratch-OST0000", "--wait"]).unwrap();
+    assert_eq!((&ended["kind"], &ended["state"]), (&json!("start_target"), &json!("done")), "a program gets the job");
+}
+
+#[test]
 fn a_watch_prints_lines_in_ci_and_draws_a_bar_at_a_terminal() {
     let site = Site::start();
     let (id, format) = site.formatting();
