@@ -1,5 +1,6 @@
 //! `mgsctl history` and `mgsctl events`
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use lustre_api::event::{Event, EventQuery, GetHistory, HistoryQuery, StreamEvents};
@@ -11,6 +12,9 @@ use crate::away::{PAUSE, Patience, ended_or};
 use crate::cli::{EventsArgs, HistoryArgs};
 use crate::output::print;
 use crate::{Context, Failure};
+
+/// Characters of a value that are shown.
+const LONGEST: usize = 60;
 
 pub(crate) async fn list(context: &Context, args: HistoryArgs) -> Result<(), Failure> {
     let query = HistoryQuery { object: args.object, after: Some(args.after), limit: Some(args.limit) };
@@ -72,22 +76,42 @@ fn lines(event: &Event) -> String {
     text
 }
 
-/// The fields that changed, as in `description "a" -> "b"`.
+/// The fields that changed, as in `description "a" -> "b"`; those within others with their path, as in `job.state`.
 fn differences(before: &Value, after: &Value) -> String {
-    let (Value::Object(old), Value::Object(new)) = (before, after) else { return format!("{before} -> {after}") };
-    let mut names: Vec<&String> = old.keys().chain(new.keys()).collect();
-    names.sort();
-    names.dedup();
-    let field = |value: Option<&Value>| match value.map(Value::to_string) {
-        None => "none".to_owned(),
-        Some(text) if text.len() > 60 => "(changed)".to_owned(),
-        Some(text) => text,
-    };
-    let changed = names.into_iter().filter(|name| old.get(*name) != new.get(*name));
-    changed
-        .map(|name| format!("{name} {} -> {}", field(old.get(name)), field(new.get(name))))
-        .collect::<Vec<_>>()
-        .join(", ")
+    let mut changed = Vec::new();
+    collect(&mut changed, "", Some(before), Some(after));
+    changed.join(", ")
+}
+
+fn collect(changed: &mut Vec<String>, path: &str, before: Option<&Value>, after: Option<&Value>) {
+    match (before, after) {
+        (before, after) if before == after => {}
+        (Some(Value::Object(old)), Some(Value::Object(new))) => {
+            let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+            for name in names {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                collect(changed, &path, old.get(name), new.get(name));
+            }
+        }
+        (Some(Value::Array(old)), Some(Value::Array(new))) if old.len() == new.len() => {
+            for (at, (old, new)) in old.iter().zip(new).enumerate() {
+                collect(changed, &format!("{path}[{at}]"), Some(old), Some(new));
+            }
+        }
+        (before, after) => {
+            changed.push(format!("{path} {} -> {}", short(before), short(after)).trim_start().to_owned())
+        }
+    }
+}
+
+/// A value as JSON, cut off where it is long.
+fn short(value: Option<&Value>) -> String {
+    let Some(value) = value else { return "none".to_owned() };
+    let text = value.to_string();
+    match text.char_indices().nth(LONGEST) {
+        None => text,
+        Some((end, _)) => format!("{}...", &text[..end]),
+    }
 }
 
 #[cfg(test)]
@@ -99,5 +123,17 @@ mod tests {
     fn only_what_changed_is_shown() {
         let (before, after) = (json!({"a": 1, "b": "x", "c": null}), json!({"a": 1, "b": "y", "d": 2}));
         assert_eq!(differences(&before, &after), "b \"x\" -> \"y\", c null -> none, d none -> 2");
+        assert_eq!(differences(&json!(1), &json!(2)), "1 -> 2");
+    }
+
+    #[test]
+    fn what_changed_within_an_object_is_shown_with_its_path_and_long_values_are_cut() {
+        let job =
+            |state: &str, steps: &[&str]| json!({"job": {"state": state, "steps": steps}, "who": "é".repeat(300)});
+        let said = differences(&job("running", &["done", "running"]), &job("done", &["done", "done"]));
+        assert_eq!(said, r#"job.state "running" -> "done", job.steps[1] "running" -> "done""#);
+        let said = differences(&json!({}), &job("queued", &[]));
+        let who = "é".repeat(LONGEST - 1);
+        assert_eq!(said, format!(r#"job none -> {{"state":"queued","steps":[]}}, who none -> "{who}..."#));
     }
 }

@@ -132,7 +132,7 @@ fn devices(live: &LiveNode) -> String {
     if let Some(zfs) = live.inventory.as_ref().and_then(|inventory| inventory.zfs.as_ref()) {
         let pools: Vec<_> = zfs.pools.iter().map(|pool| format!("{} ({})", pool.name, pool.health)).collect();
         let pools = if pools.is_empty() { "none is imported".to_owned() } else { pools.join(", ") };
-        let _ = write!(text, "\nZFS pools: {}", zfs.problem.clone().unwrap_or(pools));
+        let _ = write!(text, "\nZFS pools: {}\n", zfs.problem.clone().unwrap_or(pools));
     }
     text
 }

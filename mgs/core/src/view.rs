@@ -69,12 +69,15 @@ pub fn snapshot(state: &State, env: &Env, fsname: Option<&FsName>) -> Snapshot {
 /// A file system and the state that follows from its targets.
 pub fn filesystem(state: &State, env: &Env, spec: &FilesystemSpec, revision: u64) -> Filesystem {
     let (mut mdt_count, mut ost_count, mut capacity_bytes) = (0, 0, 0u64);
-    let (mut has_mdt0, mut targets, mut failed) = (false, 0, None);
+    let (mut has_mdt0, mut targets, mut failed, mut stopped) = (false, 0, None, Vec::new());
     for (svname, target) in state.targets_of(&spec.name, None) {
         targets += 1;
         let target = &target.value;
         if target.state == TargetState::Failed {
             failed = failed.or(Some(svname));
+        }
+        if target.state == TargetState::Stopped {
+            stopped.push(svname);
         }
         if !target.state.is_registered() {
             continue;
@@ -95,7 +98,10 @@ pub fn filesystem(state: &State, env: &Env, spec: &FilesystemSpec, revision: u64
         Some(svname) => (FilesystemState::Incomplete, format!("{svname} failed; read that target's state_reason")),
         None if !has_mdt0 => (FilesystemState::Incomplete, format!("{}-MDT0000 is not registered", spec.name)),
         None if ost_count == 0 => (FilesystemState::Incomplete, "no OST is registered".to_owned()),
-        None => (FilesystemState::Ready, format!("{mdt_count} MDT and {ost_count} OST are registered")),
+        None => {
+            let registered = format!("{mdt_count} MDT and {ost_count} OST are registered");
+            (FilesystemState::Ready, registered + &but_stopped(&stopped))
+        }
     };
     Filesystem {
         id: format!("{}/{}", state.uuid(), spec.name),
@@ -107,6 +113,16 @@ pub fn filesystem(state: &State, env: &Env, spec: &FilesystemSpec, revision: u64
         ost_count,
         capacity_bytes,
         revision,
+    }
+}
+
+/// Which of a file system's targets are stopped: named, where they are few.
+fn but_stopped(stopped: &[&SvName]) -> String {
+    match stopped {
+        [] => String::new(),
+        [one] => format!("; {one} is stopped"),
+        [one, other] => format!("; {one} and {other} are stopped"),
+        [first, .., last] => format!("; {} are stopped, {first} to {last}", stopped.len()),
     }
 }
 

@@ -407,7 +407,7 @@ fn nothing_begins_on_a_drained_node_or_outside_its_window_and_it_says_so() {
     let req = sim.env_request();
     let record = sim.state.jobs[&id].value.clone();
     let why = job::explain(&sim.state, &req, &record, &record.job);
-    assert!(why.waits_for[0].contains("node oss1 is drained (new cables): mgsctl node undrain oss1"), "{why:?}");
+    assert!(why.waits_for[0].contains("node oss1, which is drained (new cables): mgsctl node undrain oss1"), "{why:?}");
     // The node's own announcement leaves what people decided.
     sim.booted("oss1", StartDriver::None, "2");
     assert_eq!(admitted(&sim, limits), [""; 0]);

@@ -87,6 +87,7 @@ fn what_was_shown_is_started_as_it_was_shown_and_waited_for() {
     let said = site.says(&stop);
     assert!(said.contains("job cables works on it") && said.ends_with("scratch-OST0000 done\n"), "{said}");
     assert_eq!(site.target("scratch-OST0000")["state"], "stopped");
+    assert!(site.says(&["status"]).contains("1 MDT and 1 OST are registered; scratch-OST0000 is stopped"));
     assert!(site.says(&stop).ends_with("scratch-OST0000 done\n"), "the same again starts nothing");
     let ended = site.cluster.mgsctl(&["target", "start", "scratch-OST0000", "--wait"]).unwrap();
     assert_eq!((&ended["kind"], &ended["state"]), (&json!("start_target"), &json!("done")), "a program gets the job");

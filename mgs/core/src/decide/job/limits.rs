@@ -156,8 +156,8 @@ fn less<K: Ord + std::borrow::Borrow<Q>, Q: Ord + ?Sized>(map: &mut BTreeMap<K, 
 impl std::fmt::Display for Blocked<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Drained(node, "") => write!(f, "node {node} is drained: mgsctl node undrain {node}"),
-            Self::Drained(node, why) => write!(f, "node {node} is drained ({why}): mgsctl node undrain {node}"),
+            Self::Drained(node, "") => write!(f, "node {node}, which is drained: mgsctl node undrain {node}"),
+            Self::Drained(node, why) => write!(f, "node {node}, which is drained ({why}): mgsctl node undrain {node}"),
             Self::Window(node, settings) => {
                 let windows = settings.windows.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
                 write!(f, "the maintenance window of {node}, {windows} UTC")
