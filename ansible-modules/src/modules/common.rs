@@ -9,7 +9,7 @@ use crate::argspec::{Argument, ArgumentType};
 pub(super) const AGENT_SOCKET: &str = "/run/lustre-agent/api.sock";
 
 /// How to reach the MGS: by the agent of the host, or from the controller.
-pub(super) fn connection() -> Vec<Argument> {
+pub(crate) fn connection() -> Vec<Argument> {
     vec![
         Argument::new("api_url", ArgumentType::Str)
             .doc("Address of the MGS's API, as in V(http://10.0.0.1:7070). The task then runs on the controller and needs no host.")
@@ -58,7 +58,7 @@ pub(super) fn fingerprint() -> Argument {
 }
 
 /// `wait` and `wait_timeout`, for what is done by jobs.
-pub(super) fn waiting() -> Vec<Argument> {
+pub(crate) fn waiting() -> Vec<Argument> {
     vec![
         Argument::new("wait", ArgumentType::Bool)
             .default(true)

@@ -5,7 +5,7 @@
 //! `lustre_api::attributes` ([`table`]) and what [`common`] and the module add.
 
 mod apply;
-mod common;
+pub(crate) mod common;
 mod confirm;
 mod facts;
 mod filesystem;

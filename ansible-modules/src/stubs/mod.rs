@@ -3,6 +3,7 @@
 //! A module's `.py` file holds its documentation and its argument specification, for `ansible-doc`, `ansible-lint` and
 //! `ansible-test`; it does nothing. Its action plugin runs the program.
 
+mod fragments;
 mod python;
 mod spec;
 mod yaml;
@@ -24,6 +25,7 @@ const AUTHOR: &str = "Chandelier maintainers (@chandelier)";
 pub fn files() -> Vec<(String, String)> {
     let modules = all();
     let mut files = vec![("meta/runtime.yml".to_owned(), runtime(&modules))];
+    files.extend(fragments::files());
     for module in &modules {
         files.push((format!("plugins/modules/{}.py", module.name), stub(module)));
         files.push((format!("plugins/action/{}.py", module.name), action(module)));
@@ -101,44 +103,44 @@ fn imports(spec: &ArgumentSpec) -> String {
 }
 
 fn documentation(module: &Module) -> Value {
+    let mut options = options(&module.spec);
+    let fragments = fragments::take_out(&mut options);
     let mut out = json!({
         "module": module.name,
         "short_description": module.summary,
         "version_added": "0.1.0",
         "author": [AUTHOR],
+        "extends_documentation_fragment": fragments,
         "description": module.description,
-        "options": options(&module.spec),
-        "attributes": attributes(module),
     });
-    let mut notes: Vec<&str> = module.notes.clone();
-    notes.push(
-        "The module is a program that the collection brings along: hosts need no Python, but for C(async). It runs on Linux x86_64 and aarch64.",
-    );
-    out["notes"] = json!(notes);
+    for (name, part) in [("options", options), ("attributes", attributes(module))] {
+        if !part.is_empty() {
+            out[name] = Value::Object(part);
+        }
+    }
+    if !module.notes.is_empty() {
+        out["notes"] = json!(module.notes);
+    }
     let others = module.see_also.iter().map(|name| json!({ "module": format!("{COLLECTION}.{name}") }));
     out["seealso"] = others.collect();
     out
 }
 
-fn attributes(module: &Module) -> Value {
-    let full = |description: &str| json!({ "support": "full", "description": description });
-    let mut out = json!({
-        "check_mode": full("Can run in check_mode and return what would change, without changing anything."),
-        "diff_mode": full("Will return what would change or has changed, when in diff mode."),
-        "async": full("Supports being used with the async keyword. Core asks for the result with Python on the task's host."),
-        "platform": { "support": "full", "platforms": "linux", "description": "Target OS that can be operated against." },
-    });
+/// Those that are not as in every module.
+fn attributes(module: &Module) -> Map<String, Value> {
+    let mut out = Map::new();
     if module.is_read_only {
-        out["diff_mode"] = json!({ "support": "none", "description": "Will return what would change or has changed, when in diff mode." });
+        out.insert("diff_mode".to_owned(), fragments::diff_mode("none"));
     }
     if module.is_facts {
-        out["facts"] = full("Action returns an ansible_facts dictionary that will update existing host facts.");
+        let description = "Action returns an ansible_facts dictionary that will update existing host facts.";
+        out.insert("facts".to_owned(), json!({ "support": "full", "description": description }));
     }
     out
 }
 
-fn options(spec: &ArgumentSpec) -> Value {
-    Value::Object(spec.arguments.iter().map(|argument| (argument.name.clone(), option(argument))).collect())
+fn options(spec: &ArgumentSpec) -> Map<String, Value> {
+    spec.arguments.iter().map(|argument| (argument.name.clone(), option(argument))).collect()
 }
 
 /// The declaration without what only the program needs, with the description first.
@@ -152,7 +154,7 @@ fn option(argument: &Argument) -> Value {
         }),
     );
     if let Some(options_below) = &argument.options {
-        out.insert("suboptions".to_owned(), options(options_below));
+        out.insert("suboptions".to_owned(), Value::Object(options(options_below)));
     }
     Value::Object(out)
 }

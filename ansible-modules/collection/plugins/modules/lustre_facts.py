@@ -13,6 +13,8 @@ short_description: "Gather what a node is to Lustre: NIDs, versions, devices, ta
 version_added: "0.1.0"
 author:
   - "Chandelier maintainers (@chandelier)"
+extends_documentation_fragment:
+  - "chandelier.lustre.program"
 description:
   - "Asks the agent of the host for its versions and NIDs, its block devices with all that speaks against
     formatting them, and the Lustre targets on them. Changes nothing."
@@ -23,25 +25,12 @@ options:
     type: "path"
     default: "/run/lustre-agent/api.sock"
 attributes:
-  check_mode:
-    support: "full"
-    description: "Can run in check_mode and return what would change, without changing anything."
   diff_mode:
     support: "none"
     description: "Will return what would change or has changed, when in diff mode."
-  async:
-    support: "full"
-    description: "Supports being used with the async keyword. Core asks for the result with Python on the task's host."
-  platform:
-    support: "full"
-    platforms: "linux"
-    description: "Target OS that can be operated against."
   facts:
     support: "full"
     description: "Action returns an ansible_facts dictionary that will update existing host facts."
-notes:
-  - "The module is a program that the collection brings along: hosts need no Python, but for C(async). It runs
-    on Linux x86_64 and aarch64."
 seealso:
   - module: "chandelier.lustre.lustre_info"
   - module: "chandelier.lustre.lustre_target"

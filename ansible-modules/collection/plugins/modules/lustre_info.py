@@ -13,6 +13,9 @@ short_description: "Gather what the MGS knows of its Lustre file systems"
 version_added: "0.1.0"
 author:
   - "Chandelier maintainers (@chandelier)"
+extends_documentation_fragment:
+  - "chandelier.lustre.program"
+  - "chandelier.lustre.connection"
 description:
   - "Reads file systems, targets, tunables, pools, nodes and jobs from the MGS. Changes nothing."
 options:
@@ -49,41 +52,10 @@ options:
     description:
       - "Only what belongs to this file system. Nodes are always all."
     type: "str"
-  api_url:
-    description:
-      - "Address of the MGS's API, as in V(http://10.0.0.1:7070). The task then runs on the controller and
-        needs no host."
-      - "Of several MGSs that share a store, give all, with commas between."
-      - "Without it the task runs on its host, and the agent there passes the calls on to the MGS that it
-        enrolled with."
-    type: "str"
-  api_token:
-    description:
-      - "Token for the API."
-      - "Where the task does not give it, the environment variable E(LUSTRE_API_TOKEN) does."
-    type: "str"
-  agent_socket:
-    description:
-      - "The agent's unix socket on the host. Only root may use it: the task needs C(become: true)."
-    type: "path"
-    default: "/run/lustre-agent/api.sock"
 attributes:
-  check_mode:
-    support: "full"
-    description: "Can run in check_mode and return what would change, without changing anything."
   diff_mode:
     support: "none"
     description: "Will return what would change or has changed, when in diff mode."
-  async:
-    support: "full"
-    description: "Supports being used with the async keyword. Core asks for the result with Python on the task's host."
-  platform:
-    support: "full"
-    platforms: "linux"
-    description: "Target OS that can be operated against."
-notes:
-  - "The module is a program that the collection brings along: hosts need no Python, but for C(async). It runs
-    on Linux x86_64 and aarch64."
 seealso:
   - module: "chandelier.lustre.lustre_facts"
   - module: "chandelier.lustre.lustre_filesystem"

@@ -13,6 +13,10 @@ short_description: "Start, rest and stop operations on Lustre file systems"
 version_added: "0.1.0"
 author:
   - "Chandelier maintainers (@chandelier)"
+extends_documentation_fragment:
+  - "chandelier.lustre.program"
+  - "chandelier.lustre.connection"
+  - "chandelier.lustre.waiting"
 description:
   - "Starts an operation as a job of the MGS, and waits for its end unless told not to. In check mode the job
     is shown with its steps and not started."
@@ -93,54 +97,9 @@ options:
     description:
       - "For V(evacuate): only in this time of the day, UTC, as in V(22:00-06:00)."
     type: "str"
-  wait:
-    description:
-      - "Wait until the jobs are done. V(false) returns at once with their ids in RV(jobs);
-        M(chandelier.lustre.lustre_info) shows them."
-    type: "bool"
-    default: true
-  wait_timeout:
-    description:
-      - "Give up waiting after so many seconds. The jobs go on all the same."
-    type: "int"
-    default: 3600
-  api_url:
-    description:
-      - "Address of the MGS's API, as in V(http://10.0.0.1:7070). The task then runs on the controller and
-        needs no host."
-      - "Of several MGSs that share a store, give all, with commas between."
-      - "Without it the task runs on its host, and the agent there passes the calls on to the MGS that it
-        enrolled with."
-    type: "str"
-  api_token:
-    description:
-      - "Token for the API."
-      - "Where the task does not give it, the environment variable E(LUSTRE_API_TOKEN) does."
-    type: "str"
-  agent_socket:
-    description:
-      - "The agent's unix socket on the host. Only root may use it: the task needs C(become: true)."
-    type: "path"
-    default: "/run/lustre-agent/api.sock"
-attributes:
-  check_mode:
-    support: "full"
-    description: "Can run in check_mode and return what would change, without changing anything."
-  diff_mode:
-    support: "full"
-    description: "Will return what would change or has changed, when in diff mode."
-  async:
-    support: "full"
-    description: "Supports being used with the async keyword. Core asks for the result with Python on the task's host."
-  platform:
-    support: "full"
-    platforms: "linux"
-    description: "Target OS that can be operated against."
 notes:
   - "An operation is done each time that the task runs; with O(name) it is done once."
   - "What a cancel leaves behind says docs/operations.md of the project."
-  - "The module is a program that the collection brings along: hosts need no Python, but for C(async). It runs
-    on Linux x86_64 and aarch64."
 seealso:
   - module: "chandelier.lustre.lustre_job_info"
   - module: "chandelier.lustre.lustre_info"

@@ -13,6 +13,9 @@ short_description: "Put Lustre tunables back to what they were"
 version_added: "0.1.0"
 author:
   - "Chandelier maintainers (@chandelier)"
+extends_documentation_fragment:
+  - "chandelier.lustre.program"
+  - "chandelier.lustre.connection"
 description:
   - "Sets permanent tunables to the values that they had at a revision, and unsets those that were not set
     then: all of them in one change, or none. That is a change like any other, with a revision of its own."
@@ -32,43 +35,9 @@ options:
       - "Only these tunables, as in V(scratch/filesystem/osc.*.max_dirty_mb); all when not given."
     type: "list"
     elements: "str"
-  api_url:
-    description:
-      - "Address of the MGS's API, as in V(http://10.0.0.1:7070). The task then runs on the controller and
-        needs no host."
-      - "Of several MGSs that share a store, give all, with commas between."
-      - "Without it the task runs on its host, and the agent there passes the calls on to the MGS that it
-        enrolled with."
-    type: "str"
-  api_token:
-    description:
-      - "Token for the API."
-      - "Where the task does not give it, the environment variable E(LUSTRE_API_TOKEN) does."
-    type: "str"
-  agent_socket:
-    description:
-      - "The agent's unix socket on the host. Only root may use it: the task needs C(become: true)."
-    type: "path"
-    default: "/run/lustre-agent/api.sock"
-attributes:
-  check_mode:
-    support: "full"
-    description: "Can run in check_mode and return what would change, without changing anything."
-  diff_mode:
-    support: "full"
-    description: "Will return what would change or has changed, when in diff mode."
-  async:
-    support: "full"
-    description: "Supports being used with the async keyword. Core asks for the result with Python on the task's host."
-  platform:
-    support: "full"
-    platforms: "linux"
-    description: "Target OS that can be operated against."
 notes:
   - "Only tunables go back. What a node has by hand is drift, which M(chandelier.lustre.lustre_param) sets
     right."
-  - "The module is a program that the collection brings along: hosts need no Python, but for C(async). It runs
-    on Linux x86_64 and aarch64."
 seealso:
   - module: "chandelier.lustre.lustre_param"
   - module: "chandelier.lustre.lustre_param_info"
