@@ -1,10 +1,10 @@
 //! LNet addresses: one NID, and lists of them as `mgsnode=` and mount sources write them.
 
-use crate::FsName;
 use crate::text::{excerpt, string_face};
+use crate::{FsName, Lnd, LndAddresses};
 use std::{
     fmt,
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     str::FromStr,
 };
 
@@ -31,11 +31,6 @@ enum Address {
     Number(u32),
 }
 
-/// Network types whose addresses are IP addresses.
-const IP_NETS: [&str; 2] = ["tcp", "o2ib"];
-/// Network types whose addresses are numbers.
-const NUMBER_NETS: [&str; 4] = ["lo", "gni", "kfi", "ptlf"];
-
 /// Why a text is not a NID or a list of them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NidError {
@@ -43,7 +38,9 @@ pub enum NidError {
     #[error("a NID is missing; write one like \"10.0.0.1@tcp\"")]
     Empty,
     /// The part after `@` is no LNet network.
-    #[error("NID \"{nid}\": \"{net}\" is not an LNet network; use tcp, o2ib, gni, kfi or lo, with an optional number")]
+    #[error(
+        "NID \"{nid}\": \"{net}\" is not an LNet network; use tcp, o2ib, efa, gni, gip, kfi, bxi3f, ptlf or lo, with an optional number"
+    )]
     Net {
         /// The NID as given, shortened.
         nid: String,
@@ -52,7 +49,8 @@ pub enum NidError {
     },
     /// The part before `@` is no address of that network.
     #[error(
-        "NID \"{nid}\": \"{address}\" is not an address on {net}; write an IP address (host names are not resolved here)"
+        "NID \"{nid}\": \"{address}\" is not an address on {net}; write {} (host names are not resolved here)",
+        what_is_written(net)
     )]
     Address {
         /// The NID as given, shortened.
@@ -70,6 +68,11 @@ impl LnetNet {
         self.kind
     }
 
+    /// What is known of the type.
+    pub fn lnd(&self) -> Lnd {
+        Lnd::named(self.kind).expect("a network is only made of a known type")
+    }
+
     /// The number: 1 in `tcp1`, 0 in `tcp`.
     pub fn number(&self) -> u16 {
         self.number
@@ -79,7 +82,7 @@ impl LnetNet {
         let digits = text.len() - text.bytes().rev().take_while(u8::is_ascii_digit).count();
         // "o2ib" ends in no digit, so the last letter always splits type and number.
         let (kind, number) = text.split_at(digits);
-        let kind = IP_NETS.into_iter().chain(NUMBER_NETS).find(|known| *known == kind)?;
+        let kind = Lnd::named(kind)?.name;
         let number = if number.is_empty() { 0 } else { number.parse().ok()? };
         (kind != "lo" || number == 0).then_some(Self { kind, number })
     }
@@ -130,10 +133,10 @@ impl FromStr for Nid {
         }
         let (address, net) = text.rsplit_once('@').unwrap_or((text, "tcp"));
         let net = LnetNet::parse(net).ok_or_else(|| NidError::Net { nid: excerpt(text), net: excerpt(net) })?;
-        let parsed = if IP_NETS.contains(&net.kind) {
-            address.parse().ok().map(Address::Ip)
-        } else {
-            address.parse().ok().map(Address::Number)
+        let parsed = match net.lnd().addresses {
+            LndAddresses::Ip => address.parse().ok().map(Address::Ip),
+            LndAddresses::Ipv4 => address.parse().ok().map(|address: Ipv4Addr| Address::Ip(address.into())),
+            LndAddresses::Number => number(address).map(Address::Number),
         };
         let address = parsed.ok_or_else(|| NidError::Address {
             nid: excerpt(text),
@@ -141,6 +144,24 @@ impl FromStr for Nid {
             net: net.to_string(),
         })?;
         Ok(Self { address, net })
+    }
+}
+
+/// A numeric address: decimal, or hexadecimal behind `0x`.
+fn number(text: &str) -> Option<u32> {
+    let hex = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
+    let (digits, radix) = hex.map_or((text, 10), |hex| (hex, 16));
+    // What from_str_radix takes besides digits.
+    if digits.starts_with('+') { None } else { u32::from_str_radix(digits, radix).ok() }
+}
+
+/// What an address on a network is.
+fn what_is_written(net: &str) -> &'static str {
+    let addresses = LnetNet::parse(net).map(|net| net.lnd().addresses);
+    match addresses {
+        Some(LndAddresses::Number) => "a number",
+        Some(LndAddresses::Ipv4) => "an IPv4 address",
+        _ => "an IP address",
     }
 }
 
@@ -154,7 +175,7 @@ string_face!(
     Nid,
     "Nid",
     "An LNet network identifier, as in `10.0.0.1@tcp`.",
-    "^[0-9A-Fa-f.:]+(@(tcp|o2ib|gni|kfi|ptlf|lo)[0-9]{0,5})?$"
+    "^[0-9A-Fa-fxX.:]+(@(tcp|o2ib|lo|gni|gip|ptlf|kfi|efa|bxi3f)[0-9]{0,5})?$"
 );
 
 /// NIDs of one or more nodes: `,` between NIDs of one node, `:` between nodes, as in `10.0.0.1@tcp,10.1.0.1@o2ib:10.0.0.2@tcp`.
@@ -240,6 +261,31 @@ mod tests {
         assert!(matches!("10.0.0.300@tcp".parse::<Nid>(), Err(NidError::Address { .. })));
         assert_eq!("".parse::<Nid>(), Err(NidError::Empty));
         assert_eq!("10.0.0.1@tcp,".parse::<NidList>(), Err(NidError::Empty));
+    }
+
+    #[test]
+    fn every_kind_of_network_has_its_addresses() {
+        for lnd in Lnd::all() {
+            let takes = |address: &str| format!("{address}@{}", lnd.name).parse::<Nid>().is_ok();
+            let expected = match lnd.addresses {
+                LndAddresses::Ip => [true, true, false],
+                LndAddresses::Ipv4 => [true, false, false],
+                LndAddresses::Number => [false, false, true],
+            };
+            assert_eq!([takes("10.0.0.1"), takes("fd00::1"), takes("17")], expected, "{}", lnd.name);
+            let schema = serde_json::to_string(&schemars::schema_for!(Nid)).unwrap();
+            assert!(
+                schema.contains(&format!("|{}", lnd.name)) || schema.contains(&format!("({}", lnd.name)),
+                "{schema}"
+            );
+            assert_eq!(Lnd::numbered(lnd.number), Some(lnd));
+        }
+        assert_eq!("0x11@gni1".parse::<Nid>().unwrap().to_string(), "17@gni1");
+        assert!(
+            "0x@gni".parse::<Nid>().is_err() && "+1@gni".parse::<Nid>().is_err() && "-1@gni".parse::<Nid>().is_err()
+        );
+        let wrong = "10.0.0.1@gni".parse::<Nid>().unwrap_err().to_string();
+        assert!(wrong.contains("write a number"), "{wrong}");
     }
 
     #[test]

@@ -173,6 +173,29 @@ pub struct TargetRecord {
 }
 
 impl TargetRecord {
+    /// A target that is reserved and nothing else yet.
+    pub(crate) fn new(spec: TargetSpec, device_key: String, state_reason: String) -> Self {
+        Self {
+            spec,
+            state: TargetState::Reserved,
+            state_reason,
+            was_registered: false,
+            device_key,
+            label: None,
+            uuid: None,
+            size_bytes: None,
+            formatted_over: None,
+            nids: Vec::new(),
+            registrant: None,
+            runs_on: None,
+            job: None,
+            reserved_until: None,
+            confirm: None,
+            confirm_nids: None,
+            token_sha256: None,
+        }
+    }
+
     /// The node that it was started on last, or is started on first.
     pub fn place(&self) -> &NodeName {
         self.runs_on.as_ref().unwrap_or(&self.spec.node)

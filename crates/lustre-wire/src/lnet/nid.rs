@@ -1,7 +1,7 @@
 //! NIDs on the wire: 8 bytes (`lnet_nid_t`) and 20 bytes (`struct lnet_nid`).
 
 use crate::bytes::{Reader, WireError, Writer};
-use lustre_types::Nid;
+use lustre_types::{Lnd, Nid};
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr},
@@ -20,15 +20,6 @@ pub(super) mod at {
 const CLASSIC_LEN: usize = 8;
 /// Largest `nid_size`: address bytes beyond the first four.
 const MAX_SIZE: u8 = 12;
-/// LND types that have names, and whether their addresses are IP addresses.
-const KINDS: [(u8, &str, bool); 6] = [
-    (2, "tcp", true),
-    (5, "o2ib", true),
-    (9, "lo", false),
-    (13, "gni", false),
-    (15, "ptlf", false),
-    (16, "kfi", false),
-];
 
 /// A NID as it travels: 20 bytes, of which an 8-byte NID fills the first eight.
 ///
@@ -137,9 +128,9 @@ impl WireNid {
         (self.0[at::KIND], u16::from_be_bytes([self.0[2], self.0[3]]))
     }
 
-    /// The IP address, on networks of type `tcp` and `o2ib`.
+    /// The IP address, on networks that have them.
     pub fn ip(&self) -> Option<IpAddr> {
-        let is_ip = KINDS.iter().any(|(kind, _, ip)| *ip && *kind == self.0[at::KIND]);
+        let is_ip = Lnd::numbered(self.0[at::KIND]).is_some_and(Lnd::is_ip);
         let address: [u8; 16] = self.0[at::ADDRESS].try_into().expect("the address has 16 bytes");
         match self.0[at::SIZE] {
             _ if !is_ip => None,
@@ -152,13 +143,13 @@ impl WireNid {
     /// The NID that people write. Errors: [`NidUnknown`] for network types without a name, "any" and "none".
     pub fn nid(&self) -> Result<Nid, NidUnknown> {
         let (kind, number) = self.net();
-        let (_, name, is_ip) = KINDS.iter().find(|(known, ..)| *known == kind).ok_or(NidUnknown(*self))?;
+        let lnd = Lnd::numbered(kind).ok_or(NidUnknown(*self))?;
         let address = match self.ip() {
             Some(ip) => ip.to_string(),
-            None if *is_ip || self.0[at::SIZE] != 0 => return Err(NidUnknown(*self)),
+            None if lnd.is_ip() || self.0[at::SIZE] != 0 => return Err(NidUnknown(*self)),
             None => u32::from_be_bytes([self.0[4], self.0[5], self.0[6], self.0[7]]).to_string(),
         };
-        format!("{address}@{name}{number}").parse().map_err(|_| NidUnknown(*self))
+        format!("{address}@{}{number}", lnd.name).parse().map_err(|_| NidUnknown(*self))
     }
 
     /// Bytes that the NID needs where NIDs have their own length (`NID_BYTES`): 8, or 20 for IPv6.
@@ -199,10 +190,8 @@ impl WireNid {
 
 impl From<&Nid> for WireNid {
     fn from(nid: &Nid) -> Self {
-        let known = KINDS.iter().find(|(_, name, _)| *name == nid.net().kind());
-        let (kind, ..) = known.expect("every network of lustre-types has its LND type: nid_kinds_are_all_known");
         let mut wire = Self::NONE;
-        wire.0[at::KIND] = *kind;
+        wire.0[at::KIND] = nid.net().lnd().number;
         wire.0[at::NUMBER].copy_from_slice(&nid.net().number().to_be_bytes());
         match nid.ip() {
             Some(ip) => wire.put_ip(ip),

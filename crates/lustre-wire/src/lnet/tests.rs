@@ -54,9 +54,20 @@ fn a_classic_nid_travels_little_endian_and_a_large_one_big_endian() {
 
 #[test]
 fn nids_of_every_known_network_survive() {
-    for text in
-        ["10.0.0.1@tcp", "10.0.0.1@tcp7", "fd00::1@tcp", "10.1.2.3@o2ib65535", "0@lo", "17@gni", "5@kfi1", "9@ptlf"]
-    {
+    for text in [
+        "10.0.0.1@tcp",
+        "10.0.0.1@tcp7",
+        "fd00::1@tcp",
+        "10.1.2.3@o2ib65535",
+        "0@lo",
+        "17@gni",
+        "5@kfi1",
+        "9@ptlf",
+        "10.0.0.1@efa",
+        "fd00::1@efa",
+        "10.0.0.1@gip2",
+        "3@bxi3f",
+    ] {
         let named: Nid = text.parse().unwrap();
         let wire = WireNid::from(&named);
         assert_eq!(wire.nid().unwrap(), named);

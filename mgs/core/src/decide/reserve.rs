@@ -63,24 +63,11 @@ pub fn reserve(
     };
     let token: String = req.seed.iter().map(|byte| format!("{byte:02x}")).collect();
     let until = Time::from_unix_ms(req.now.unix_ms() + u64::from(ttl_s) * 1000);
+    let spec = TargetSpec { index: svname.index(), ..spec };
     let record = TargetRecord {
-        spec: TargetSpec { index: svname.index(), ..spec },
-        state: TargetState::Reserved,
-        state_reason: format!("reserved for {} until {until}", req.who),
-        was_registered: false,
-        device_key,
-        label: None,
-        uuid: None,
-        size_bytes: None,
-        formatted_over: None,
-        nids: Vec::new(),
-        registrant: None,
-        runs_on: None,
-        job: None,
         reserved_until: Some(until),
-        confirm: None,
-        confirm_nids: None,
         token_sha256: Some(hash(&token)),
+        ..TargetRecord::new(spec, device_key, format!("reserved for {} until {until}", req.who))
     };
     let mgs_nids = req.env.mgs_nids.clone().filter(|_| svname.kind() != TargetKind::Mgt);
     let reply = Reservation { target: view::target(state, &svname, &record, revision), token, mgs_nids };

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use lustre_api::agent::{AgentOp, FormatCheck, FormatOp, StartDriver, StartOp};
 use lustre_api::device::Device;
 use lustre_api::job::{JobId, JobKind, JobObject, StepKind};
-use lustre_api::target::{EnsureTarget, Target, TargetSpec, TargetState};
+use lustre_api::target::{EnsureTarget, Target, TargetSpec};
 use lustre_api::{Problem, Written};
 use lustre_types::{FsName, SvName, TargetKind};
 
@@ -147,7 +147,7 @@ fn create(
     let svname = new_name(state, &body.target, device, busy)?;
     let device = device.ok_or_else(|| unchecked(&body.target))?;
     let spec = TargetSpec { index: svname.index(), ..body.target.clone() };
-    let record = new_record(spec, stable_path(device).to_owned());
+    let record = TargetRecord::new(spec, stable_path(device).to_owned(), WAITS.into());
     let claim = Key::Device(record.spec.node.clone(), record.device_key.clone());
     let mut compare = claims(state, &record.spec, &svname);
     compare.push(absent(claim.clone()));
@@ -158,28 +158,6 @@ fn create(
         decision.reply.warnings.push(warning);
     }
     Ok(decision)
-}
-
-fn new_record(spec: TargetSpec, device_key: String) -> TargetRecord {
-    TargetRecord {
-        spec,
-        state: TargetState::Reserved,
-        state_reason: WAITS.into(),
-        was_registered: false,
-        device_key,
-        label: None,
-        uuid: None,
-        size_bytes: None,
-        formatted_over: None,
-        nids: Vec::new(),
-        registrant: None,
-        runs_on: None,
-        job: None,
-        reserved_until: None,
-        confirm: None,
-        confirm_nids: None,
-        token_sha256: None,
-    }
 }
 
 /// What a new target's name and description rely on.
@@ -428,7 +406,7 @@ pub(super) fn make(
             let mut compare = claims(state, spec, svname);
             compare.push(absent(claim.clone()));
             let changes = vec![put(claim, Record::Device(svname.clone()))];
-            (new_record(spec.clone(), device_key.clone()), compare, changes)
+            (TargetRecord::new(spec.clone(), device_key.clone(), WAITS.into()), compare, changes)
         }
         Some(before) if before.value.state.is_registered() || before.value.device_key != *device_key => {
             let message = format!("{svname} is {} by now", before.value.state.as_str());

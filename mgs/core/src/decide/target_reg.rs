@@ -329,29 +329,17 @@ fn new_record(state: &State, asked: &RegistrationRequest) -> TargetRecord {
     let node = node.unwrap_or_else(|| node_name(&asked.nids, svname.index()));
     let failover = asked.params.iter().filter(|(key, _)| key == param::FAILOVER_NODE);
     let others = asked.params.iter().filter(|(key, _)| key != param::FAILOVER_NODE);
+    let spec = TargetSpec {
+        index: svname.index(),
+        failover_nodes: failover.filter_map(|(_, list)| list.parse().ok()).collect(),
+        format_params: others.cloned().collect(),
+        ..TargetSpec::new(svname.kind(), svname.fsname().cloned(), node, UNKNOWN_DEVICE)
+    };
     TargetRecord {
-        spec: TargetSpec {
-            index: svname.index(),
-            failover_nodes: failover.filter_map(|(_, list)| list.parse().ok()).collect(),
-            format_params: others.cloned().collect(),
-            ..TargetSpec::new(svname.kind(), svname.fsname().cloned(), node, UNKNOWN_DEVICE)
-        },
         state: TargetState::Registered,
-        state_reason: String::new(),
         was_registered: true,
-        device_key: format!("{UNKNOWN_DEVICE}/{svname}"),
         label: Some(svname.to_string()),
-        uuid: None,
-        size_bytes: None,
-        formatted_over: None,
-        nids: Vec::new(),
-        registrant: None,
-        runs_on: None,
-        job: None,
-        reserved_until: None,
-        confirm: None,
-        confirm_nids: None,
-        token_sha256: None,
+        ..TargetRecord::new(spec, format!("{UNKNOWN_DEVICE}/{svname}"), String::new())
     }
 }
 
