@@ -88,6 +88,13 @@ impl LnetNet {
     }
 }
 
+impl FromStr for LnetNet {
+    type Err = NidError;
+    fn from_str(text: &str) -> Result<Self, NidError> {
+        Self::parse(text).ok_or_else(|| NidError::Net { nid: excerpt(text), net: excerpt(text) })
+    }
+}
+
 impl fmt::Display for LnetNet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.number {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use lustre_types::{Nid, NidList, PoolName};
+use lustre_types::{LnetNet, Nid, NidError, NidList, PoolName};
 
 use super::{Agreement, Side};
 
@@ -171,20 +171,15 @@ const NIDS_EXPECTED: &str = "NIDs or NID ranges, as in 10.0.0.[1-9]@tcp,";
 fn nid_or_range(word: &str) -> Result<String, String> {
     let (address, net) = word.split_once('@').unwrap_or((word, "tcp"));
     let is_range = address.contains(['*', '[', '-', '/']);
-    let probe = if is_range { format!("{}@{net}", probe_address(net)) } else { word.to_owned() };
-    let nid: Nid = probe.parse().map_err(|err| format!("{NIDS_EXPECTED} instead of \"{word}\" ({err})"))?;
+    let expected = |err: &NidError| format!("{NIDS_EXPECTED} instead of \"{word}\" ({err})");
     if !is_range {
-        return Ok(nid.to_string());
+        return word.parse::<Nid>().map(|nid| nid.to_string()).map_err(|err| expected(&err));
     }
+    let net: LnetNet = net.parse().map_err(|err| expected(&err))?;
     if !address.bytes().all(|byte| byte.is_ascii_hexdigit() || b".:*[]-,/".contains(&byte)) {
         return Err(format!("{NIDS_EXPECTED} instead of \"{word}\""));
     }
-    Ok(format!("{address}@{}", nid.net()))
-}
-
-/// An address that a network of this type can have: only the network is checked with it.
-fn probe_address(net: &str) -> &'static str {
-    if net.starts_with("tcp") || net.starts_with("o2ib") { "10.0.0.1" } else { "1" }
+    Ok(format!("{address}@{net}"))
 }
 
 /// Words between spaces, commas and colons of lists; commas in brackets belong to a range, colons to IPv6 addresses.
@@ -201,7 +196,7 @@ fn split_outside_brackets(text: &str) -> impl Iterator<Item = &str> {
 }
 
 fn networks(text: &str) -> Option<String> {
-    let net = |net: &str| format!("{}@{net}", probe_address(net)).parse::<Nid>().ok().map(|nid| nid.net().to_string());
+    let net = |net: &str| net.parse().ok().map(|net: LnetNet| net.to_string());
     text.split(',').map(|word| net(word.trim())).collect::<Option<Vec<_>>>().map(|nets| nets.join(","))
 }
 
