@@ -71,9 +71,12 @@ async fn turn(agent: &Arc<Agent>, mgs: &Client, api_url: &str, enrolled: &mut Op
     }
     let announcement = Announcement { api_url: api_url.to_owned(), info: info.clone() };
     let announced = mgs.call_within::<AnnounceNode>(PATIENCE, &path, &WriteQuery::default(), &announcement).await;
-    announced.map_err(|error| error.to_string())?;
-    info!(node = %info.node, mgs = mgs.url(), api_url, "node enrolled");
-    *enrolled = Some(info);
+    // As the MGS took it: an older one drops what it does not know, and is told again until a newer one takes all of it.
+    let taken = announced.map_err(|error| error.to_string())?.object.info;
+    if enrolled.as_ref() != Some(&taken) {
+        info!(node = %info.node, mgs = mgs.url(), api_url, "node enrolled");
+    }
+    *enrolled = Some(taken);
     Ok(())
 }
 

@@ -14,7 +14,10 @@ use node::Node;
 use rest::{Call, Client, Listener, Server};
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tokio::sync::watch;
@@ -23,11 +26,16 @@ use tokio::sync::watch;
 #[derive(Default)]
 struct Mgs {
     announced: Mutex<Vec<Announcement>>,
+    /// Of an older version: it takes what it knows and drops the rest.
+    is_older: AtomicBool,
 }
 
 async fn announce(mgs: Arc<Mgs>, call: Call<AnnounceNode>) -> Result<Written<MgsNode>, Problem> {
-    let announcement = call.body;
+    let mut announcement = call.body;
     mgs.announced.lock().unwrap().push(announcement.clone());
+    if mgs.is_older.load(Ordering::SeqCst) {
+        announcement.info.abilities = None;
+    }
     let object = MgsNode {
         name: call.path.node,
         api_url: announcement.api_url,
@@ -50,6 +58,7 @@ async fn info(_: Arc<Mgs>, _: Call<GetMgs>) -> Result<MgsInfo, Problem> {
         store: "memory".into(),
         revision: 7,
         epoch: 0,
+        state_version: 1,
         duties: vec![],
         instances: vec![],
         store_error: None,
@@ -114,4 +123,17 @@ async fn an_agent_works_without_its_mgs_and_enrols_when_it_comes() {
     let mgs = Arc::new(Mgs::default());
     let (_, _stop, _serving) = serve(mgs.clone(), address).await;
     until(|| !mgs.announced.lock().unwrap().is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_mgs_that_drops_what_it_does_not_know_is_told_again_until_a_newer_one_takes_it_all() {
+    let mgs = Arc::new(Mgs { is_older: AtomicBool::new(true), ..Mgs::default() });
+    let (url, _stop, _serving) = serve(mgs.clone(), "127.0.0.1:0".parse().unwrap()).await;
+    let _node = Node::start_with(Some(url));
+    let told = || mgs.announced.lock().unwrap().len();
+    until(|| told() == 1).await;
+    // Its upgrade, under the same address.
+    mgs.is_older.store(false, Ordering::SeqCst);
+    until(|| told() == 2).await;
+    assert!(mgs.announced.lock().unwrap()[1].info.abilities.is_some());
 }

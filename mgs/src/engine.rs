@@ -284,6 +284,20 @@ impl Engine {
             if decision.changes.is_empty() {
                 return Ok((decision.reply, None));
             }
+            let needs = decision.changes.iter().map(Change::needs).max().unwrap_or_default();
+            if needs > self.state().version() {
+                match self.raise(&request, needs, dry_run).await {
+                    Ok(true) => continue,
+                    Ok(false) => {}
+                    // Who stands in the way may be gone.
+                    Err(_) if !is_fresh => {
+                        self.refresh().await.map_err(|reason| unavailable(&StoreError::Unavailable { reason }))?;
+                        is_fresh = true;
+                        continue;
+                    }
+                    Err(problem) => return Err(problem),
+                }
+            }
             if dry_run {
                 return Ok((decision.reply, Some(decided_on)));
             }
@@ -303,16 +317,40 @@ impl Engine {
                     tracing::debug!(key, decided_on, "somebody was faster, deciding again");
                     lost_over = Some(key);
                 }
-                Err(err) => {
-                    if matches!(err, StoreError::Failed { .. }) {
-                        // The first failure is the cause; what comes after it only repeats it.
-                        let _ = self.store_error.set(err.to_string());
-                    }
-                    return Err(unavailable(&err));
-                }
+                Err(err) => return Err(self.refused(&err)),
             }
         }
         Err(Problem::unavailable("others kept changing the same objects").remedy("try again"))
+    }
+
+    /// Raises the version of the state, for a change that needs it; false where nothing was done.
+    /// Errors: an instance of an older program that is alive.
+    async fn raise(&self, request: &Request<'_>, version: u32, dry_run: bool) -> Result<bool, Problem> {
+        let decision = decide::mgs::raise(&self.state(), request, version, self.store.is_shared())?;
+        if dry_run || decision.changes.is_empty() {
+            return Ok(false);
+        }
+        match self.store.commit(transaction(request, None, &decision)).await {
+            Ok(revision) => {
+                info!(
+                    version,
+                    revision, "the version of the state has risen: programs that do not know it refuse this store"
+                );
+                self.wait_applied(revision).await?;
+            }
+            Err(StoreError::Conflict { .. }) => self.wait_applied(self.store.head()).await?,
+            Err(err) => return Err(self.refused(&err)),
+        }
+        Ok(true)
+    }
+
+    /// What a caller is told when the store refused to write; remembered where that is for good.
+    fn refused(&self, err: &StoreError) -> Problem {
+        if matches!(err, StoreError::Failed { .. }) {
+            // The first failure is the cause; what comes after it only repeats it.
+            let _ = self.store_error.set(err.to_string());
+        }
+        unavailable(err)
     }
 
     /// Waits until the state has everything up to `revision`.

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lustre_mgs_core::decide::mgs::STATE_VERSION;
 use lustre_mgs_core::{Change, Key, OwnerRecord, Record};
 use lustre_mgs_store::{LeaseId, Meta, StoreError, Txn};
 use tokio::sync::watch;
@@ -99,8 +100,11 @@ impl Ownership {
                 }
                 continue;
             }
-            let owner =
-                Record::Owner(OwnerRecord { instance: self.engine.instance().to_owned(), url: self.url.clone() });
+            let owner = Record::Owner(OwnerRecord {
+                instance: self.engine.instance().to_owned(),
+                url: self.url.clone(),
+                knows: Some(STATE_VERSION),
+            });
             let (name, value) = Change { key: key.clone(), record: Some(owner) }.encode();
             let txn = Txn::new(meta(format!("take on {duty}"))).if_absent(&name);
             match self.engine.store().commit(txn.put_leased(&name, value.unwrap_or_default(), ours)).await {

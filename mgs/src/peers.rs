@@ -12,7 +12,7 @@ use lustre_api::Nothing;
 use lustre_api::job::{WatchJobs, WatchQuery};
 use lustre_api::mgs::Instance;
 use lustre_api::node::{HeardOf, Heartbeats, RelayHeartbeats};
-use lustre_mgs_core::State;
+use lustre_mgs_core::{OwnerRecord, State};
 use rest::{Client, ClientError};
 use tracing::debug;
 
@@ -34,7 +34,12 @@ const RETRY: Duration = Duration::from_secs(1);
 /// The instances that share a store, as far as they say where they are.
 pub fn instances(state: &State) -> Vec<Instance> {
     let owners = state.owners.iter().filter(|(duty, _)| is_instance(duty));
-    owners.map(|(_, owner)| Instance { name: owner.value.instance.clone(), url: owner.value.url.clone() }).collect()
+    let instance = |owner: &OwnerRecord| Instance {
+        name: owner.instance.clone(),
+        url: owner.url.clone(),
+        state_version: owner.knows,
+    };
+    owners.map(|(_, owner)| instance(&owner.value)).collect()
 }
 
 /// Whether a duty only says that there is an instance.

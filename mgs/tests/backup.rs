@@ -72,17 +72,20 @@ async fn a_backup_of_a_running_mgs_becomes_the_same_mgs_on_etcd_with_a_new_epoch
     assert!(String::from_utf8_lossy(&again.stderr).contains("something below it already"));
 }
 
+/// A version of the state that this program does not know.
+const NEXT: u32 = lustre_mgs_core::decide::mgs::STATE_VERSION + 1;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backup_of_a_newer_state_is_refused_before_anything_is_written() {
     let directory = tempfile::tempdir().unwrap();
     let (store, file) = (directory.path().join("mgs.redb"), directory.path().join("backup"));
     Daemon::start(&store).kill();
     {
-        // As a program does that knows version 2 of the state.
+        // As a program does that knows the next version of the state.
         let store = RedbStore::open(&store).unwrap();
         let entry = store.get("mgs", None).await.unwrap().unwrap();
         let mut mgs: serde_json::Value = serde_json::from_slice(&entry.value).unwrap();
-        mgs["version"] = 2.into();
+        mgs["version"] = NEXT.into();
         let meta = Meta { time_ms: 1, who: "test".into(), why: "as a newer version".into() };
         store.commit(Txn::new(meta).put("mgs", mgs.to_string())).await.unwrap();
         let mut lines = lustre_mgs_store::backup::export(std::sync::Arc::new(store));
@@ -97,7 +100,7 @@ async fn a_backup_of_a_newer_state_is_refused_before_anything_is_written() {
     for target in [new.to_str().unwrap(), &etcd.url("lmgs/restored")] {
         let output = restore(&file, target);
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.code() == Some(1) && said.contains("is of version 2"), "{said}");
+        assert!(output.status.code() == Some(1) && said.contains(&format!("is of version {NEXT}")), "{said}");
         assert!(said.contains("is not restored") && said.contains("install that program"), "{said}");
     }
     assert!(!new.exists(), "no file");

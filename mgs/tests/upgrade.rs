@@ -9,10 +9,14 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use lustre_api::WriteQuery;
+use lustre_api::event::{GetHistory, HistoryQuery};
 use lustre_api::filesystem::FilesystemSpec;
+use lustre_api::mgs::{GetMgs, MgsInfo};
+use lustre_api::node::{AnnounceNode, Announcement, NodePath, NodeSettings, PutNodeSettings};
 use lustre_api::target::{Register, Reserve, TargetSpec};
+use lustre_api::{Nothing, WriteQuery};
 use lustre_mgs::engine::{Caller, Engine};
+use lustre_mgs_core::decide::mgs::STATE_VERSION;
 use lustre_mgs_core::{Env, Request, State, decide};
 use lustre_mgs_store::{MemoryStore, Meta, Range, Store, Txn};
 use lustre_types::FsName;
@@ -178,12 +182,15 @@ async fn the_state_that_the_first_program_of_its_version_wrote_is_read_whole_on_
     }
 }
 
-/// What a program does that knows state version 2: it says so first, and then writes what version 1 does not know.
+/// A version of the state that this program does not know.
+const NEXT: u32 = STATE_VERSION + 1;
+
+/// What a program does that knows it: it says so first, and then writes what this program does not know.
 async fn upgrade(store: &dyn Store) {
     let meta = || Meta { time_ms: 1, who: "test".into(), why: "as a newer version".into() };
     let entry = store.get("mgs", None).await.unwrap().unwrap();
     let mut mgs: serde_json::Value = serde_json::from_slice(&entry.value).unwrap();
-    mgs["version"] = json!(2);
+    mgs["version"] = json!(NEXT);
     let txn = Txn::new(meta()).if_mod_revision("mgs", entry.mod_revision);
     store.commit(txn.put("mgs", mgs.to_string())).await.unwrap();
     // Before the MGS's own record in the order of keys.
@@ -209,11 +216,62 @@ async fn an_older_instance_ends_when_a_newer_one_raises_the_version_and_does_not
         (status.code(), said)
     });
     let (code, said) = tokio::time::timeout(std::time::Duration::from_secs(30), said).await.unwrap().unwrap();
-    let message = "the state in this store is of version 2";
-    assert!(code == Some(1) && said.contains(message) && said.contains("install that program"), "{code:?} {said}");
+    let message = format!("the state in this store is of version {NEXT}");
+    assert!(code == Some(1) && said.contains(&message) && said.contains("install that program"), "{code:?} {said}");
     let again = process::command(std::path::Path::new(&url)).output().unwrap();
     let said = String::from_utf8_lossy(&again.stderr).into_owned();
-    assert!(again.status.code() == Some(1) && said.contains(message), "{said}");
+    assert!(again.status.code() == Some(1) && said.contains(&message), "{said}");
     let there = newer.get("mgs", None).await.unwrap().unwrap().value;
-    assert!(String::from_utf8_lossy(&there).contains("\"version\":2"), "and changes nothing");
+    assert!(String::from_utf8_lossy(&there).contains(&format!("\"version\":{NEXT}")), "and changes nothing");
+}
+
+/// Drains a node, which version 1 of the state does not know.
+async fn drain(client: &rest::Client) -> Result<(), rest::ClientError> {
+    let settings = NodeSettings { drained: Some("new cables".into()), ..NodeSettings::default() };
+    let path = NodePath { node: "oss1".parse().unwrap() };
+    client.call::<PutNodeSettings>(&path, &WriteQuery::default(), &settings).await.map(drop)
+}
+
+async fn mgs(client: &rest::Client) -> MgsInfo {
+    client.call::<GetMgs>(&Nothing {}, &Nothing {}, &Nothing {}).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_version_rises_with_the_first_change_that_needs_it_and_not_while_an_older_instance_is_alive() {
+    let directory = tempfile::tempdir().unwrap();
+    let etcd = testkit::Etcd::start().unwrap();
+    for store in [directory.path().join("mgs.redb"), etcd.url("lmgs/test").into()] {
+        let daemon = restored(Path::new(STATE_1[0]), &store);
+        let client = daemon.client();
+        let info = json!({"node": "oss1", "agent_version": "0", "boot_id": "b", "kernel": "k", "start_driver": "none", "nids": []});
+        let path = NodePath { node: "oss1".parse().unwrap() };
+        let enrolled =
+            Announcement { api_url: "http://127.0.0.1:1".into(), info: serde_json::from_value(info).unwrap() };
+        client.call::<AnnounceNode>(&path, &WriteQuery::default(), &enrolled).await.unwrap();
+        assert_eq!(mgs(&client).await.state_version, 1, "nothing needed more");
+        if store.starts_with("etcd:") {
+            // As an instance of a program that knows version 1 only has it.
+            let other = lustre_mgs_store::EtcdStore::open(&store.to_str().unwrap().parse().unwrap()).await.unwrap();
+            let meta = || Meta { time_ms: 1, who: "test".into(), why: "an older instance".into() };
+            let duty = "owner/instance/older";
+            let owner = json!({"instance": "older", "url": "http://10.0.0.7:7070"}).to_string();
+            other.commit(Txn::new(meta()).put(duty, owner)).await.unwrap();
+            let refused = drain(&client).await.unwrap_err().to_string();
+            let says =
+                ["version 2 of the state", "instance older at http://10.0.0.7:7070", "upgrade lustre-mgs there first"];
+            assert!(says.iter().all(|words| refused.contains(words)), "{refused}");
+            assert_eq!(mgs(&client).await.state_version, 1, "and nothing is changed");
+            other.commit(Txn::new(meta()).delete(duty)).await.unwrap();
+        }
+        drain(&client).await.unwrap();
+        assert_eq!(mgs(&client).await.state_version, 2);
+        let history =
+            client.call::<GetHistory>(&Nothing {}, &HistoryQuery::default(), &Nothing {}).await.unwrap().items;
+        let at =
+            |words: &str| history.iter().position(|event| event.why.as_deref().is_some_and(|why| why.contains(words)));
+        let (raised, drained) = (at("raise the version of the state from 1 to 2"), at("node oss1"));
+        assert!(raised.is_some() && raised < history.len().checked_sub(1) && drained.is_some(), "{history:#?}");
+        let last = &history[history.len() - 1];
+        assert!(last.changes.iter().any(|change| change.object == "node oss1"), "the raise comes before: {last:?}");
+    }
 }

@@ -77,6 +77,8 @@ const LONG_LANES: &[Lane] = &[
             ],
         ],
     ),
+    // Three MGSs of an older program, built from the history, are upgraded one by one; about a minute once that is built.
+    ("rolling", &[&["cargo", "build", "--workspace", "--bins", "--locked"], &["cargo", "xtask", "rolling"]]),
     // 100,000 power cuts, about 10 minutes. A slice: `POWER_CUTS=5000 POWER_FIRST=20000 cargo test … power_loss`.
     (
         "power",

@@ -8,6 +8,7 @@ mod elf;
 mod fuzz;
 mod mirror;
 mod proto;
+mod rolling;
 mod stubs;
 mod tunables;
 
@@ -36,6 +37,8 @@ enum Chore {
     Proto(proto::Args),
     /// Packs the Terraform provider for sites without a registry: zip, mirror tree, checksums.
     ProviderMirror(mirror::Args),
+    /// Builds the older programs that `mgs/tests/data/older-programs` names and has them upgraded one by one.
+    Rolling,
     /// Regenerates the collection's module stubs, action plugins and meta/runtime.yml.
     Stubs(stubs::Args),
 }
@@ -49,6 +52,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Fuzz(args) => fuzz::run(&args),
         Chore::Proto(args) => proto::run(&args),
         Chore::ProviderMirror(args) => mirror::run(&args),
+        Chore::Rolling => rolling::run(),
         Chore::Stubs(args) => stubs::run(&args),
     }
 }

@@ -33,6 +33,10 @@ pub struct MgsInfo {
     /// everything again.
     #[serde(default)]
     pub epoch: u64,
+    /// The version of the state in the store. Programs that know none so high refuse the store; it rises by itself with the first
+    /// change that needs more.
+    #[serde(default = "first_version")]
+    pub state_version: u32,
     /// What this instance does for all that share its store: `jobs` runs jobs, `expiry` ends what is over, `compaction`
     /// bounds the history, `webhook/<name>` tells a receiver. Another instance takes over when it dies.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -53,6 +57,13 @@ pub struct Instance {
     /// Where its API is, for the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// The newest version of the state that it knows; an older program says nothing of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_version: Option<u32>,
+}
+
+fn first_version() -> u32 {
+    1
 }
 
 /// Tunables that nodes have, with those nodes.

@@ -36,6 +36,11 @@ pub struct HaCluster {
 impl HaCluster {
     /// Starts it. `options` are further ones of each MGS. Their NID lists begin with their own NID.
     pub fn start(options: &[&str]) -> anyhow::Result<Self> {
+        Self::start_program(&crate::binary("lustre-mgs")?, options)
+    }
+
+    /// As [`HaCluster::start`], with instances of this program.
+    pub fn start_program(program: &Path, options: &[&str]) -> anyhow::Result<Self> {
         let (network, mut machines) = Network::of(2 * COUNT + 1)?;
         let node_machine = machines.pop().context("there are several")?;
         let (etcd_machines, mgs_machines) = machines.split_at(usize::from(COUNT));
@@ -52,7 +57,8 @@ impl HaCluster {
             std::fs::create_dir(&home)?;
             let options = options.iter().map(|&option| option.to_owned()).collect();
             let (store, nids) = (store.clone(), nids.join(":"));
-            let mut instance = Instance { machine: *machine, home, store, nids, options, daemon: None };
+            let program = program.to_owned();
+            let mut instance = Instance { program, machine: *machine, home, store, nids, options, daemon: None };
             instance.start().with_context(|| format!("MGS {at}"))?;
             mgs.push(instance);
         }
@@ -109,6 +115,7 @@ fn disk() -> anyhow::Result<TempDir> {
 
 /// One MGS of several.
 pub struct Instance {
+    program: PathBuf,
     machine: Machine,
     home: PathBuf,
     store: String,
@@ -121,7 +128,7 @@ impl Instance {
     /// Starts it, or starts it again after a kill, at the same place.
     pub fn start(&mut self) -> anyhow::Result<()> {
         self.kill();
-        let mut command = self.machine.command(crate::binary("lustre-mgs")?);
+        let mut command = self.machine.command(&self.program);
         command.args(["--listen", &format!("{}:7070", self.machine.ip()), "--store", &self.store]);
         command.args(["--nid", &self.nids, "--lnet-accept", "all"]).args(&self.options);
         let clock = self.clock();
@@ -132,6 +139,12 @@ impl Instance {
         command.env("FAKETIME_CACHE_DURATION", "1").env("DONT_FAKE_MONOTONIC", "1");
         self.daemon = Some(Daemon::start(&mut command, &self.home.join("log")).context("lustre-mgs")?);
         Ok(())
+    }
+
+    /// Starts this program in its place, after a kill: an upgrade, or the way back.
+    pub fn replace(&mut self, program: &Path) -> anyhow::Result<()> {
+        program.clone_into(&mut self.program);
+        self.start()
     }
 
     /// SIGKILL.

@@ -134,6 +134,9 @@ impl Key {
     /// What the keys of all holds of tunables begin with.
     pub const PARAM_HOLDS: &'static str = "hold/param/";
 
+    /// What the keys of all duties begin with.
+    pub const OWNERS: &'static str = "owner/";
+
     /// What the keys of all targets begin with.
     pub const TARGETS: &'static str = "target/";
 

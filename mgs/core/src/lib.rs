@@ -11,6 +11,7 @@ mod by_revision;
 pub mod configlog;
 pub mod decide;
 mod key;
+mod needs;
 mod record;
 pub mod serve;
 mod state;

@@ -91,7 +91,7 @@ pub enum Removed {
     Nodemap(Box<NodemapRecord>),
 }
 
-/// The MGS. Written once, by the first daemon on a store.
+/// The MGS. Written by the first daemon on a store, and again when its version rises or it is restored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MgsRecord {
     /// Names everything below it.
@@ -329,6 +329,9 @@ pub struct OwnerRecord {
     /// Where the other instances reach its API, where it says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// The newest version of the state that it can read; an older program says nothing of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub knows: Option<u32>,
 }
 
 /// A pool.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::by_revision::ByRevision;
 use crate::configlog::{ConfigLog, FsLogs, names};
+use crate::decide::mgs::STATE_VERSION;
 use crate::key::{ParamKey, RemovedKey};
 use crate::record::{
     ActiveRecord, JobRecord, MgsRecord, NidRow, NidTableRecord, NodeRecord, NodemapRecord, OwnerRecord, ParamRecord,
@@ -94,6 +95,11 @@ impl State {
     /// The MGS's UUID; empty before the store was initialised.
     pub fn uuid(&self) -> &str {
         self.mgs.as_ref().map_or("", |mgs| &mgs.value.uuid)
+    }
+
+    /// The version of what is in the store; a store that has none yet gets this program's.
+    pub fn version(&self) -> u32 {
+        self.mgs.as_ref().map_or(STATE_VERSION, |mgs| mgs.value.version)
     }
 
     /// Whether nodemaps are in force.

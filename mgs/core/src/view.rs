@@ -35,6 +35,7 @@ pub fn mgs(state: &State, env: &Env) -> MgsInfo {
         store: env.store.clone(),
         revision: state.revision,
         epoch: state.mgs.as_ref().map_or(0, |mgs| mgs.value.epoch),
+        state_version: state.version(),
         duties: Vec::new(),
         instances: Vec::new(),
         store_error: None,

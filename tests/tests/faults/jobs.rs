@@ -37,14 +37,19 @@ pub(crate) struct Formats {
 impl Formats {
     /// Starts the agent, and waits until every instance knows that it lives.
     pub(crate) async fn start(cluster: &HaCluster, site: &Api) -> anyhow::Result<Self> {
+        let formats = Self::start_enrolling(cluster)?;
+        formats.node_lives(site).await?;
+        Ok(formats)
+    }
+
+    /// Starts the agent.
+    pub(crate) fn start_enrolling(cluster: &HaCluster) -> anyhow::Result<Self> {
         let agent = cluster.agent(NODE)?;
         let mke2fs = agent.bin()?.join("mke2fs");
         std::fs::write(&mke2fs, SLOW_MKE2FS)?;
         std::fs::set_permissions(&mke2fs, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
         let dir = agent.bin()?.join("..");
-        let formats = Self { agent, dir, devices: BTreeMap::new() };
-        formats.node_lives(site).await?;
-        Ok(formats)
+        Ok(Self { agent, dir, devices: BTreeMap::new() })
     }
 
     /// Waits until every instance says that the node lives.

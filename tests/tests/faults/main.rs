@@ -17,4 +17,5 @@ mod jobs;
 mod mgsctl;
 mod random;
 mod registers;
+mod rolling;
 mod site;

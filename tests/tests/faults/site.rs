@@ -36,7 +36,11 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) async fn start() -> anyhow::Result<Self> {
-        let cluster = HaCluster::start(&[])?;
+        Self::on(HaCluster::start(&[])?).await
+    }
+
+    /// On a cluster that has just started.
+    pub(crate) async fn on(cluster: HaCluster) -> anyhow::Result<Self> {
         let api = Api::new(cluster.mgs.iter().map(testkit::Instance::url).collect());
         let servers = node("10.99.0.1@tcp").await?;
         let (targets, reserved) = (BTreeMap::new(), BTreeMap::new());

@@ -1,16 +1,18 @@
 //! The MGS's own identity.
 
-use crate::decide::{Decision, Request, absent, put};
+use lustre_api::Problem;
+
+use crate::decide::{Compare, Decision, Request, absent, as_read, put};
 use crate::key::Key;
-use crate::record::{MgsRecord, Record};
+use crate::record::{MgsRecord, OwnerRecord, Record};
 use crate::state::State;
 
-/// The version of the state that this program writes, and the newest that it can read.
+/// The newest version of the state that this program can read and write.
 ///
-/// It grows with every change that an older program would refuse or misread: another kind of object, another field. An
-/// instance must not write any such thing before the version is in the store, in a commit before it: that is how instances of
-/// the version before learn that their time is over.
-pub const STATE_VERSION: u32 = 1;
+/// It grows with every change that an older program would refuse, misread or drop: another kind of object, another field.
+/// [`Change::needs`] says since which version each is there. What a store has is raised by [`raise`] before anything is
+/// written that needs more, so instances of the version before run beside this one until then, and end with it.
+pub const STATE_VERSION: u32 = 2;
 
 /// A state that only a newer program can read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +47,42 @@ pub fn init(state: &State, req: &Request<'_>) -> Decision<()> {
         what: req.describe("new MGS".into()),
         reply: (),
     }
+}
+
+/// Raises the version of the state, in a commit of its own: instances that know none so high end with it, before they could
+/// misread what comes.
+///
+/// Errors: where `is_shared`, an instance that is alive and would end; it is to be upgraded first.
+pub fn raise(state: &State, req: &Request<'_>, version: u32, is_shared: bool) -> Result<Decision<()>, Problem> {
+    let nothing = Decision { compare: Vec::new(), changes: Vec::new(), what: String::new(), reply: () };
+    let Some(mgs) = state.mgs.as_ref().filter(|mgs| mgs.value.version < version) else { return Ok(nothing) };
+    if let Some((instance, owner)) = older(state, version).filter(|_| is_shared) {
+        let place = owner.url.as_ref().map_or_else(String::new, |url| format!(" at {url}"));
+        let message = format!(
+            "this needs version {version} of the state, and MGS instance {instance}{place} is of an older program that does not \
+             know it"
+        );
+        let remedy = "upgrade lustre-mgs there first; an instance that is gone is forgotten within seconds";
+        return Err(Problem::refused(message).remedy(remedy));
+    }
+    let record = MgsRecord { version, ..mgs.value.clone() };
+    Ok(Decision {
+        // An instance that comes meanwhile is seen.
+        compare: vec![as_read(Key::Mgs, mgs.revision), Compare::Prefix(Key::OWNERS.to_owned(), state.revision)],
+        changes: vec![put(Key::Mgs, Record::Mgs(record))],
+        what: req.describe(format!("raise the version of the state from {} to {version}", mgs.value.version)),
+        reply: (),
+    })
+}
+
+/// An instance that is alive and does not say that it knows this version of the state.
+fn older(state: &State, version: u32) -> Option<(&str, &OwnerRecord)> {
+    let owners = || state.owners.values().map(|owner| &owner.value);
+    let knows = |instance: &str| {
+        owners().filter(|owner| owner.instance == instance).filter_map(|owner| owner.knows).max().unwrap_or(1)
+            >= version
+    };
+    owners().map(|owner| (owner.instance.as_str(), owner)).find(|(instance, _)| !knows(instance))
 }
 
 /// RFC 9562, section 5.4.
