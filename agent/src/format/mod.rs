@@ -4,10 +4,18 @@
 //! between the device says that it is unfinished ([`crate::observe::Marker`]), so nothing that was killed half way is
 //! ever taken for a target.
 
+mod begun;
+mod check;
+mod command;
+mod follow;
 pub mod guard;
+mod mark;
 mod procedure;
+mod report;
 mod wanted;
 pub mod zfs;
 
-pub use procedure::{Begun, Format, FormatEnd, Report};
+pub use begun::Begun;
+pub use procedure::Format;
+pub use report::{FormatEnd, Report};
 pub use wanted::{Wanted, WantedError};

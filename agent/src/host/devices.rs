@@ -6,6 +6,7 @@ use super::{
 };
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs, io,
     os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
@@ -71,6 +72,8 @@ pub struct Device {
     pub is_read_only: bool,
     /// True if it turns.
     pub is_rotational: bool,
+    /// True if it is written zone by zone.
+    pub is_zoned: bool,
     /// Other names: links in `/dev/disk/by-id`, `by-path` and `by-partuuid`, and `/dev/mapper`.
     pub links: Vec<PathBuf>,
     /// Kernel names of its partitions.
@@ -96,6 +99,7 @@ impl Device {
             wwn: None,
             is_read_only: false,
             is_rotational: false,
+            is_zoned: false,
             links: Vec::new(),
             partitions: Vec::new(),
             holders: Vec::new(),
@@ -135,7 +139,7 @@ impl Device {
 
 /// Every device of this node that could hold a target, images included, in the order of their names.
 pub fn list(root: &Sysroot) -> Result<Vec<Device>, HostError> {
-    let links = links(root);
+    let links = links(root, None);
     let mut devices = Vec::new();
     for disk in names_in(&root.sys.join("block"))? {
         if NEVER_TARGETS.iter().any(|kind| is_numbered(&disk, kind)) {
@@ -192,7 +196,7 @@ pub fn resolve(root: &Sysroot, path: &Path) -> Result<Device, HostError> {
     let name = dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let parent = dir.join("partition").exists().then(|| dir.parent().and_then(Path::file_name)).flatten();
     let parent = parent.map(|name| name.to_string_lossy().into_owned());
-    from_sysfs(root, &dir, &name, parent.as_deref(), &links(root))
+    from_sysfs(root, &dir, &name, parent.as_deref(), &links(root, canonical.file_name()))
         .ok_or_else(|| HostError::NoDevice { path: path.to_owned(), hint: String::new() })
 }
 
@@ -238,6 +242,7 @@ fn from_sysfs(
         wwn: attribute(disk_dir, "wwid").or_else(|| attribute(disk_dir, "device/wwid")),
         is_read_only: attribute(dir, "ro").is_some_and(|text| text == "1"),
         is_rotational: attribute(disk_dir, "queue/rotational").is_some_and(|text| text == "1"),
+        is_zoned: attribute(disk_dir, "queue/zoned").is_some_and(|text| text != "none"),
         partitions: names_in(dir)
             .unwrap_or_default()
             .into_iter()
@@ -262,14 +267,19 @@ fn image(path: &Path) -> Result<Option<Device>, HostError> {
     }))
 }
 
-/// Kernel name (`sda`) of what a path in `/dev` leads to, with all links that lead there.
-fn links(root: &Sysroot) -> BTreeMap<PathBuf, Vec<PathBuf>> {
+/// What paths in `/dev` lead to, each with all links that lead there; of only those to one name, where one is given: there
+/// may be a thousand.
+fn links(root: &Sysroot, only: Option<&OsStr>) -> BTreeMap<PathBuf, Vec<PathBuf>> {
     let mut found: BTreeMap<PathBuf, Vec<PathBuf>> = BTreeMap::new();
     for dir in ["disk/by-id", "disk/by-path", "disk/by-partuuid", "mapper"] {
         let dir = root.dev.join(dir);
         for name in names_in(&dir).unwrap_or_default() {
             let link = dir.join(name);
-            if let (true, Ok(target)) = (link.is_symlink(), fs::canonicalize(&link)) {
+            // udev's links lead straight to the device.
+            let Ok(target) = fs::read_link(&link) else { continue };
+            if only.is_none_or(|only| target.file_name() == Some(only))
+                && let Ok(target) = fs::canonicalize(&link)
+            {
                 found.entry(target).or_default().push(link);
             }
         }

@@ -1,10 +1,8 @@
 //! Formats whose loss would be the worst, known by their magic alone; and whether a device is blank.
 
-use super::ext4::ReadAt;
+use super::{blank::ENDS, ext4::ReadAt};
 use std::io;
 
-/// How much of either end of a device must be zero for it to count as blank, bytes.
-const ENDS: u64 = 1 << 20;
 const ZEROES: [u8; 4096] = [0; 4096];
 /// The kind given to bytes that nobody recognises.
 pub const UNKNOWN_DATA: &str = "data";

@@ -4,6 +4,7 @@
 //! tests is below: [`Sysroot`] says where `/sys`, `/proc` and `/dev` are, so that a test can show a multipath device or a
 //! swap partition that it doesn't have, and the programs are found in [`Tools`]. Everything else in tests is real.
 
+pub mod blank;
 pub mod crm_mon;
 pub mod devices;
 pub mod e2fs;
@@ -13,11 +14,13 @@ pub mod ext4;
 pub mod kproxy;
 pub mod lctl;
 pub mod lfs;
+pub mod libblkid;
 pub mod lnet;
 pub mod lock;
 pub mod magic;
 pub mod mke2fs;
 pub mod mount;
+mod nameless;
 pub mod pacemaker;
 pub mod params;
 pub mod served;
@@ -142,6 +145,7 @@ pub struct Host {
     /// Searches for files that go on from one batch to the next.
     pub scans: lfs::Scans,
     mke2fs: mke2fs::Mke2fsCache,
+    libblkid: libblkid::LibblkidCache,
 }
 
 impl Host {
@@ -155,6 +159,7 @@ impl Host {
             making_pools: Mutex::default(),
             scans: lfs::Scans::default(),
             mke2fs: mke2fs::Mke2fsCache::default(),
+            libblkid: libblkid::LibblkidCache::default(),
         }
     }
 
@@ -180,6 +185,12 @@ impl Host {
         let mut usages = usage::usages(&self.root, device)?;
         usages.extend(self.served.on(device).map(|target| Usage::Served { svname: target.svname }));
         Ok(usages)
+    }
+
+    /// Whether a device is known to be blank without asking `wipefs`; false where that would have to be asked.
+    pub fn is_blank(&self, device: &Device) -> Result<bool, HostError> {
+        // Of a zoned device superblocks are looked for in its zones.
+        Ok(!device.is_zoned && self.libblkid.stays_within_windows() && blank::reads_as_zero(device)?)
     }
 
     /// The installed `mke2fs`, asked once for as long as the program stays the same.

@@ -3,6 +3,8 @@
 use super::{HostError, exclusive, lock::DeviceLock};
 use std::{
     ffi::OsStr,
+    fs,
+    os::unix::fs::MetadataExt,
     path::Path,
     process::{Child, Command, Output, Stdio},
 };
@@ -71,6 +73,20 @@ pub(crate) fn failed(tool: &str, device: &Path, output: &Output) -> HostError {
         status: output.status.to_string(),
         stderr: complaint(&output.stderr),
     }
+}
+
+/// Inode, size and modification time of a program's file: others once it is another version.
+pub(crate) type Fingerprint = (u64, u64, i64);
+
+/// The fingerprint of a program, which is found in the `PATH` as the system would; none where it isn't there.
+pub(crate) fn fingerprint(tool: &str) -> Option<Fingerprint> {
+    let path = if tool.contains('/') {
+        tool.into()
+    } else {
+        std::env::split_paths(&std::env::var_os("PATH")?).map(|dir| dir.join(tool)).find(|path| path.exists())?
+    };
+    let meta = fs::metadata(path).ok()?;
+    Some((meta.ino(), meta.len(), meta.mtime()))
 }
 
 /// The last part of what a program said, on one line.

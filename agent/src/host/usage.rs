@@ -131,7 +131,8 @@ fn mounts(root: &Sysroot, device: &Device) -> Result<Vec<Usage>, HostError> {
         let same_number = device.number.is_some() && device.number == mount.number;
         let same_source = Path::new(&mount.source) == device.path
             || device.links.iter().any(|link| Path::new(&mount.source) == link)
-            || fs::canonicalize(&mount.source).is_ok_and(|source| source == device.path);
+            // Others are names of file systems, such as tmpfs.
+            || (mount.source.starts_with('/') && fs::canonicalize(&mount.source).is_ok_and(|source| source == device.path));
         if same_number || same_source {
             found.push(Usage::Mounted { mountpoint: mount.mountpoint, fstype: mount.fstype });
         }

@@ -95,6 +95,9 @@ impl Host {
             let content = properties.map_or(Content::Blank, |properties| zfs::content(&dataset, &properties));
             return Ok(Observed { signatures: Vec::new(), content });
         }
+        if self.is_blank(device)? {
+            return Ok(Observed { signatures: Vec::new(), content: Content::Blank });
+        }
         if let Some(marker) = self.marker(device)? {
             // Whatever else is left below it: it is ours, and it is no target.
             let formatted_as = target::from_marker(&marker, device.size_bytes);
@@ -146,15 +149,18 @@ impl Host {
         }
     }
 
-    /// What this agent has just made of a device. What [`observe`](Self::observe) found there before was erased, so the
-    /// signatures whose loss would be worst are looked for once more, and libblkid isn't asked again.
-    pub fn read_back(&self, device: &Device) -> Result<Content, HostError> {
+    /// What this agent has just made of a device. What [`observe`](Self::observe) found there `before` was erased, so the
+    /// signatures whose loss would be worst are looked for once more, and libblkid isn't asked again; after a blank device
+    /// nothing is, as its places for signatures were zero.
+    pub fn read_back(&self, device: &Device, before: Option<&Content>) -> Result<Content, HostError> {
         if self.marker(device)?.is_some() {
             return Ok(self.observe(device)?.content);
         }
-        let left = crate::host::signatures::members(device)?;
-        if !left.is_empty() {
-            return Ok(Content::Foreign(left));
+        if before != Some(&Content::Blank) {
+            let left = crate::host::signatures::members(device)?;
+            if !left.is_empty() {
+                return Ok(Content::Foreign(left));
+            }
         }
         match self.superblock(device)? {
             Some(superblock) => self.ext4_content(device, &superblock).map(|found| found.unwrap_or(Content::Blank)),

@@ -289,6 +289,12 @@ impl LoopDevice {
         let output = run("losetup", &["--find", "--show", file.to_str().unwrap()]);
         Self(String::from_utf8(output.stdout).unwrap().trim().into())
     }
+
+    /// With logical sectors of so many bytes.
+    pub(crate) fn with_sectors(file: &Path, bytes: &str) -> Self {
+        let output = run("losetup", &["--find", "--show", "--sector-size", bytes, file.to_str().unwrap()]);
+        Self(String::from_utf8(output.stdout).unwrap().trim().into())
+    }
 }
 
 impl Drop for LoopDevice {

@@ -2,9 +2,12 @@
 
 use super::UserOptions;
 use super::args::{Backing, extended_name, feature_name};
-use crate::host::{HostError, tool};
+use crate::host::{
+    HostError, nameless,
+    tool::{self, Fingerprint},
+};
 use lustre_types::TargetKind;
-use std::{collections::BTreeSet, fs, os::unix::fs::MetadataExt, path::Path, sync::Mutex};
+use std::{collections::BTreeSet, path::Path, sync::Mutex};
 
 /// An installed `mke2fs`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,11 +23,10 @@ impl Mke2fs {
     /// Asks the program; some 15 runs with `-n` on an empty file, a few milliseconds each.
     pub fn probe(tool: &str) -> Result<Self, HostError> {
         let version = version(tool)?;
-        let image = tempfile::NamedTempFile::new().map_err(HostError::io("make an image in", &std::env::temp_dir()))?;
-        image.as_file().set_len(4 << 20).map_err(HostError::io("size", image.path()))?;
+        let image = nameless::image(4 << 20)?;
         let mut missing = BTreeSet::new();
         for (letter, word, name) in wanted() {
-            if !accepts(tool, letter, &word, image.path())? {
+            if !accepts(tool, letter, &word, &image.path)? {
                 missing.insert(name);
             }
         }
@@ -81,13 +83,10 @@ pub struct Mke2fsCache {
     known: Mutex<Option<(Fingerprint, Mke2fs)>>,
 }
 
-/// Inode, size and modification time of the program file.
-type Fingerprint = (u64, u64, i64);
-
 impl Mke2fsCache {
     /// What `tool` can do.
     pub fn probe(&self, tool: &str) -> Result<Mke2fs, HostError> {
-        let print = fingerprint(tool);
+        let print = tool::fingerprint(tool);
         let mut known = self.known.lock().expect("never poisoned: nothing panics while it is held");
         if let (Some(print), Some((seen, answer))) = (print, known.as_ref())
             && print == *seen
@@ -98,16 +97,6 @@ impl Mke2fsCache {
         *known = print.map(|print| (print, answer.clone()));
         Ok(answer)
     }
-}
-
-fn fingerprint(tool: &str) -> Option<Fingerprint> {
-    let path = if tool.contains('/') {
-        tool.into()
-    } else {
-        std::env::split_paths(&std::env::var_os("PATH")?).map(|dir| dir.join(tool)).find(|path| path.exists())?
-    };
-    let meta = fs::metadata(path).ok()?;
-    Some((meta.ino(), meta.len(), meta.mtime()))
 }
 
 #[cfg(test)]

@@ -1,0 +1,22 @@
+//! Sparse files without a name, for programs to be tried on: nothing of them is left, also where the agent is killed.
+
+use super::HostError;
+use std::{fs::File, os::fd::AsRawFd, path::PathBuf};
+
+/// A sparse file that is gone with this.
+#[derive(Debug)]
+pub(super) struct Image {
+    /// Where a program that this agent starts finds it.
+    pub(super) path: PathBuf,
+    _file: File,
+}
+
+/// A file of `size` bytes, all zero, in the directory for temporary files. Errors: there is no room, or it may not be so large.
+pub(super) fn image(size: u64) -> Result<Image, HostError> {
+    let dir = std::env::temp_dir();
+    let file = tempfile::tempfile().map_err(HostError::io("make an image in", &dir))?;
+    file.set_len(size).map_err(HostError::io("size an image in", &dir))?;
+    // Not /proc/self: that is the program itself, which has none of our files open.
+    let path = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()));
+    Ok(Image { path, _file: file })
+}
