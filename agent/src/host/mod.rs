@@ -190,7 +190,12 @@ impl Host {
     /// Whether a device is known to be blank without asking `wipefs`; false where that would have to be asked.
     pub fn is_blank(&self, device: &Device) -> Result<bool, HostError> {
         // Of a zoned device superblocks are looked for in its zones.
-        Ok(!device.is_zoned && self.libblkid.stays_within_windows() && blank::reads_as_zero(device)?)
+        Ok(!device.is_zoned && self.looks_by_itself() && blank::reads_as_zero(device)?)
+    }
+
+    /// Whether the installed libblkid looks for signatures nowhere but where this agent reads; it is asked once.
+    pub fn looks_by_itself(&self) -> bool {
+        self.libblkid.stays_within_windows()
     }
 
     /// The installed `mke2fs`, asked once for as long as the program stays the same.
