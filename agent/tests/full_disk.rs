@@ -49,7 +49,9 @@ async fn a_full_disk_under_the_journal_refuses_new_jobs_touches_nothing_and_lose
     assert!(node.formatted("first", &op("gold-OST0001", &first)).await.changed);
     let filler = disk.fill();
     let (problem, _) = fill_journal(&node, &first).await;
-    assert!(problem.message.contains("journal"), "{problem}");
+    let journal = node.path("state/agent.redb");
+    assert!(problem.message.contains(journal.to_str().unwrap()), "{problem}");
+    assert!(problem.message.contains("free some space"), "{problem}");
     // Where the journal, opened anew, has room for it all the same, there is none for its files.
     let was_accepted = node.put("second", &op("gold-OST0002", &second)).await.is_ok();
     if was_accepted {

@@ -2,6 +2,7 @@
 
 use super::{Host, HostError, params, tool};
 use lustre_api::node_param::{LctlCheck, LctlDisagreement, NodeParam};
+use lustre_types::shortened;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -47,8 +48,12 @@ impl Host {
             let agrees = |value: &str| lctl.is_some_and(|lctl| lctl == plain(value));
             let again = path_of.get(*name).and_then(|path| params::read(path).ok());
             if !agrees(first) && !again.as_deref().is_some_and(agrees) {
-                let own = short(&again.unwrap_or_else(|| (*first).to_owned()));
-                disagreements.push(LctlDisagreement { name: (*name).to_owned(), own, lctl: lctl.map(short) });
+                let own = shortened(&again.unwrap_or_else(|| (*first).to_owned()), MAX_LETTERS);
+                disagreements.push(LctlDisagreement {
+                    name: (*name).to_owned(),
+                    own,
+                    lctl: lctl.map(|value| shortened(value, MAX_LETTERS)),
+                });
             }
         }
         let compared = u32::try_from(own.len()).unwrap_or(u32::MAX);
@@ -103,13 +108,6 @@ fn values(printed: &str, own: &BTreeMap<&str, &str>) -> HashMap<String, String> 
 /// Without the line breaks around it, which a file and a listing have in different places.
 fn plain(value: &str) -> &str {
     value.trim_matches('\n').trim_end()
-}
-
-fn short(value: &str) -> String {
-    match value.char_indices().nth(MAX_LETTERS) {
-        Some((end, _)) => format!("{}…", &value[..end]),
-        None => value.to_owned(),
-    }
 }
 
 #[cfg(test)]

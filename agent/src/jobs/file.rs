@@ -4,6 +4,7 @@ use super::journal::{Entry, JournalError};
 use lustre_api::job::JobId;
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 use std::{
+    panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -31,10 +32,14 @@ pub(super) enum Change {
     Cancel(JobId, u64, Vec<JobId>),
 }
 
+/// What opens the database: redb on the file, or in tests on something that fails.
+pub(super) type Open = fn(&Path) -> Result<Database, redb::Error>;
+
 /// The open file.
 #[derive(Debug)]
 pub(super) struct JournalFile {
     path: PathBuf,
+    open: Open,
     /// None after a write that failed: redb then refuses everything until the file is opened anew.
     database: Option<Database>,
     /// Jobs that were refused because their entry could not be written. It may be there all the same, and must not come to
@@ -50,37 +55,44 @@ impl JournalFile {
             Err(error) => return Err(unusable(path, error)),
             Ok(_) => rehearse(path)?,
         }
-        let file = Self { path: path.to_owned(), database: Some(open_with_patience(path)?), refused: Vec::new() };
+        let file = Self::open_with(path, on_file)?;
         sweep(path);
         Ok(file)
     }
 
+    /// As [`open`](Self::open), of a file that needs no look.
+    pub(super) fn open_with(path: &Path, open: Open) -> Result<Self, JournalError> {
+        let database = Some(open_with_patience(path, open)?);
+        Ok(Self { path: path.to_owned(), open, database, refused: Vec::new() })
+    }
+
     /// All jobs, oldest first.
     pub(super) fn jobs(&mut self) -> Result<Vec<Entry>, JournalError> {
-        load(self.database()?)
+        let path = self.path.clone();
+        load(&path, self.database()?)
     }
 
     /// Cancels of jobs that never came.
     pub(super) fn cancels(&mut self) -> Result<Vec<(JobId, u64)>, JournalError> {
-        let read = self.database()?.begin_read().map_err(io)?;
-        let table = read.open_table(CANCELS).map_err(io)?;
-        let mut cancels = Vec::new();
-        for row in table.iter().map_err(io)? {
-            let (id, at) = row.map_err(io)?;
-            // What is no id can't be the id of a job that comes.
-            cancels.extend(id.value().parse().ok().map(|id| (id, at.value())));
-        }
-        Ok(cancels)
+        let path = self.path.clone();
+        cancels(self.database()?).map_err(failed(&path))
     }
 
     /// Writes all of `changes`, in their order, or none; durable when this returns.
     pub(super) fn write(&mut self, changes: &[&Change]) -> Result<(), JournalError> {
-        let refused = std::mem::take(&mut self.refused);
-        let written = self.database().and_then(|database| commit(database, &refused, changes).map_err(io));
-        if written.is_err() {
-            (self.database, self.refused) = (None, refused);
+        let database = self.take_database()?;
+        // Not put back unless all goes well: after an error redb refuses everything, and after a panic nobody knows.
+        let refused = &self.refused;
+        let writing = AssertUnwindSafe(|| commit(&database, refused, changes).map(|()| database));
+        match panic::catch_unwind(writing) {
+            Ok(Ok(database)) => {
+                self.database = Some(database);
+                self.refused.clear();
+                Ok(())
+            }
+            Ok(Err(error)) => Err(failed(&self.path)(error)),
+            Err(panic) => Err(JournalError::GaveUp { path: self.path.clone(), reason: words_of(&*panic) }),
         }
-        written
     }
 
     /// Has the next write remove a job whose entry could not be written.
@@ -88,18 +100,26 @@ impl JournalFile {
         self.refused.push(id);
     }
 
-    /// The database, which is opened anew where a write failed before.
     fn database(&mut self) -> Result<&Database, JournalError> {
-        let database = match self.database.take() {
-            Some(database) => database,
-            None => {
-                let database = open(&self.path)?;
-                info!(journal = %self.path.display(), "the journal is open again after a write that failed");
-                database
-            }
-        };
+        let database = self.take_database()?;
         Ok(self.database.insert(database))
     }
+
+    /// The database, which is opened anew where a write failed before.
+    fn take_database(&mut self) -> Result<Database, JournalError> {
+        if let Some(database) = self.database.take() {
+            return Ok(database);
+        }
+        let database = open(&self.path, self.open)?;
+        info!(journal = %self.path.display(), "the journal is open again after a write that failed");
+        Ok(database)
+    }
+}
+
+/// What a panic was told with.
+fn words_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "its database panicked".to_owned())
 }
 
 fn commit(database: &Database, refused: &[JobId], changes: &[&Change]) -> Result<(), redb::Error> {
@@ -132,8 +152,21 @@ fn commit(database: &Database, refused: &[JobId], changes: &[&Change]) -> Result
     Ok(write.commit()?)
 }
 
-fn io<E: Into<redb::Error>>(error: E) -> JournalError {
-    JournalError::Io(Box::new(error.into()))
+fn failed(path: &Path) -> impl Fn(redb::Error) -> JournalError {
+    let path = path.to_owned();
+    move |error| JournalError::Io { path: path.clone(), source: Box::new(error) }
+}
+
+fn cancels(database: &Database) -> Result<Vec<(JobId, u64)>, redb::Error> {
+    let read = database.begin_read()?;
+    let table = read.open_table(CANCELS)?;
+    let mut cancels = Vec::new();
+    for row in table.iter()? {
+        let (id, at) = row?;
+        // What is no id can't be the id of a job that comes.
+        cancels.extend(id.value().parse().ok().map(|id| (id, at.value())));
+    }
+    Ok(cancels)
 }
 
 /// Makes an empty journal beside its place and moves it there when it is whole: who is killed meanwhile leaves nothing that
@@ -142,7 +175,7 @@ fn create(path: &Path) -> Result<(), JournalError> {
     let io = |error| unusable(path, error);
     let new = tempfile::Builder::new().prefix(BESIDE).tempfile_in(dir_of(path)).map_err(io)?;
     // Closed, it is durable.
-    drop(open(new.path())?);
+    drop(open(new.path(), on_file)?);
     match new.persist_noclobber(path) {
         Err(refused) if refused.error.kind() != std::io::ErrorKind::AlreadyExists => Err(io(refused.error)),
         // Where another agent was faster, opening it tells.
@@ -167,10 +200,10 @@ fn unusable(path: &Path, error: std::io::Error) -> JournalError {
     JournalError::Open { path: path.to_owned(), source: Box::new(redb::Error::Io(error)) }
 }
 
-fn open_with_patience(path: &Path) -> Result<Database, JournalError> {
+fn open_with_patience(path: &Path, how: Open) -> Result<Database, JournalError> {
     let asked = Instant::now();
     loop {
-        match open(path) {
+        match open(path, how) {
             Err(JournalError::Open { source, .. })
                 if matches!(*source, redb::Error::DatabaseAlreadyOpen) && asked.elapsed() < PATIENCE =>
             {
@@ -181,30 +214,48 @@ fn open_with_patience(path: &Path) -> Result<Database, JournalError> {
     }
 }
 
-fn open(path: &Path) -> Result<Database, JournalError> {
+fn on_file(path: &Path) -> Result<Database, redb::Error> {
+    Ok(Database::create(path)?)
+}
+
+fn open(path: &Path, how: Open) -> Result<Database, JournalError> {
     let open = || -> Result<Database, redb::Error> {
-        let database = Database::create(path)?;
+        let database = how(path)?;
         let write = database.begin_write()?;
         write.open_table(JOBS)?;
         write.open_table(CANCELS)?;
         write.commit()?;
         Ok(database)
     };
-    open().map_err(|source| JournalError::Open { path: path.to_owned(), source: Box::new(source) })
+    let unopened = |source| match source {
+        redb::Error::Io(_) => failed(path)(source),
+        source => JournalError::Open { path: path.to_owned(), source: Box::new(source) },
+    };
+    match panic::catch_unwind(open) {
+        Ok(opened) => opened.map_err(unopened),
+        Err(panic) => Err(JournalError::GaveUp { path: path.to_owned(), reason: words_of(&*panic) }),
+    }
 }
 
-fn load(database: &Database) -> Result<Vec<Entry>, JournalError> {
-    let read = database.begin_read().map_err(io)?;
-    let table = read.open_table(JOBS).map_err(io)?;
+fn load(path: &Path, database: &Database) -> Result<Vec<Entry>, JournalError> {
     let mut entries = Vec::new();
-    for row in table.iter().map_err(io)? {
-        let (id, bytes) = row.map_err(io)?;
-        let entry: Entry = serde_json::from_slice(bytes.value())
-            .map_err(|source| JournalError::Entry { id: id.value().to_owned(), source })?;
+    for (id, bytes) in rows(database).map_err(failed(path))? {
+        let entry: Entry = serde_json::from_slice(&bytes).map_err(|source| JournalError::Entry { id, source })?;
         entries.push(entry);
     }
     entries.sort_by(|a, b| (a.job.created, &a.job.id).cmp(&(b.job.created, &b.job.id)));
     Ok(entries)
+}
+
+fn rows(database: &Database) -> Result<Vec<(String, Vec<u8>)>, redb::Error> {
+    let read = database.begin_read()?;
+    let table = read.open_table(JOBS)?;
+    let mut rows = Vec::new();
+    for row in table.iter()? {
+        let (id, bytes) = row?;
+        rows.push((id.value().to_owned(), bytes.value().to_vec()));
+    }
+    Ok(rows)
 }
 
 /// Opens, checks and reads a copy: redb repairs what it opens, and may panic, and a broken file must stay as it is for
@@ -225,8 +276,8 @@ fn rehearse(path: &Path) -> Result<(), JournalError> {
             Ok(false) => return Err(damaged("a page does not match its checksum".to_owned())),
             Err(error) => return Err(damaged(error.to_string())),
         }
-        match load(&database) {
-            Err(JournalError::Io(error)) => Err(damaged(error.to_string())),
+        match load(path, &database) {
+            Err(JournalError::Io { source, .. }) => Err(damaged(source.to_string())),
             Err(other) => Err(other),
             Ok(_) => Ok(()),
         }
@@ -236,9 +287,9 @@ fn rehearse(path: &Path) -> Result<(), JournalError> {
 
 /// Runs `work` with nothing printed should it panic; none if it does. Only while no other thread runs that might.
 fn quietly<T>(work: impl FnOnce() -> T) -> Option<T> {
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).ok();
-    std::panic::set_hook(hook);
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| {}));
+    let outcome = panic::catch_unwind(AssertUnwindSafe(work)).ok();
+    panic::set_hook(hook);
     outcome
 }

@@ -50,8 +50,23 @@ pub enum JournalError {
         reason: String,
     },
     /// Reading or writing failed.
-    #[error("can't read or write the journal")]
-    Io(#[source] Box<redb::Error>),
+    #[error(
+        "can't read or write the journal {path}; free some space there if its disk is full, the agent then goes on by itself"
+    )]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: Box<redb::Error>,
+    },
+    /// The database gave up in the middle.
+    #[error("the journal {path} was not written ({reason}); it is opened anew for the next write")]
+    GaveUp {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        reason: String,
+    },
     /// The thread that wrote for several jobs has died.
     #[error("the journal was not written to the end; see the agent's log")]
     Unfinished,
@@ -85,6 +100,12 @@ impl Journal {
     /// Opens or creates it. Errors: another agent has it open; it is damaged (it is never overwritten).
     pub fn open(path: &Path) -> Result<Self, JournalError> {
         Ok(Self { file: Mutex::new(JournalFile::open(path)?), waiting: Mutex::default() })
+    }
+
+    /// One on a database that is opened otherwise.
+    #[cfg(test)]
+    pub(super) fn open_with(path: &Path, open: super::file::Open) -> Result<Self, JournalError> {
+        Ok(Self { file: Mutex::new(JournalFile::open_with(path, open)?), waiting: Mutex::default() })
     }
 
     /// All jobs, oldest first.
@@ -168,27 +189,11 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lustre_api::{agent::AgentOp, job::JobState};
+    use lustre_api::agent::AgentOp;
 
     fn entry(id: &str, version: u64) -> Entry {
-        let job = AgentJob {
-            id: id.parse().unwrap(),
-            op: AgentOp::LoadProxy,
-            state: JobState::Queued,
-            progress: None,
-            message: None,
-            retryable: false,
-            output: Vec::new(),
-            command: Vec::new(),
-            exit_status: None,
-            formatted: None,
-            proxy: None,
-            result: None,
-            who: "test".to_owned(),
-            created: Time::from_unix_ms(1_000_000_000_000),
-            ended: None,
-            version,
-        };
+        let created = Time::from_unix_ms(1_000_000_000_000);
+        let job = AgentJob { version, ..AgentJob::new(id.parse().unwrap(), AgentOp::LoadProxy, "test", created) };
         Entry { job, begun: None, rewrite: None }
     }
 

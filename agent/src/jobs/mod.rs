@@ -6,6 +6,8 @@
 mod file;
 mod journal;
 mod run;
+#[cfg(test)]
+mod tests;
 mod unmet;
 
 pub use journal::{Entry, Journal, JournalError};
@@ -73,7 +75,15 @@ impl Jobs {
         state_dir: &std::path::Path,
         userspace: Option<Arc<Userspace>>,
     ) -> Result<Arc<Self>, JournalError> {
-        let journal = Journal::open(&state_dir.join("agent.redb"))?;
+        Self::start_on(Journal::open(&state_dir.join("agent.redb"))?, host, state_dir, userspace)
+    }
+
+    fn start_on(
+        journal: Journal,
+        host: Arc<Host>,
+        state_dir: &std::path::Path,
+        userspace: Option<Arc<Userspace>>,
+    ) -> Result<Arc<Self>, JournalError> {
         let mut loaded = journal.load()?;
         let old = journal.prune(&loaded, now())?;
         loaded.retain(|entry| !old.contains(&entry.job.id));
@@ -123,24 +133,13 @@ impl Jobs {
                 .remedy(format!("wait for it, or cancel it: POST /v1/jobs/{}/cancel", active.job.id)));
         }
         let created = now();
-        let job = AgentJob {
-            id: id.clone(),
-            op,
-            state: if is_cancelled { JobState::Cancelled } else { JobState::Queued },
-            progress: None,
-            message: is_cancelled.then(|| "cancelled before this call for it arrived; nothing was touched".to_owned()),
-            retryable: is_cancelled,
-            output: Vec::new(),
-            command: Vec::new(),
-            exit_status: None,
-            formatted: None,
-            proxy: None,
-            result: None,
-            who,
-            created,
-            ended: is_cancelled.then_some(created),
-            version: created.unix_ms(),
-        };
+        let mut job = AgentJob::new(id.clone(), op, who, created);
+        if is_cancelled {
+            job.state = JobState::Cancelled;
+            job.message = Some("cancelled before this call for it arrived; nothing was touched".to_owned());
+            job.retryable = true;
+            job.ended = Some(created);
+        }
         let entry = Entry { job: job.clone(), begun: None, rewrite: None };
         let (mut known, accepted) = self.write(known, &id, Some(device), || self.journal.accept(&entry));
         accepted.map_err(|error| Problem::unavailable(chain(&error)))?;
@@ -239,11 +238,16 @@ impl Jobs {
     ) -> (MutexGuard<'a, Known>, T) {
         known.writing.insert(id.clone(), place);
         drop(known);
+        let under_way = UnderWay { jobs: self, id, is_over: false };
         let written = write();
+        (under_way.end(), written)
+    }
+
+    fn end_writing(&self, id: &JobId) -> MutexGuard<'_, Known> {
         let mut known = self.known();
         known.writing.remove(id);
         self.written.notify_all();
-        (known, written)
+        known
     }
 
     fn spawn(self: Arc<Self>, id: JobId) {
@@ -284,6 +288,29 @@ impl Jobs {
 
     fn begun(&self, id: &JobId) -> Option<Begun> {
         self.known().entries.get(id).and_then(|entry| entry.begun.clone())
+    }
+}
+
+/// An entry that is on its way to the journal. Whatever becomes of its writer, nobody waits for it when this is gone.
+struct UnderWay<'a, 'b> {
+    jobs: &'a Jobs,
+    id: &'b JobId,
+    is_over: bool,
+}
+
+impl<'a> UnderWay<'a, '_> {
+    /// It has come, or could not; who has what is known changes it before anybody else sees it.
+    fn end(mut self) -> MutexGuard<'a, Known> {
+        self.is_over = true;
+        self.jobs.end_writing(self.id)
+    }
+}
+
+impl Drop for UnderWay<'_, '_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            drop(self.jobs.end_writing(self.id));
+        }
     }
 }
 

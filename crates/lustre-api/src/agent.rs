@@ -341,6 +341,31 @@ pub struct AgentJob {
     pub version: u64,
 }
 
+impl AgentJob {
+    /// A job that was just accepted: queued, with nothing done yet.
+    pub fn new(id: JobId, op: AgentOp, who: impl Into<String>, created: Time) -> Self {
+        Self {
+            id,
+            op,
+            state: JobState::Queued,
+            progress: None,
+            message: None,
+            retryable: false,
+            output: Vec::new(),
+            command: Vec::new(),
+            exit_status: None,
+            formatted: None,
+            proxy: None,
+            result: None,
+            who: who.into(),
+            created,
+            ended: None,
+            // Clocks go on across restarts of the agent, and so do versions.
+            version: created.unix_ms(),
+        }
+    }
+}
+
 /// What a format would do, without doing it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FormatCheck {

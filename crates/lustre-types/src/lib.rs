@@ -45,4 +45,5 @@ pub use pool::{PoolName, PoolNameError};
 pub use size::{ByteSize, SizeError};
 pub use svname::{SvName, SvNameError};
 pub use target::{TargetIndex, TargetIndexError, TargetKind, TargetKindError};
+pub use text::shortened;
 pub use version::{LustreVersion, VersionError};

@@ -42,3 +42,23 @@ pub(crate) fn excerpt(text: &str) -> String {
         None => text.to_owned(),
     }
 }
+
+/// The first `letters` of a text, and `…` where there are more: for what people read, as in values of tunables.
+pub fn shortened(text: &str, letters: usize) -> String {
+    match text.char_indices().nth(letters) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_cut_between_letters_and_only_where_it_is_too_long() {
+        assert_eq!(shortened("größe", 4), "größ…");
+        assert_eq!(shortened("größe", 5), "größe");
+        assert_eq!(shortened("", 0), "");
+    }
+}

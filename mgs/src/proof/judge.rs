@@ -4,7 +4,7 @@ use lustre_api::node_param::{NodeParam, NodeParams};
 use lustre_api::param::CatalogueEntry;
 use lustre_api::proof::{Layer, LayerKind, NodeProof, ProofState, ProvenValue};
 use lustre_plan::catalogue::{self, Agreement};
-use lustre_types::NodeName;
+use lustre_types::{NodeName, shortened};
 
 use super::Others;
 
@@ -138,10 +138,7 @@ fn layers(wanted: &Wanted<'_>, param: &NodeParam, answer: &NodeParams) -> Vec<La
 }
 
 fn short(value: &str) -> String {
-    match value.char_indices().nth(MAX_LETTERS) {
-        Some((end, _)) => format!("{}…", &value[..end]),
-        None => value.to_owned(),
-    }
+    shortened(value, MAX_LETTERS)
 }
 
 #[cfg(test)]

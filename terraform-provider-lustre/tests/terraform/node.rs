@@ -143,23 +143,12 @@ fn put(state: &Mutex<State>, id: JobId, op: AgentOp) -> Result<AgentJob, Problem
     if let Some(known) = state.jobs.get(&id) {
         return Ok(known.clone());
     }
+    let at = Time::from_unix_ms(0);
     let mut job = AgentJob {
-        id: id.clone(),
-        op: op.clone(),
         state: JobState::Done,
-        progress: None,
-        message: None,
-        retryable: false,
-        output: Vec::new(),
-        command: Vec::new(),
-        exit_status: None,
-        formatted: None,
-        proxy: None,
-        result: None,
-        who: "test".to_owned(),
-        created: Time::from_unix_ms(0),
-        ended: Some(Time::from_unix_ms(0)),
+        ended: Some(at),
         version: 1,
+        ..AgentJob::new(id.clone(), op.clone(), "test", at)
     };
     if matches!(op, AgentOp::LoadProxy | AgentOp::UnloadProxy) {
         let is_load = op == AgentOp::LoadProxy;

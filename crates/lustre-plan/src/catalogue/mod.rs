@@ -141,7 +141,7 @@ fn in_scope(name: &str, scope: &ParamScope) -> Result<(), ParamFault> {
 }
 
 fn value_of(known: &Known, name: &str, text: &str) -> Result<(), ParamFault> {
-    let (name, shown) = (name.to_owned(), short(text));
+    let (name, shown) = (name.to_owned(), lustre_types::shortened(text, 60));
     match value::read(known, text, Side::Wanted) {
         Err(expected) => Err(ParamFault::Type { name, value: shown, expected }),
         Ok(meaning) => match value::range_fault(known, &meaning) {
@@ -194,8 +194,4 @@ pub fn settable(name: &str, printed: &str) -> Option<String> {
 /// Whether a name with stars stands for a tunable of a node.
 pub fn stands_for(pattern: &str, name: &str) -> bool {
     pattern::glob(pattern, name)
-}
-
-fn short(value: &str) -> String {
-    if value.chars().count() <= 60 { value.to_owned() } else { value.chars().take(60).chain(['…']).collect() }
 }
