@@ -3,7 +3,7 @@
 use crate::{
     config::Config,
     format::guard,
-    host::{Device, DeviceKind, Host, HostError, Usage, chain, mke2fs, versions::Kernel},
+    host::{Device, DeviceKind, Host, HostError, Usage, chain, detached, versions::Kernel},
     observe::{Content, Observed, zfs},
     time::now,
     userspace::Userspace,
@@ -29,7 +29,7 @@ pub fn node_info(host: &Host, config: &Config) -> Result<NodeInfo, HostError> {
     Ok(NodeInfo {
         node: config.node_name(&kernel.node),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-        boot_id: mke2fs::boot_id(),
+        boot_id: detached::boot_id(),
         kernel: kernel.release,
         lustre: host.lustre_version(),
         e2fsprogs,

@@ -5,7 +5,7 @@ use clap::Parser;
 use lustre_agent::{
     api::{self, Agent},
     config::{Config, StartDriverChoice},
-    host::{Host, Sysroot, Tools, served::Served},
+    host::{Host, Sysroot, Tools, mount::mount_as_told, served::Served},
     jobs::Jobs,
     mgs,
     userspace::Userspace,
@@ -19,6 +19,9 @@ use tokio::{
 use tracing::{info, warn};
 
 fn main() -> ExitCode {
+    if let Some(code) = mount_as_told(std::env::args_os().skip(1)) {
+        return code;
+    }
     let config = Config::parse();
     config.log_format.start(&config.log);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

@@ -1,7 +1,7 @@
 //! Tunables of the node, in the words of the API.
 
 use crate::{
-    host::{Host, mke2fs, params},
+    host::{Host, detached, params},
     time::now,
 };
 use lustre_api::{
@@ -40,7 +40,7 @@ pub fn read(host: &Host, wanted: &ReadNodeParams) -> Result<NodeParams, Problem>
     let files = params::files(&host.root.param_root.join("etc/lustre"));
     let mountinfo = std::fs::read_to_string(host.root.proc.join("self/mountinfo")).unwrap_or_default();
     let mount_options = params::mount_options(&mountinfo);
-    Ok(NodeParams { found, files, mount_options, lctl, boot_id: mke2fs::boot_id(), at: now() })
+    Ok(NodeParams { found, files, mount_options, lctl, boot_id: detached::boot_id(), at: now() })
 }
 
 fn describe(found: params::Found, names_only: bool) -> NodeParam {
@@ -59,7 +59,7 @@ pub fn set(host: &Host, wanted: &SetNodeParams, who: &str) -> Result<NodeParamsS
     // All are looked at before the first is set.
     check(wanted)?;
     let set = wanted.settings.iter().map(|setting| set_one(host, setting, who)).collect();
-    Ok(NodeParamsSet { set, boot_id: mke2fs::boot_id() })
+    Ok(NodeParamsSet { set, boot_id: detached::boot_id() })
 }
 
 /// Errors: too many settings; a value with a line break, which the kernel would take for several.

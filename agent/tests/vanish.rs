@@ -112,3 +112,29 @@ async fn a_disk_that_loses_writes_during_a_format_becomes_no_target() {
     let is_target = found.is_some_and(|found| !found.incomplete);
     assert_eq!(is_target, job.state == JobState::Done, "{job:#?}");
 }
+
+/// Its size is gone under the running `mke2fs`: every write behind the new end is an error.
+#[tokio::test]
+async fn a_block_device_that_loses_its_medium_during_its_format_fails_the_job_by_name_and_is_formatted_when_it_is_back()
+{
+    let node = Node::start();
+    let device = node.loop_device("pulled", 4 * TIB);
+    let backing = node.path("pulled");
+    let op = op("gold-MDT0000", &device.0);
+    node.put("job", &op).await.unwrap();
+    let mke2fs = node.halted_mke2fs("job").await;
+    let resize = |bytes: u64| {
+        fs::File::options().write(true).open(&backing).unwrap().set_len(bytes).unwrap();
+        node::run("losetup", &["--set-capacity", device.0.to_str().unwrap()]);
+    };
+    resize(4096);
+    kill(mke2fs, Signal::SIGCONT).unwrap();
+    let job = node.end_of("job").await;
+    assert_eq!(job.state, JobState::Failed, "{job:#?}");
+    let message = job.message.unwrap();
+    assert!(message.contains(device.0.to_str().unwrap()) && message.contains("gold-MDT0000"), "{message}");
+    assert!(node.device(&device.0).await.formatted_as.is_none_or(|found| found.incomplete));
+    resize(300 * MIB);
+    let again = node::op("gold-OST0000", &device.0);
+    assert!(node.formatted("again", &lustre_api::agent::FormatOp { allow_reformat: true, ..again }).await.changed);
+}

@@ -3,7 +3,8 @@
 use super::{Begun, Format, FormatEnd};
 use crate::host::{
     Device,
-    mke2fs::{Mke2fsProgress, Mke2fsRun, find_by_argument, last_lines, latest_progress},
+    detached::{Detached, find_by_argument},
+    mke2fs::{Mke2fsProgress, last_lines, latest_progress},
 };
 use crate::time::now;
 use lustre_api::job::Progress;
@@ -24,14 +25,14 @@ impl Format<'_> {
     pub(super) fn outlive(&self, device: &Device, begun: &Begun) -> Result<bool, FormatEnd> {
         // Found by the UUID in its arguments, which nobody else has: the id that it was started with need not be journaled.
         let found = find_by_argument(&begun.uuid.to_string());
-        match found.and_then(|process| Mke2fsRun::adopt(process, self.dir)) {
+        match found.and_then(|process| Detached::adopt(process, self.dir)) {
             Some(mut run) => self.watch(device, &mut run, begun).map(|()| true),
             None => Ok(false),
         }
     }
 
     /// Follows a running `mke2fs` to its end, telling its progress; kills it when the job is cancelled.
-    pub(super) fn watch(&self, device: &Device, run: &mut Mke2fsRun, begun: &Begun) -> Result<(), FormatEnd> {
+    pub(super) fn watch(&self, device: &Device, run: &mut Detached, begun: &Begun) -> Result<(), FormatEnd> {
         let mut told = None;
         let mut told_at = Instant::now();
         while run.is_running() {
@@ -51,7 +52,7 @@ impl Format<'_> {
     }
 
     /// Ends the whole process group; comes back when it is gone, which a disk that doesn't answer may delay.
-    fn kill(&self, run: &mut Mke2fsRun) {
+    fn kill(&self, run: &mut Detached) {
         run.signal(Signal::SIGTERM);
         let asked = Instant::now();
         while run.is_running() && asked.elapsed() < TERM_GRACE {

@@ -9,8 +9,9 @@ use super::{
 };
 use crate::host::{
     Device, Host, HostError, chain,
+    detached::{Detached, Spawn, output_tail},
     lock::{self, DeviceLock},
-    mke2fs::{Mke2fsRun, Spawn, has_said_done, last_lines, output_tail},
+    mke2fs::{has_said_done, last_lines},
 };
 use crate::observe::{Content, Observed, UNFINISHED_LABEL};
 use lustre_api::{agent::FormatOp, job::FormatResult};
@@ -158,7 +159,14 @@ impl Format<'_> {
         self.write_contents().map_err(not_begun)?;
         self.mark(device, begun.uuid, &observed.signatures).map_err(not_begun)?;
         let command: Vec<OsString> = begun.command.iter().map(OsString::from).collect();
-        let mut run = Mke2fsRun::start(Spawn { command: &command, output_dir: self.dir, lock: lock.at_end()? })?;
+        let spawn = Spawn {
+            command: &command,
+            environment: &[],
+            output_dir: self.dir,
+            stdin: lock.at_end()?,
+            package: "e2fsprogs",
+        };
+        let mut run = Detached::start(spawn)?;
         self.watch(device, &mut run, &begun)?;
         self.report.exited(run.exit_code());
         if run.has_failed() || !self.is_made(device, begun.uuid)? {
@@ -166,8 +174,9 @@ impl Format<'_> {
             let left = self.leave_marked(device, begun.uuid, &[]);
             return Err(FormatEnd::Failed {
                 message: format!(
-                    "mke2fs on {} ended with {}: {complaint}; {left}",
+                    "mke2fs on {} for {} ended with {}: {complaint}; {left}",
                     device.path.display(),
+                    self.wanted.svname,
                     run.status(),
                 ),
                 retryable: false,

@@ -6,6 +6,7 @@
 
 pub mod blank;
 pub mod crm_mon;
+pub mod detached;
 pub mod devices;
 pub mod e2fs;
 mod error;
@@ -24,6 +25,7 @@ mod nameless;
 pub mod pacemaker;
 pub mod params;
 pub mod served;
+mod session;
 pub mod signatures;
 mod tool;
 pub mod usage;
@@ -36,7 +38,6 @@ pub use exclusive::ExclusiveFile;
 pub use signatures::Signature;
 pub use usage::Usage;
 
-use crate::start::Mounting;
 use std::{
     path::{Path, PathBuf},
     sync::Mutex,
@@ -75,6 +76,8 @@ impl Default for Sysroot {
 /// Programs: those of e2fsprogs, which may be Lustre's own in a directory, and others from the `PATH`.
 #[derive(Debug, Clone)]
 pub struct Tools {
+    /// This agent's own program, which mounts where `mount.lustre` is not installed.
+    pub own: String,
     /// `mke2fs`.
     pub mke2fs: String,
     /// `tune2fs`.
@@ -111,6 +114,8 @@ impl Tools {
         let place =
             |name: &str| dir.map_or_else(|| name.to_owned(), |dir| dir.join(name).to_string_lossy().into_owned());
         Self {
+            // Of whoever is about to become it; also where the file was replaced since.
+            own: "/proc/self/exe".to_owned(),
             mke2fs: place("mke2fs"),
             tune2fs: place("tune2fs"),
             debugfs: place("debugfs"),
@@ -138,8 +143,6 @@ pub struct Host {
     pub tools: Tools,
     /// Targets that the userspace driver has started.
     pub served: served::Served,
-    /// Mounts that hang or take their time.
-    pub mounting: Mounting,
     /// Whose turn it is to make a pool of ZFS.
     pub making_pools: Mutex<()>,
     /// Searches for files that go on from one batch to the next.
@@ -155,7 +158,6 @@ impl Host {
             root,
             tools,
             served: served::Served::default(),
-            mounting: Mounting::default(),
             making_pools: Mutex::default(),
             scans: lfs::Scans::default(),
             mke2fs: mke2fs::Mke2fsCache::default(),

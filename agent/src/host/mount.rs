@@ -1,15 +1,18 @@
 //! Starting and stopping a target through the kernel: `mount -t lustre` and `umount`.
 
-use super::{Device, Host, HostError, Usage, tool};
+use super::{Device, Host, HostError, Sysroot, Tools, Usage, chain, tool};
 use lustre_wire::mountdata::{Flags, Label, LabelState, MountType, Mountdata, Params, ParamsError};
 use nix::{
     errno::Errno,
     mount::{MntFlags, MsFlags, mount, umount2},
 };
-use std::{fs, path::Path};
+use std::{ffi::OsString, fs, path::Path, process::ExitCode};
 
 /// Where Lustre's own mount program is.
 const HELPERS: [&str; 2] = ["/sbin/mount.lustre", "/usr/sbin/mount.lustre"];
+
+/// The first argument of this program where it is to mount a target and nothing else.
+const MOUNT_AS_TOLD: &str = "mount-as-told";
 
 /// Options for the kernel as `mount.lustre` builds them from what is on the disk.
 ///
@@ -56,6 +59,37 @@ pub fn kernel_options(label: &Label, file: &Mountdata) -> Result<String, ParamsE
     Ok(options.join(","))
 }
 
+/// A program with its arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountCommand {
+    /// These.
+    pub words: Vec<OsString>,
+}
+
+/// Mounts what the arguments of this process say, where they are those of a [`MountCommand`] of its own; else none.
+///
+/// A system call that hangs must not hang the agent, nor keep the next one from its journal: so a process does it of which
+/// nothing else depends.
+pub fn mount_as_told(mut args: impl Iterator<Item = OsString>) -> Option<ExitCode> {
+    args.next().filter(|word| word == MOUNT_AS_TOLD)?;
+    let words: Vec<String> = args.map(|word| word.to_string_lossy().into_owned()).collect();
+    let [device, mountpoint, label, options, tune2fs] = words.as_slice() else { return Some(ExitCode::from(2)) };
+    let tools = Tools { tune2fs: tune2fs.clone(), ..Tools::from_dir(None) };
+    let host = Host::new(Sysroot::default(), tools);
+    let mounted = || -> Result<(), String> {
+        let label = label.parse::<Label>().map_err(|error| chain(&error))?;
+        let device = host.device(Path::new(device)).map_err(|error| chain(&error))?;
+        host.mount_target(&device, Path::new(mountpoint), &label, options).map_err(|error| chain(&error))
+    };
+    Some(match mounted() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::from(32)
+        }
+    })
+}
+
 impl Host {
     /// Where a device is mounted, as a target or as anything else.
     pub fn mountpoints(&self, device: &Device) -> Result<Vec<String>, HostError> {
@@ -69,24 +103,41 @@ impl Host {
             .collect())
     }
 
-    /// Mounts a target with the kernel's Lustre. Blocks for as long as the target needs to register and recover.
+    /// What mounts a target with the kernel's Lustre, and takes as long as the target needs to register and recover.
     ///
-    /// By `mount.lustre` where it is installed: it knows its release's options and brings label and mountdata up to date.
-    /// Else by the system call, with our own options; then the label is set here, as nobody else would, and a target whose
-    /// label still said "never registered" would be refused by its MGS the next time.
-    pub fn mount_target(
+    /// `mount.lustre` where it is installed: it knows its release's options and brings label and mountdata up to date. Else
+    /// this program itself ([`mount_as_told`]). Errors: there can be no such directory.
+    pub fn mount_command(
         &self,
         device: &Device,
         mountpoint: &Path,
         label: &Label,
         options: &str,
-    ) -> Result<(), HostError> {
+    ) -> Result<MountCommand, HostError> {
         fs::create_dir_all(mountpoint).map_err(HostError::io("create", mountpoint))?;
-        if HELPERS.iter().any(|helper| Path::new(helper).exists()) {
-            let args = ["-t".as_ref(), "lustre".as_ref(), device.path.as_os_str(), mountpoint.as_os_str()];
-            let output = tool::run("mount", "mount", args)?;
-            return if output.status.success() { Ok(()) } else { Err(tool::failed("mount", &device.path, &output)) };
-        }
+        let has_helper =
+            HELPERS.iter().any(|helper| Path::new(helper).exists()) || tool::fingerprint("mount.lustre").is_some();
+        let (device, mountpoint) = (device.path.clone().into_os_string(), mountpoint.as_os_str().to_owned());
+        let words = if has_helper {
+            vec!["mount".into(), "-t".into(), "lustre".into(), device, mountpoint]
+        } else {
+            let label = label.to_string().into();
+            vec![
+                self.tools.own.clone().into(),
+                MOUNT_AS_TOLD.into(),
+                device,
+                mountpoint,
+                label,
+                options.into(),
+                self.tools.tune2fs.clone().into(),
+            ]
+        };
+        Ok(MountCommand { words })
+    }
+
+    /// By the system call, with our own options; then the label is set here, as nobody else would, and a target whose
+    /// label still said "never registered" would be refused by its MGS the next time.
+    fn mount_target(&self, device: &Device, mountpoint: &Path, label: &Label, options: &str) -> Result<(), HostError> {
         self.mount_directly(device, mountpoint, options)?;
         match label.state() {
             None | Some(LabelState::Registered) => Ok(()),

@@ -6,6 +6,7 @@
 mod file;
 mod journal;
 mod run;
+mod start_stop;
 #[cfg(test)]
 mod tests;
 mod unmet;

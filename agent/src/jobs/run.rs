@@ -1,42 +1,33 @@
 //! Runs one job to its end, in its own thread.
 
-use super::Jobs;
+use super::{Jobs, start_stop};
 use crate::{
     evacuate::{self, EvacuateEnd},
     format::{Begun, Format, FormatEnd, Report, Wanted, zfs::ZfsFormat},
-    host::{Device, Host, HostError, chain, kproxy::ProxyError, mount},
-    observe::{Content, zfs},
+    host::{Host, HostError, chain, kproxy::ProxyError},
     params,
-    start::{Mount, Mounted},
-    stop::{self, Unmount, Unmounted},
     time::now,
     tune::{TuneEnd, tune},
-    userspace::NO_IO,
 };
 use lustre_api::{
-    agent::{AgentOp, FormatOp, StartOp, StopOp},
+    agent::{AgentOp, FormatOp},
     agent_ops::{FindFilesOp, MigrateOp, MigrateResult, NodeParamResult, OpResult, TuneOp},
     job::{FormatResult, JobId, JobState, Progress},
     node_param::SetNodeParams,
     proxy::ProxyState,
 };
 use lustre_types::{Dataset, DatasetError, SvName};
-use lustre_wire::mountdata::{Label, Mountdata};
 use std::{
     fs,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
-    sync::Arc,
     thread,
     time::Duration,
 };
 use tracing::{info, warn};
 
-/// How long a stop may take when the operation doesn't say.
-const STOP_TIMEOUT_S: u32 = 300;
-
 /// How a job ended.
-struct End {
+pub(super) struct End {
     state: JobState,
     message: Option<String>,
     retryable: bool,
@@ -46,19 +37,19 @@ struct End {
 }
 
 impl End {
-    fn new(state: JobState, message: String, retryable: bool) -> Self {
+    pub(super) fn new(state: JobState, message: String, retryable: bool) -> Self {
         Self { state, message: Some(message), retryable, formatted: None, proxy: None, result: None }
     }
 
-    fn done(message: impl Into<String>) -> Self {
+    pub(super) fn done(message: impl Into<String>) -> Self {
         Self::new(JobState::Done, message.into(), false)
     }
 
-    fn failed(message: impl Into<String>, retryable: bool) -> Self {
+    pub(super) fn failed(message: impl Into<String>, retryable: bool) -> Self {
         Self::new(JobState::Failed, message.into(), retryable)
     }
 
-    fn cancelled(message: impl Into<String>) -> Self {
+    pub(super) fn cancelled(message: impl Into<String>) -> Self {
         Self::new(JobState::Cancelled, message.into(), true)
     }
 }
@@ -93,8 +84,8 @@ pub(super) fn run(jobs: &Jobs, id: &JobId) {
         // Begun means that the change of a device is half done: that is finished first.
         AgentOp::Tune(op) if jobs.rewrite(id).is_some() || job.state != JobState::Cancelling => change(jobs, id, op),
         _ if job.state == JobState::Cancelling => Err(End::cancelled("cancelled before it began")),
-        AgentOp::Start(op) => start(jobs, id, op),
-        AgentOp::Stop(op) => stop(jobs, id, op),
+        AgentOp::Start(op) => start_stop::start(jobs, id, op),
+        AgentOp::Stop(op) => start_stop::stop(jobs, id, op),
         AgentOp::Tune(op) => change(jobs, id, op),
         AgentOp::Migrate(op) => migrate(jobs, id, op),
         AgentOp::FindFiles(op) => find_files(jobs, id, op),
@@ -126,14 +117,16 @@ pub(super) fn run(jobs: &Jobs, id: &JobId) {
     let _ = fs::remove_dir_all(jobs.dir.join(id.as_str()));
 }
 
+/// The directory of a job's own.
+pub(super) fn output_dir(jobs: &Jobs, id: &JobId) -> Result<PathBuf, HostError> {
+    let dir = jobs.dir.join(id.as_str());
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(HostError::io("create", &dir))?;
+    Ok(dir)
+}
+
 fn format(jobs: &Jobs, id: &JobId, op: &FormatOp) -> Result<End, End> {
     let wanted = Wanted::from_op(op).map_err(|error| End::failed(chain(&error), false))?;
-    let dir = jobs.dir.join(id.as_str());
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(|source| HostError::Io {
-        what: "create",
-        path: dir.clone(),
-        source,
-    })?;
+    let dir = output_dir(jobs, id)?;
     let report = JobReport { jobs, id };
     let begun = jobs.begun(id);
     let had_begun = begun.is_some();
@@ -213,172 +206,15 @@ impl evacuate::Watch for JobReport<'_> {
     }
 }
 
-fn is_cancelled(jobs: &Jobs, id: &JobId) -> bool {
+pub(super) fn is_cancelled(jobs: &Jobs, id: &JobId) -> bool {
     jobs.get(id).is_ok_and(|job| job.state == JobState::Cancelling)
-}
-
-/// Refuses to fight Pacemaker: what it manages, it would start or stop again at once.
-fn unmanaged(jobs: &Jobs, device: &crate::host::Device, svname: &SvName, verb: &str) -> Result<(), End> {
-    match jobs.host.managed_by(svname, device)? {
-        None => Ok(()),
-        Some(resource) => {
-            let id = &resource.id;
-            let place =
-                if resource.nodes.is_empty() { String::new() } else { format!(" on {}", resource.nodes.join(", ")) };
-            let message = format!(
-                "{svname} is not {verb}: Pacemaker manages it as resource {id}, which is {}{place}; use pcs (resource \
-                 disable, enable or move {id}), or take it out of Pacemaker's hands first: pcs resource unmanage {id}",
-                resource.role.to_lowercase()
-            );
-            Err(End::failed(message, false))
-        }
-    }
-}
-
-/// The target on a device, which must be the one that is meant.
-fn target(jobs: &Jobs, device: &crate::host::Device, svname: &SvName) -> Result<(), End> {
-    match jobs.host.observe(device)?.content {
-        Content::Target(found) if found.svname == *svname && !found.incomplete => Ok(()),
-        other => Err(End::failed(format!("{} holds {other}, not {svname}", device.path.display()), false)),
-    }
-}
-
-/// Label and `CONFIGS/mountdata` of the target on a device, or what a ZFS dataset has in their place.
-fn identity(host: &Host, device: &Device) -> Result<(Label, Mountdata), End> {
-    let wrong = |why: String| End::failed(format!("{}: {why}", device.path.display()), false);
-    let (label, file) = match device.dataset() {
-        Some(dataset) => {
-            let properties = host.properties(&dataset)?.unwrap_or_default();
-            let file = zfs::mountdata(&properties).map_err(wrong)?;
-            (file.svname.to_string_lossy(), file)
-        }
-        None => {
-            let label = host.superblock(device)?.map(|superblock| superblock.label).unwrap_or_default();
-            let bytes = host.mountdata(device)?.unwrap_or_default();
-            (label, Mountdata::decode(&bytes).map_err(|error| wrong(chain(&error)))?)
-        }
-    };
-    let label = label.parse().map_err(|error: lustre_wire::mountdata::LabelError| wrong(chain(&error)))?;
-    Ok((label, file))
-}
-
-/// Errors: the kernel has not answered an earlier mount yet.
-fn no_mount_under_way(host: &Host, device: &Device, svname: &SvName) -> Result<(), End> {
-    let Some(took) = host.mounting.since(&device.path) else { return Ok(()) };
-    let seconds = took.as_secs();
-    let message = format!(
-        "a mount of {svname} has begun {seconds} s ago, and the kernel has not answered yet; nothing else is done to it \
-         before that; dmesg says what it waits for"
-    );
-    Err(End::failed(message, true))
-}
-
-fn start(jobs: &Jobs, id: &JobId, op: &StartOp) -> Result<End, End> {
-    let host = &jobs.host;
-    let device = host.device(Path::new(&op.device))?;
-    target(jobs, &device, &op.svname)?;
-    if let Some(mountpoint) = host.mountpoints(&device)?.first() {
-        return Ok(End::done(format!("{} is mounted at {mountpoint} already", op.svname)));
-    }
-    no_mount_under_way(host, &device, &op.svname)?;
-    unmanaged(jobs, &device, &op.svname, "started")?;
-    if let Some(userspace) = jobs.userspace() {
-        if device.dataset().is_some() {
-            return Err(End::failed(
-                format!("{} is on ZFS, which the userspace driver does not start", op.svname),
-                false,
-            ));
-        }
-        userspace.start(&op.svname, &device).map_err(|error| End::failed(chain(&error), error.is_retryable()))?;
-        return Ok(End::done(format!("{} is registered with its MGS; {NO_IO}", op.svname)));
-    }
-    if !host.has_kernel_lustre() {
-        return Err(End::failed(
-            format!("{} can't be started: this node has no kernel Lustre, it holds targets on disk only", op.svname),
-            false,
-        ));
-    }
-    let (label, file) = identity(host, &device)?;
-    let options = mount::kernel_options(&label, &file).map_err(|error| End::failed(chain(&error), false))?;
-    let mountpoint =
-        op.mountpoint.as_ref().map_or_else(|| PathBuf::from(format!("/mnt/lustre/{}", op.svname)), PathBuf::from);
-    let (svname, place) = (&op.svname, mountpoint.display());
-    let call: Mount = Box::new({
-        let (host, device, mountpoint) = (host.clone(), device.clone(), mountpoint.clone());
-        move || host.mount_target(&device, &mountpoint, &label, &options)
-    });
-    let tell = |took: Duration| {
-        let message = format!(
-            "the mount of {svname} takes {} s by now: it waits for its MGS, for its partners or for clients to recover; \
-             dmesg says more",
-            took.as_secs()
-        );
-        jobs.note(id, |entry| entry.job.message = Some(message));
-    };
-    match host.mounting.mount(&device.path, call, &tell, &|| is_cancelled(jobs, id)) {
-        Mounted::Done => Ok(End::done(format!("{svname} is mounted at {place}"))),
-        Mounted::Failed(error) => Err(End::failed(chain(&error), true)),
-        Mounted::Cancelled => Err(End::cancelled(format!(
-            "cancelled; the mount of {svname} at {place} had begun and may still end: stop it then"
-        ))),
-    }
-}
-
-fn stop(jobs: &Jobs, id: &JobId, op: &StopOp) -> Result<End, End> {
-    let svname = &op.svname;
-    let device = jobs.host.device(Path::new(&op.device))?;
-    if let Some(userspace) = jobs.userspace().filter(|_| jobs.host.served.on(&device).is_some()) {
-        target(jobs, &device, svname)?;
-        userspace.stop(svname).map_err(|error| End::failed(chain(&error), error.is_retryable()))?;
-        return Ok(End::done(format!("{svname} has left its MGS")));
-    }
-    let mountpoints = jobs.host.mountpoints(&device)?;
-    if mountpoints.is_empty() {
-        no_mount_under_way(&jobs.host, &device, svname)?;
-        return Ok(End::done(format!("{svname} is not mounted")));
-    }
-    target(jobs, &device, svname)?;
-    unmanaged(jobs, &device, svname, "stopped")?;
-    let timeout = Duration::from_secs(op.timeout_s.unwrap_or(STOP_TIMEOUT_S).into());
-    let seconds = timeout.as_secs();
-    let host = jobs.host.clone();
-    let call: Unmount = Arc::new(move |place, flags| host.unmount(place, flags));
-    let mut how = "is unmounted";
-    for place in mountpoints {
-        match stop::unmount(&call, Path::new(&place), timeout, op.force, &|| is_cancelled(jobs, id)) {
-            Unmounted::Done => {}
-            Unmounted::ByForce => how = "is unmounted by force; clients that were cut off recover when it starts again",
-            Unmounted::Lazily => {
-                how = "is out of sight by a lazy unmount; the kernel may still write to its device: do not start it \
-                       elsewhere before this node has let go of it or was switched off";
-            }
-            Unmounted::Busy => {
-                let message = format!(
-                    "{svname} stays mounted at {place}: it was in use for {seconds} s; fuser -vm {place} says by whom"
-                );
-                return Err(End::failed(message, true));
-            }
-            Unmounted::Hung => {
-                let message = format!(
-                    "unmounting {place} of {svname} hangs since {seconds} s and may still end; nothing else was done to it"
-                );
-                return Err(End::failed(message, true));
-            }
-            Unmounted::Cancelled => {
-                let message = format!("cancelled; the unmount of {place} had begun and may still end");
-                return Err(End::cancelled(message));
-            }
-            Unmounted::Failed(error) => return Err(End::failed(chain(&error), true)),
-        }
-    }
-    Ok(End::done(format!("{svname} {how}")))
 }
 
 fn change(jobs: &Jobs, id: &JobId, op: &TuneOp) -> Result<End, End> {
     let begun = jobs.rewrite(id);
     if begun.is_none() {
         let device = jobs.host.device(Path::new(&op.device))?;
-        unmanaged(jobs, &device, &op.svname, "changed")?;
+        start_stop::unmanaged(jobs, &device, &op.svname, "changed")?;
     }
     let journal = |rewrite: &crate::tune::Rewrite| {
         let put = jobs.update(id, |entry| entry.rewrite = Some(rewrite.clone()));

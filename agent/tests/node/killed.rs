@@ -3,7 +3,7 @@
 //! `testdata/kill_at.c`, preloaded into the agent, counts the steps: writes, syncs, started programs, unmounts.
 
 use super::{DEADLINE, Node, run};
-use lustre_agent::host::{Host, Sysroot, Tools, mke2fs::find_by_argument};
+use lustre_agent::host::{Host, Sysroot, Tools, detached::find_by_argument};
 use lustre_agent::observe::Content;
 use lustre_api::{
     Nothing,

@@ -46,6 +46,8 @@ pub(crate) struct Node {
     mgs: Option<String>,
     /// Environment of the agent, and so of the programs that it runs.
     env: Vec<(String, String)>,
+    /// What the agent finds at `/proc/filesystems`, where that is not the kernel's.
+    filesystems: Option<PathBuf>,
 }
 
 impl Node {
@@ -66,13 +68,18 @@ impl Node {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("images")).unwrap();
         let client = Client::new("http://127.0.0.1:1", None).unwrap();
-        Self { dir, daemon: None, client, mgs, env: Vec::new() }
+        Self { dir, daemon: None, client, mgs, env: Vec::new(), filesystems: None }
     }
 
     /// Has the agent run its programs with this variable, from now on.
     pub(crate) fn set_env(&mut self, name: &str, value: &str) {
         self.env.push((name.to_owned(), value.to_owned()));
         self.restart();
+    }
+
+    /// Has the next agent find these file systems in the kernel.
+    pub(crate) fn filesystems(&mut self, file: &Path) {
+        self.filesystems = Some(file.to_owned());
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -111,7 +118,16 @@ impl Node {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lustre-agent"));
+        let program = env!("CARGO_BIN_EXE_lustre-agent");
+        let mut command = match &self.filesystems {
+            None => Command::new(program),
+            Some(file) => {
+                let mut command = Command::new("unshare");
+                let script = "/bin/mount --bind \"$1\" /proc/filesystems && shift && exec \"$@\"";
+                command.args(["--mount", "sh", "-c", script, "sh"]).arg(file).arg(program);
+                command
+            }
+        };
         command.args(["--node", "oss1", "--listen", "127.0.0.1:0", "--nid", "127.0.0.1@tcp", "--log", "warn"]);
         command.arg("--state-dir").arg(self.path("state")).arg("--image-dir").arg(self.path("images"));
         command.arg("--socket").arg(self.path("agent.sock")).arg("--param-root").arg(self.path("root"));
@@ -254,7 +270,7 @@ impl Node {
         let uuid = &uuid_of(&job);
         let begun = Instant::now();
         loop {
-            if let Some(process) = lustre_agent::host::mke2fs::find_by_argument(uuid) {
+            if let Some(process) = lustre_agent::host::detached::find_by_argument(uuid) {
                 let pid = Pid::from_raw(process.pid);
                 kill(pid, Signal::SIGSTOP).unwrap();
                 return pid;
@@ -272,7 +288,7 @@ pub(crate) fn uuid_of(job: &AgentJob) -> String {
 
 /// The running `mke2fs` of a job, whoever started it.
 pub(crate) fn mke2fs_of(job: &AgentJob) -> Option<Pid> {
-    lustre_agent::host::mke2fs::find_by_argument(&uuid_of(job)).map(|process| Pid::from_raw(process.pid))
+    lustre_agent::host::detached::find_by_argument(&uuid_of(job)).map(|process| Pid::from_raw(process.pid))
 }
 
 impl Drop for Node {

@@ -19,17 +19,20 @@ use std::{
 /// Where programs are found if the environment doesn't say.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Starts `command`, found in the `PATH`, with these files as standard input, output and errors. Its environment is `PATH`
-/// and `LC_ALL=C`.
+/// Starts `command`, found in the `PATH`, with these files as standard input, output and errors. Its environment is `PATH`,
+/// `LC_ALL=C` and `variables`, each as in `NAME=value`.
 ///
 /// Errors: it can't be run.
-pub(super) fn spawn(command: &[OsString], standard: [&File; 3]) -> nix::Result<Pid> {
+pub(super) fn spawn(command: &[OsString], variables: &[String], standard: [&File; 3]) -> nix::Result<Pid> {
     let text = |word: &[u8]| CString::new(word).map_err(|_| Errno::EINVAL);
     let words = command.iter().map(|word| text(word.as_bytes())).collect::<nix::Result<Vec<_>>>()?;
     let program = words.first().ok_or(Errno::EINVAL)?;
     let mut path = OsString::from("PATH=");
     path.push(env::var_os("PATH").unwrap_or_else(|| PATH.into()));
-    let environment = [text(path.as_bytes())?, text(b"LC_ALL=C")?];
+    let mut environment = vec![text(path.as_bytes())?, text(b"LC_ALL=C")?];
+    for variable in variables {
+        environment.push(text(variable.as_bytes())?);
+    }
 
     let mut files = PosixSpawnFileActions::init()?;
     for (file, number) in standard.into_iter().zip(0..) {

@@ -1,14 +1,13 @@
-//! A running `mke2fs`, ours or one that an earlier agent started.
+//! A program that outlives the agent, such as a `mke2fs` or a mount that hangs: started here, or by an earlier agent.
 
-use super::session;
-use crate::host::{HostError, exclusive};
+use super::{HostError, exclusive, session, tool};
 use nix::{
     errno::Errno,
     sys::{
         signal::{Signal, kill, killpg},
         wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid},
     },
-    unistd::Pid,
+    unistd::{Pid, SysconfVar, sysconf},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -42,16 +41,20 @@ pub struct ProcessId {
 pub struct Spawn<'a> {
     /// Program and arguments.
     pub command: &'a [OsString],
+    /// Variables of its environment beside `PATH` and `LC_ALL`, as in `NAME=value`.
+    pub environment: &'a [String],
     /// Directory of the files `stdout` and `stderr`.
     pub output_dir: &'a Path,
-    /// A handle to the device's lock ([`DeviceLock::at_end`](crate::host::lock::DeviceLock::at_end)). The program gets it as
-    /// standard input, so that the lock lives as long as the program does, whatever becomes of the agent.
-    pub lock: File,
+    /// Standard input. Of who writes to a device a handle to its lock ([`DeviceLock::at_end`](super::lock::DeviceLock::at_end)),
+    /// so that the lock lives as long as the program does, whatever becomes of the agent.
+    pub stdin: File,
+    /// What it comes from, for whom it is missing.
+    pub package: &'static str,
 }
 
-/// A `mke2fs` at work, or just ended.
+/// A program at work, or just ended.
 #[derive(Debug)]
-pub struct Mke2fsRun {
+pub struct Detached {
     id: ProcessId,
     /// Only of a process that this agent started itself.
     child: Option<Child>,
@@ -83,12 +86,23 @@ impl Child {
     }
 }
 
+impl ProcessId {
+    /// For how long it has been running.
+    pub fn age(&self) -> Duration {
+        let ticks_per_s = sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|ticks| u64::try_from(ticks).ok());
+        let begun_ms = self.start_ticks.saturating_mul(1000) / ticks_per_s.unwrap_or(100).max(1);
+        let uptime = fs::read_to_string("/proc/uptime").unwrap_or_default();
+        let uptime_s = uptime.split(' ').next().and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
+        Duration::try_from_secs_f64(uptime_s).unwrap_or_default().saturating_sub(Duration::from_millis(begun_ms))
+    }
+}
+
 /// Changes with every boot.
 pub fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|text| text.trim().to_owned()).unwrap_or_default()
 }
 
-impl Mke2fsRun {
+impl Detached {
     /// Starts it in a session of its own, its output in files: so it outlives the agent undisturbed.
     ///
     /// A process group alone is not enough: the agent's death would orphan it, and the kernel sends SIGHUP to an orphaned
@@ -99,10 +113,11 @@ impl Mke2fsRun {
             File::create(&path).map_err(HostError::io("create", &path))
         };
         let (stdout, stderr) = (file("stdout")?, file("stderr")?);
-        let started = exclusive::starting(|| session::spawn(spawn.command, [&spawn.lock, &stdout, &stderr]));
+        let started =
+            exclusive::starting(|| session::spawn(spawn.command, spawn.environment, [&spawn.stdin, &stdout, &stderr]));
         let pid = started.map_err(|errno| HostError::ToolMissing {
             tool: spawn.command.first().map(|program| program.to_string_lossy().into_owned()).unwrap_or_default(),
-            package: "e2fsprogs",
+            package: spawn.package,
             source: errno.into(),
         })?;
         // Ours until it is waited for, so the entry can't be another process's.
@@ -121,6 +136,11 @@ impl Mke2fsRun {
     /// Which process it is.
     pub fn id(&self) -> &ProcessId {
         &self.id
+    }
+
+    /// Where its output is.
+    pub fn output_dir(&self) -> &Path {
+        &self.output_dir
     }
 
     /// Whether it still runs. Collects the exit status of a child that has ended.
@@ -171,6 +191,16 @@ impl Mke2fsRun {
         }
     }
 
+    /// Its bad end as an error of `tool`, which worked on `device`.
+    pub fn failure(&mut self, tool: &str, device: &Path) -> HostError {
+        HostError::ToolFailed {
+            tool: tool.to_owned(),
+            device: device.to_owned(),
+            status: self.status(),
+            stderr: tool::complaint(&self.stderr_tail()),
+        }
+    }
+
     /// Sends `signal` to the whole process group, if it is still this process's.
     pub fn signal(&mut self, signal: Signal) {
         if self.is_running() {
@@ -203,10 +233,10 @@ fn watch_end(pid: Pid) -> Option<mpsc::Receiver<()>> {
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
         while waitid(Id::Pid(pid), flags) == Err(Errno::EINTR) {}
     };
-    thread::Builder::new().name("mke2fs-end".to_owned()).spawn(watch).ok().map(|_| receiver)
+    thread::Builder::new().name("program-end".to_owned()).spawn(watch).ok().map(|_| receiver)
 }
 
-/// The end of what the `mke2fs` with this directory has printed, whoever started it; nothing if that can't be read.
+/// The end of what the program with this directory has printed, whoever started it; nothing if that can't be read.
 pub fn output_tail(output_dir: &Path) -> Vec<u8> {
     tail(&output_dir.join("stdout"))
 }
@@ -227,13 +257,24 @@ fn tail(path: &Path) -> Vec<u8> {
 /// The running process that has `argument` as one of its arguments, such as the UUID that a format chose: finds a program
 /// whose start was not journaled any more.
 pub fn find_by_argument(argument: &str) -> Option<ProcessId> {
+    find("cmdline", |word| (word == argument.as_bytes()).then_some(())).map(|(id, ())| id)
+}
+
+/// A running process with a variable in its environment of which `is_it` makes something; with what it made. What a
+/// program starts has its environment, and is found too.
+pub fn find_by_variable<T>(is_it: impl Fn(&str) -> Option<T>) -> Option<(ProcessId, T)> {
+    find("environ", |word| is_it(std::str::from_utf8(word).ok()?))
+}
+
+/// Looks through the words of a file that each process has in `/proc`.
+fn find<T>(file: &str, is_it: impl Fn(&[u8]) -> Option<T>) -> Option<(ProcessId, T)> {
     let entries = fs::read_dir("/proc").ok()?;
     for entry in entries.flatten() {
         let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else { continue };
-        let Ok(cmdline) = fs::read(entry.path().join("cmdline")) else { continue };
-        let is_it = cmdline.split(|byte| *byte == 0).any(|word| word == argument.as_bytes());
-        let Some(stat) = stat(pid).filter(|stat| is_it && !stat.is_dead()) else { continue };
-        return Some(ProcessId { pid, start_ticks: stat.start_ticks, boot_id: boot_id() });
+        let Ok(words) = fs::read(entry.path().join(file)) else { continue };
+        let Some(found) = words.split(|byte| *byte == 0).find_map(&is_it) else { continue };
+        let Some(stat) = stat(pid).filter(|stat| !stat.is_dead()) else { continue };
+        return Some((ProcessId { pid, start_ticks: stat.start_ticks, boot_id: boot_id() }, found));
     }
     None
 }
@@ -266,6 +307,11 @@ fn parse_stat(text: &str) -> Option<Stat> {
 mod tests {
     use super::*;
 
+    fn spawn<'a>(command: &'a [OsString], output_dir: &'a Path) -> Spawn<'a> {
+        let stdin = File::open("/dev/null").unwrap();
+        Spawn { command, environment: &[], output_dir, stdin, package: "e2fsprogs" }
+    }
+
     #[test]
     fn a_name_with_brackets_does_not_shift_the_fields() {
         let fields: Vec<String> = (4..=52).map(|field| field.to_string()).collect();
@@ -279,8 +325,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let argument = uuid::Uuid::new_v4().to_string();
         let command: Vec<OsString> = ["sh", "-c", "sleep 60; true", &argument].map(Into::into).into();
-        let lock = File::open("/dev/null").unwrap();
-        let mut run = Mke2fsRun::start(Spawn { command: &command, output_dir: dir.path(), lock }).unwrap();
+        let variable = format!("DETACHED_TEST={argument}");
+        let environment = [variable.clone()];
+        let mut run = Detached::start(Spawn { environment: &environment, ..spawn(&command, dir.path()) }).unwrap();
         // While it becomes another program, its arguments can't be read.
         let mut found = find_by_argument(&argument);
         while found.is_none() {
@@ -289,18 +336,21 @@ mod tests {
         }
         let found = found.unwrap();
         assert_eq!(&found, run.id());
-        assert!(Mke2fsRun::adopt(found.clone(), dir.path()).is_some());
+        assert!(found.age() < Duration::from_secs(60), "{:?}", found.age());
+        let by_variable = find_by_variable(|word| (word == variable).then_some("it")).unwrap();
+        assert_eq!(by_variable.1, "it");
+        assert!(Detached::adopt(found.clone(), dir.path()).is_some());
         let other_boot = ProcessId { boot_id: "another".into(), ..found.clone() };
-        assert!(Mke2fsRun::adopt(other_boot, dir.path()).is_none());
+        assert!(Detached::adopt(other_boot, dir.path()).is_none());
         let reused = ProcessId { start_ticks: found.start_ticks + 1, ..found.clone() };
-        assert!(Mke2fsRun::adopt(reused, dir.path()).is_none());
+        assert!(Detached::adopt(reused, dir.path()).is_none());
 
         run.signal(Signal::SIGKILL);
         while run.is_running() {
             run.wait_for_end(Duration::from_secs(1));
         }
         assert!(run.status().contains("signal: 9"), "{}", run.status());
-        assert!(Mke2fsRun::adopt(found, dir.path()).is_none());
+        assert!(Detached::adopt(found, dir.path()).is_none());
         // The shell's child has the shell's arguments until it is another program, and dies a moment later.
         while find_by_argument(&argument).is_some() {
             std::thread::yield_now();
@@ -311,13 +361,12 @@ mod tests {
     fn a_process_that_was_halted_at_its_very_beginning_dies_by_the_first_signal() {
         let dir = tempfile::tempdir().unwrap();
         // Many at once: some are met before they have become the program.
-        let mut runs: Vec<Mke2fsRun> = (0..16)
+        let mut runs: Vec<Detached> = (0..16)
             .map(|n| {
                 let dir = dir.path().join(n.to_string());
                 fs::create_dir(&dir).unwrap();
                 let command: Vec<OsString> = ["sleep", "60"].map(Into::into).into();
-                let lock = File::open("/dev/null").unwrap();
-                let run = Mke2fsRun::start(Spawn { command: &command, output_dir: &dir, lock }).unwrap();
+                let run = Detached::start(spawn(&command, &dir)).unwrap();
                 kill(Pid::from_raw(run.id().pid), Signal::SIGSTOP).unwrap();
                 run
             })
@@ -335,8 +384,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let start = |words: &[&str]| {
             let command: Vec<OsString> = words.iter().map(Into::into).collect();
-            let lock = File::open("/dev/null").unwrap();
-            Mke2fsRun::start(Spawn { command: &command, output_dir: dir.path(), lock })
+            Detached::start(spawn(&command, dir.path()))
         };
         let missing = start(&["/nowhere/mke2fs"]).unwrap_err();
         assert!(missing.to_string().contains("can't run /nowhere/mke2fs; install the package e2fsprogs"), "{missing}");

@@ -1,0 +1,133 @@
+//! A mount that the kernel doesn't answer, and an agent that is killed meanwhile. Needs root.
+//!
+//! A stand-in for mount(8) hangs. That the kernel has Lustre, the agent is told in a mount namespace of its own.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on shall say so by failing")]
+
+mod node;
+
+use lustre_api::{
+    agent::{AgentOp, StartDriver},
+    job::JobState,
+};
+use node::{LoopDevice, MIB, Node, op};
+use serde_json::json;
+use std::{fs, path::Path, time::Duration};
+
+/// A node whose mounts hang, with a target.
+struct Hanging {
+    node: Node,
+    device: LoopDevice,
+}
+
+impl Hanging {
+    async fn start() -> Self {
+        let mut node = Node::start();
+        let device = node.loop_device("ost", 64 * MIB);
+        node.formatted("format", &op("gold-OST0001", &device.0)).await;
+        fs::create_dir(node.path("bin")).unwrap();
+        for name in ["mount", "mount.lustre"] {
+            node.link_program("hanging_mount", name);
+        }
+        fs::write(node.path("filesystems"), "\text4\nnodev\tlustre_tgt\n").unwrap();
+        let filesystems = node.path("filesystems");
+        node.filesystems(&filesystems);
+        let path = format!("{}:{}", node.path("bin").display(), std::env::var("PATH").unwrap());
+        node.set_env("PATH", &path);
+        assert_eq!(node.inventory().await.info.start_driver, StartDriver::Kernel);
+        Self { node, device }
+    }
+
+    fn op(&self, kind: &str) -> AgentOp {
+        let (device, mountpoint) = (&self.device.0, self.node.path("mnt"));
+        let mut op = json!({ "kind": kind, "svname": "gold-OST0001", "device": device });
+        if kind == "start" {
+            op["mountpoint"] = json!(mountpoint);
+        }
+        serde_json::from_value(op).unwrap()
+    }
+
+    /// Process ids of the mounts that were begun.
+    fn mounts(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.node.path("bin/mounts")).unwrap_or_default();
+        text.lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+    }
+
+    async fn wait_for_mount(&self) -> String {
+        loop {
+            if let Some(pid) = self.mounts().pop() {
+                return pid;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Asks for the operation under a new name, and gives why it was refused.
+    async fn refused(&self, id: &str, kind: &str) -> String {
+        self.node.put_op(id, &self.op(kind)).await.unwrap();
+        let job = self.node.end_of(id).await;
+        assert_eq!((job.state, job.retryable), (JobState::Failed, true), "{job:#?}");
+        job.message.unwrap()
+    }
+
+    fn answer(&self) {
+        fs::write(self.node.path("bin/answer"), "mount.lustre: Connection timed out").unwrap();
+    }
+}
+
+impl Drop for Hanging {
+    fn drop(&mut self) {
+        // Whatever becomes of the test, nothing is left to hang.
+        self.answer();
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_was_killed_during_a_hung_mount_waits_for_it_again() {
+    let mut it = Hanging::start().await;
+    it.node.put_op("start", &it.op("start")).await.unwrap();
+    let pid = it.wait_for_mount().await;
+    it.node.kill_agent();
+    assert!(Path::new("/proc").join(&pid).exists(), "the mount died with its agent");
+    it.node.restart();
+    // The same job, still at work, and nothing was mounted a second time.
+    let problem = it.node.put_op("other", &it.op("stop")).await.unwrap_err();
+    assert!(problem.message.contains("job start is at work"), "{problem}");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!it.node.job("start").await.state.is_final());
+    assert_eq!(it.mounts(), [pid]);
+    it.answer();
+    let job = it.node.end_of("start").await;
+    assert_eq!((job.state, job.retryable), (JobState::Failed, true), "{job:#?}");
+    assert!(job.message.unwrap().contains("has ended, and it is not mounted"));
+}
+
+#[tokio::test]
+async fn a_target_whose_mount_hangs_is_not_started_or_stopped_by_any_agent_until_the_kernel_answers() {
+    let mut it = Hanging::start().await;
+    it.node.put_op("start", &it.op("start")).await.unwrap();
+    let pid = it.wait_for_mount().await;
+    it.node.cancel("start").await;
+    let job = it.node.end_of("start").await;
+    assert_eq!(job.state, JobState::Cancelled, "{job:#?}");
+    assert!(job.message.unwrap().contains("may still end"));
+    for restart in [false, true] {
+        if restart {
+            it.node.restart();
+        }
+        for kind in ["start", "stop"] {
+            let message = it.refused(&format!("{kind}-{restart}"), kind).await;
+            assert!(message.contains("the kernel has not answered yet"), "{message}");
+            assert!(message.contains("job start") && message.contains(&format!("process {pid}")), "{message}");
+        }
+    }
+    it.answer();
+    while Path::new("/proc").join(&pid).join("cwd").exists() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // What the kernel says now is told as it is.
+    let message = it.refused("again", "start").await;
+    assert!(message.contains("Connection timed out"), "{message}");
+    it.node.put_op("stop", &it.op("stop")).await.unwrap();
+    assert_eq!(it.node.end_of("stop").await.state, JobState::Done);
+}
