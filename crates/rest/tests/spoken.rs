@@ -226,6 +226,80 @@ async fn who_begins_a_stream_again_says_what_it_saw_last() {
     assert!(text.contains("\n\nevent: problem\ndata: {"), "{text}");
 }
 
+/// Everything that a server answers until it closes.
+async fn answered(running: &Running, request: &str) -> String {
+    let mut stream = tokio::net::TcpStream::connect(running.url.strip_prefix("http://").unwrap()).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(Duration::from_secs(10), stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn a_stream_is_written_in_chunks_behind_its_head_and_closed_behind_the_last() {
+    let running = on_tcp().await;
+    let answer = answered(&running, "GET /v1/events HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let (head, mut rest) = answer.split_once("\r\n\r\n").unwrap();
+    let head = head.to_ascii_lowercase();
+    assert!(head.starts_with("http/1.1 200") && head.contains("connection: close"), "{head}");
+    assert!(head.contains("transfer-encoding: chunked") && !head.contains("content-length"), "{head}");
+    let mut chunks = Vec::new();
+    while let Some((length, behind)) = rest.split_once("\r\n") {
+        let length = usize::from_str_radix(length, 16).unwrap();
+        chunks.push(&behind[..length]);
+        rest = behind[length..].strip_prefix("\r\n").expect("a chunk ends where its length says");
+    }
+    assert_eq!((chunks.len(), chunks.pop(), rest), (5, Some(""), ""), "{answer}");
+    assert!(chunks[0].starts_with("id: 1\ndata: ") && chunks[2].starts_with("id: 3\n"), "{answer}");
+    assert!(chunks[3].starts_with("event: problem\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn who_does_not_know_chunks_gets_the_bare_text_and_who_asks_for_the_head_only_that() {
+    let running = on_tcp().await;
+    let answer = answered(&running, "GET /v1/events HTTP/1.0\r\n\r\n").await;
+    let (head, text) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(!head.contains("chunked"), "{head}");
+    assert!(text.starts_with("id: 1\ndata: ") && text.ends_with("}\n\n"), "{answer}");
+    let answer = answered(&running, "HEAD /v1/events HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\n") && !answer.contains("id: 1"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_the_client_goes_away() {
+    let (dropped, mut is_dropped) = tokio::sync::mpsc::channel::<()>(1);
+    let dropped = Arc::new(std::sync::Mutex::new(Some(dropped)));
+    let silent = move |_: Arc<()>, _: Call<StreamEvents>| {
+        let dropped = dropped.lock().unwrap().take();
+        async move {
+            let silence = futures::stream::poll_fn(move |_| {
+                let _held = &dropped;
+                std::task::Poll::Pending
+            });
+            Ok::<rest::Events<Event>, _>(silence.boxed())
+        }
+    };
+    let listener = Listener::tcp("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let url = listener.url();
+    let (_stop, stopped) = watch::channel(false);
+    let router = Server::new(Arc::new(()), "test", "1").stream::<StreamEvents, _, _>(silent).router();
+    tokio::spawn(listener.serve(router, stopped));
+    let mut client = tokio::net::TcpStream::connect(url.strip_prefix("http://").unwrap()).await.unwrap();
+    // More than a request: what a client says meanwhile does no harm.
+    client.write_all(b"GET /v1/events HTTP/1.1\r\nhost: x\r\n\r\nand more").await.unwrap();
+    let mut head = [0; 12];
+    client.read_exact(&mut head).await.unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200");
+    client.write_all(b"and still more").await.unwrap();
+    assert!(is_dropped.try_recv().is_err_and(|err| err == tokio::sync::mpsc::error::TryRecvError::Empty), "it lives");
+    drop(client);
+    let end = tokio::time::timeout(Duration::from_secs(10), is_dropped.recv()).await;
+    assert_eq!(end.expect("the stream is dropped"), None);
+}
+
 #[tokio::test]
 async fn silence_is_told_from_refusal_and_names_the_server() {
     let running = on_tcp().await;

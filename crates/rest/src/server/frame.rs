@@ -15,41 +15,67 @@ use lustre_api::Problem;
 use serde::Serialize;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::handover::{Chunks, Handover};
+
 /// How often a comment shows that a stream lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// An event of a stream, written out. Clones share the text: what a thousand connections are told is written once.
 #[derive(Debug)]
 pub struct Frame<T> {
-    bytes: Bytes,
+    text: Chunk,
     event: PhantomData<fn() -> T>,
 }
 
 impl<T> Clone for Frame<T> {
     fn clone(&self) -> Self {
-        Self { bytes: self.bytes.clone(), event: PhantomData }
+        Self { text: self.text.clone(), event: PhantomData }
     }
 }
 
 impl<T: Serialize> Frame<T> {
     /// An event with the id to begin again after.
     pub fn new(id: u64, event: &T) -> Self {
-        Self { bytes: text(&format!("id: {id}"), event), event: PhantomData }
+        Self { text: text(&format!("id: {id}"), event), event: PhantomData }
     }
 
     /// An event of a stream that can't be begun again in the middle.
     pub fn without_id(event: &T) -> Self {
-        Self { bytes: text("", event), event: PhantomData }
+        Self { text: text("", event), event: PhantomData }
     }
 
     /// Bytes on the wire.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.bytes.len()
+        self.text.framed.len()
     }
 }
 
-fn text<T: Serialize>(head: &str, event: &T) -> Bytes {
+/// A piece of an answer, with what HTTP writes around it when the answer's length is not known (RFC 9112, 7.1).
+#[derive(Clone, Debug)]
+pub(super) struct Chunk {
+    framed: Bytes,
+    /// Where the text begins, behind its length; it ends before the last line's end.
+    begin: usize,
+}
+
+impl Chunk {
+    pub(super) fn new(text: &str) -> Self {
+        let length = format!("{:x}\r\n", text.len());
+        Self { begin: length.len(), framed: [&length, text, "\r\n"].concat().into() }
+    }
+
+    /// As it is on the wire.
+    pub(super) fn framed(self) -> Bytes {
+        self.framed
+    }
+
+    fn text(&self) -> Bytes {
+        self.framed.slice(self.begin..self.framed.len() - 2)
+    }
+}
+
+fn text<T: Serialize>(head: &str, event: &T) -> Chunk {
     // serde_json writes no line breaks, so the text is one data line.
     let json = serde_json::to_string(event).unwrap_or_else(|_| "null".into());
     let mut text = String::with_capacity(head.len() + json.len() + 16);
@@ -57,15 +83,22 @@ fn text<T: Serialize>(head: &str, event: &T) -> Bytes {
         let _ = writeln!(text, "{head}");
     }
     let _ = write!(text, "data: {json}\n\n");
-    text.into()
+    Chunk::new(&text)
 }
 
-/// A stream of events as an answer. A problem is an event named `problem`, and the last one.
+/// A stream of events as an answer. A problem is an event named `problem`, and the last one. Where there is a connection that
+/// can be handed over, it is.
 pub(super) fn answer<T: 'static>(
     events: impl Stream<Item = Result<Frame<T>, Problem>> + Send + Unpin + 'static,
+    connection: Option<Handover>,
 ) -> Response {
+    let text = Text { events: Some(events), beat: Beat::new() };
     let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
-    (headers, Body::new(Text { events: Some(events), beat: Beat::new() })).into_response()
+    match connection {
+        // Nothing comes behind the stream.
+        Some(handover) => (headers, [(header::CONNECTION, "close")], handover.body(Box::new(text))).into_response(),
+        None => (headers, Body::new(text)).into_response(),
+    }
 }
 
 /// The text of a stream of events. Thousands of them have the same event to tell at once, so it is no more than it has to be.
@@ -74,9 +107,33 @@ struct Text<S> {
     beat: Beat,
 }
 
+impl<T, S> Chunks for Text<S>
+where
+    S: Stream<Item = Result<Frame<T>, Problem>> + Send + Unpin,
+{
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
+        let Some(events) = &mut self.events else { return Poll::Ready(None) };
+        Poll::Ready(match events.poll_next_unpin(cx) {
+            Poll::Ready(Some(Ok(frame))) => Some(frame.text),
+            Poll::Ready(Some(Err(problem))) => {
+                self.events = None;
+                Some(text("event: problem", &problem))
+            }
+            Poll::Ready(None) => {
+                self.events = None;
+                None
+            }
+            Poll::Pending => {
+                ready!(self.beat.poll(cx));
+                Some(Chunk::new(":\n\n"))
+            }
+        })
+    }
+}
+
 impl<T, S> HttpBody for Text<S>
 where
-    S: Stream<Item = Result<Frame<T>, Problem>> + Unpin,
+    S: Stream<Item = Result<Frame<T>, Problem>> + Send + Unpin,
 {
     type Data = Bytes;
     type Error = Infallible;
@@ -85,24 +142,8 @@ where
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<hyper::body::Frame<Bytes>, Infallible>>> {
-        let this = self.get_mut();
-        let Some(events) = &mut this.events else { return Poll::Ready(None) };
-        let text = match events.poll_next_unpin(cx) {
-            Poll::Ready(Some(Ok(frame))) => frame.bytes,
-            Poll::Ready(Some(Err(problem))) => {
-                this.events = None;
-                text("event: problem", &problem)
-            }
-            Poll::Ready(None) => {
-                this.events = None;
-                return Poll::Ready(None);
-            }
-            Poll::Pending => {
-                ready!(this.beat.poll(cx));
-                Bytes::from_static(b":\n\n")
-            }
-        };
-        Poll::Ready(Some(Ok(hyper::body::Frame::data(text))))
+        let chunk = ready!(self.get_mut().poll_chunk(cx));
+        Poll::Ready(chunk.map(|chunk| Ok(hyper::body::Frame::data(chunk.text()))))
     }
 }
 
@@ -140,8 +181,9 @@ mod tests {
 
     #[test]
     fn an_event_is_one_line_of_data_behind_its_id() {
-        assert_eq!(Frame::new(7, &"a\nb").bytes, "id: 7\ndata: \"a\\nb\"\n\n");
-        assert_eq!(Frame::without_id(&1).bytes, "data: 1\n\n");
+        assert_eq!(Frame::new(7, &"a\nb").text.text(), "id: 7\ndata: \"a\\nb\"\n\n");
+        assert_eq!(Frame::without_id(&1).text.text(), "data: 1\n\n");
+        assert_eq!(Frame::without_id(&"0123456789").text.framed(), "14\r\ndata: \"0123456789\"\n\n\r\n");
     }
 
     #[tokio::test(start_paused = true)]
@@ -151,7 +193,7 @@ mod tests {
             tokio::time::sleep_until(begun + Duration::from_secs(at_s)).await;
             Ok(Frame::without_id(&at_s))
         });
-        let mut body = answer(events.boxed()).into_body().into_data_stream();
+        let mut body = answer(events.boxed(), None).into_body().into_data_stream();
         let mut told = Vec::new();
         while let Some(text) = body.next().await {
             told.push((begun.elapsed().as_secs(), String::from_utf8(text.unwrap().to_vec()).unwrap()));
@@ -166,7 +208,7 @@ mod tests {
     #[tokio::test]
     async fn a_problem_is_the_last_that_is_told() {
         let events = [Ok(Frame::new(1, &1)), Err(Problem::invalid("no more")), Ok(Frame::new(2, &2))];
-        let body = answer(futures::stream::iter(events)).into_body();
+        let body = answer(futures::stream::iter(events), None).into_body();
         let text = axum::body::to_bytes(body, 1000).await.unwrap();
         let text = std::str::from_utf8(&text).unwrap();
         assert!(text.starts_with("id: 1\ndata: 1\n\nevent: problem\ndata: {"), "{text}");

@@ -3,25 +3,41 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::handover::Handover;
 
 /// Bytes that are worth copying.
 const SHORT: usize = 2048;
 
 /// A connection that is written to in one piece where it can be.
-pub(super) struct Gathered<S>(pub(super) S);
+pub(super) struct Gathered<S> {
+    socket: S,
+    /// Is told when all is written.
+    handover: Handover,
+}
+
+impl<S> Gathered<S> {
+    pub(super) fn new(socket: S, handover: Handover) -> Self {
+        Self { socket, handover }
+    }
+
+    pub(super) fn into_inner(self) -> S {
+        self.socket
+    }
+}
 
 impl<S: AsyncRead + Unpin> AsyncRead for Gathered<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, into)
+        Pin::new(&mut self.socket).poll_read(cx, into)
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
+        Pin::new(&mut self.socket).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -32,24 +48,26 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
         let (mut gathered, mut len) = ([0; SHORT], 0);
         for piece in pieces {
             let Some(room) = gathered.get_mut(len..len + piece.len()) else {
-                return Pin::new(&mut self.0).poll_write_vectored(cx, pieces);
+                return Pin::new(&mut self.socket).poll_write_vectored(cx, pieces);
             };
             room.copy_from_slice(piece);
             len += piece.len();
         }
-        Pin::new(&mut self.0).poll_write(cx, &gathered[..len])
+        Pin::new(&mut self.socket).poll_write(cx, &gathered[..len])
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        self.socket.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
+        self.handover.flushed();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }
 
@@ -61,7 +79,7 @@ mod tests {
     #[tokio::test]
     async fn short_pieces_and_long_ones_arrive_whole_and_in_order() {
         let (ours, mut theirs) = tokio::io::duplex(1 << 16);
-        let mut ours = Gathered(ours);
+        let mut ours = Gathered::new(ours, Handover::default());
         for pieces in [["2\r\n", "ok", "\r\n"], ["head", &"x".repeat(SHORT), "end"], ["", "", ""], ["", "a", ""]] {
             let sent = pieces.concat();
             let slices = pieces.map(|piece| IoSlice::new(piece.as_bytes()));

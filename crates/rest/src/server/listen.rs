@@ -1,21 +1,25 @@
 //! Accepts connections, on TCP and unix sockets, and serves them until told to stop.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::{Extension, Router};
+use axum::Router;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
+use tower::ServiceExt;
 use tracing::{debug, warn};
 
 use super::Identity;
 use super::gathered::Gathered;
+use super::handover::{Handover, Telling};
 
 /// Connections of one listener at a time; more wait until one ends.
 const MAX_CONNECTIONS: usize = 4096;
@@ -90,9 +94,9 @@ impl Listener {
             while connections.try_join_next().is_some() {}
             match accepted {
                 Ok((stream, identity)) => {
-                    let (router, stop) = (router.clone().layer(Extension(identity)), stop.clone());
+                    let (router, stop) = (router.clone(), stop.clone());
                     connections.spawn(async move {
-                        serve_one(stream, router, stop).await;
+                        serve_one(stream, identity, router, stop).await;
                         drop(slot);
                     });
                 }
@@ -134,20 +138,33 @@ async fn told(stop: &mut watch::Receiver<bool>) {
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
-async fn serve_one(stream: Box<dyn Stream>, router: Router, mut stop: watch::Receiver<bool>) {
-    let connection = hyper::server::conn::http1::Builder::new()
+async fn serve_one(stream: Box<dyn Stream>, identity: Identity, router: Router, mut stop: watch::Receiver<bool>) {
+    let handover = Handover::default();
+    let passed = handover.clone();
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(identity.clone());
+        request.extensions_mut().insert(passed.clone());
+        router.clone().oneshot(request)
+    });
+    let mut http = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(Gathered(stream)), TowerToHyperService::new(router));
-    tokio::pin!(connection);
+        .serve_connection(TokioIo::new(Gathered::new(stream, handover.clone())), service);
     let served = tokio::select! {
-        served = connection.as_mut() => served,
+        served = poll_fn(|cx| handover.poll(&mut http, cx)) => served,
         () = told(&mut stop) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+            std::pin::Pin::new(&mut http).graceful_shutdown();
+            poll_fn(|cx| handover.poll(&mut http, cx)).await
         }
     };
-    if let Err(err) = served {
-        debug!(error = %err, "a connection ended early");
+    match served {
+        Ok(None) => {}
+        Ok(Some(events)) => {
+            let stream = http.into_parts().io.into_inner().into_inner();
+            if let Err(err) = Telling::new(stream, events).await {
+                debug!(error = %err, "a stream of events ended early");
+            }
+        }
+        Err(err) => debug!(error = %err, "a connection ended early"),
     }
 }

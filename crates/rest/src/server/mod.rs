@@ -2,6 +2,7 @@
 
 mod frame;
 mod gathered;
+mod handover;
 mod identity;
 mod listen;
 mod reply;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::http::Version;
 use axum::response::IntoResponse;
 use axum::routing::MethodFilter;
 use futures::stream::BoxStream;
@@ -18,6 +20,7 @@ use lustre_api::{Endpoint, Method, Problem};
 
 use crate::openapi::Document;
 pub use frame::Frame;
+use handover::Handover;
 pub use identity::Identity;
 pub use listen::Listener;
 
@@ -109,7 +112,9 @@ impl<S: Send + Sync + 'static> Server<S> {
         let state = self.state.clone();
         let answer = move |request: Request| {
             let (handle, state) = (handle.clone(), state.clone());
-            reply::logged::<E, _, _>(request, move |call| handle(state, call), frame::answer)
+            let connection = handover(&request);
+            let respond = move |events| frame::answer(events, connection);
+            reply::logged::<E, _, _>(request, move |call| handle(state, call), respond)
         };
         self.document.add::<E>();
         self.router = self.router.route(E::PATH, axum::routing::on(filter(E::METHOD), answer));
@@ -130,6 +135,11 @@ impl<S: Send + Sync + 'static> Server<S> {
             .fallback(reply::no_such_call)
             .method_not_allowed_fallback(reply::no_such_call)
     }
+}
+
+/// What hands over the connection of a request; one before HTTP/1.1 knows no chunks.
+fn handover(request: &Request) -> Option<Handover> {
+    request.extensions().get().filter(|_| request.version() == Version::HTTP_11).cloned()
 }
 
 fn filter(method: Method) -> MethodFilter {
