@@ -83,7 +83,7 @@ impl State {
             };
             self.versions.entry(change.key().to_owned()).or_default().insert(self.revision, entry);
         }
-        txn::apply(&mut self.head, &changes);
+        txn::apply(&mut self.head, changes.iter().cloned());
         self.commits.insert(self.revision, Commit { revision: self.revision, meta, changes });
         self.revision
     }

@@ -218,11 +218,11 @@ fn change(head: &Head, op: &Op, revision: Revision) -> Option<Change> {
 }
 
 /// Brings `head` up to date with changes that were evaluated on it.
-pub(crate) fn apply(head: &mut Head, changes: &[Change]) {
+pub(crate) fn apply(head: &mut Head, changes: impl IntoIterator<Item = Change>) {
     for change in changes {
         match change {
-            Change::Put(entry) => head.insert(entry.key.clone(), entry.clone()),
-            Change::Delete { key } => head.remove(key),
+            Change::Put(entry) => head.insert(entry.key.clone(), entry),
+            Change::Delete { key } => head.remove(&key),
         };
     }
 }

@@ -40,7 +40,7 @@ impl Mirror {
             if commit.revision != self.revision + 1 {
                 return Err(self.revision + 1);
             }
-            txn::apply(&mut self.head, &commit.changes);
+            txn::apply(&mut self.head, commit.changes.iter().cloned());
             self.revision = commit.revision;
             self.recent_bytes += bytes(&commit);
             self.recent.push_back((commit, id));

@@ -278,7 +278,7 @@ impl Shared {
             }
             before
                 .extend(changes.iter().map(|change| (change.key().to_owned(), mirror.head.get(change.key()).cloned())));
-            txn::apply(&mut mirror.head, &changes);
+            txn::apply(&mut mirror.head, changes.iter().cloned());
             plan.outcomes.push(Ok(Some(revision)));
             plan.commits.push((Commit { revision, meta, changes }, id));
         }

@@ -6,8 +6,10 @@ use std::io::{self, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use ::redb::backends::FileBackend;
 use ::redb::{Database, DatabaseError, StorageError};
 
+use super::disk::Disk;
 use super::rehearsal::Rehearsal;
 use super::{read, schema};
 use crate::OpenError;
@@ -55,7 +57,11 @@ pub(super) fn open(path: &Path) -> Result<Database, OpenError> {
         Err(source) => return Err(OpenError::Io { action: "open", path: path.to_owned(), source }),
         Ok(file) => examine(path, file)?,
     }
-    Database::builder().open(path).map_err(|err| refusal(path, err))
+    let io = |source| OpenError::Io { action: "open", path: path.to_owned(), source };
+    let file = OpenOptions::new().read(true).write(true).open(path).map_err(io)?;
+    let backend = FileBackend::new(file).map_err(|err| refusal(path, err))?;
+    let disk = Disk::new(backend).map_err(io)?;
+    Database::builder().create_with_backend(disk).map_err(|err| refusal(path, err))
 }
 
 /// Makes an empty store beside `path` and moves it there when it is complete and durable.

@@ -3,8 +3,10 @@
 //! One thread writes ([`writer`]): it puts everything that waits into one redb transaction with a two-phase commit, so
 //! many writers share the price of making it durable, and answers them after. Readers use redb's snapshots.
 
+mod disk;
 mod file;
 mod import;
+mod queue;
 mod read;
 mod rehearsal;
 mod schema;
@@ -12,7 +14,7 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -25,12 +27,14 @@ use crate::watch::Log;
 use crate::{
     Commit, Entry, Health, KeyCommit, LeaseId, OpenError, Page, Range, Revision, Store, StoreError, Txn, Watch,
 };
+use disk::Disk;
+use queue::Queue;
 use writer::Request;
 
 /// A durable [`Store`] in one file. Dropping it waits for the commits under way and closes the file.
 pub struct RedbStore {
     shared: Arc<Shared>,
-    queue: mpsc::Sender<Request>,
+    queue: Arc<Queue>,
     writer: Option<JoinHandle<()>>,
     // Last: the lock is given up only when the file is closed.
     _lock: Option<file::Lock>,
@@ -61,7 +65,8 @@ impl RedbStore {
     /// Opens a store on any redb storage, without lock and without looking at it first. For fault simulation.
     pub fn open_on(storage: impl StorageBackend) -> Result<Self, OpenError> {
         let path = PathBuf::from("(storage)");
-        let db = Database::builder().create_with_backend(storage);
+        let io = |source| OpenError::Io { action: "open", path: path.clone(), source };
+        let db = Database::builder().create_with_backend(Disk::new(storage).map_err(io)?);
         let db = db.map_err(|err| file::refusal(&path, err))?;
         schema::create_tables(&db).map_err(|err| file::damaged(&path, &err))?;
         Self::start(db, path, None)
@@ -76,8 +81,8 @@ impl RedbStore {
             compacted: AtomicU64::new(loaded.compacted),
             health: Mutex::new(Health::Good),
         });
-        let (queue, requests) = mpsc::channel();
-        let thread_shared = shared.clone();
+        let queue = Arc::new(Queue::default());
+        let (thread_shared, requests) = (shared.clone(), queue.clone());
         let writer = std::thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || writer::run(&thread_shared, loaded, &requests))
@@ -91,12 +96,8 @@ impl RedbStore {
         request: impl FnOnce(writer::Reply<T>) -> Request,
     ) -> BoxFuture<'static, Result<T, StoreError>> {
         let (reply, answer) = oneshot::channel();
-        let sent = self.queue.send(request(reply));
-        async move {
-            sent.map_err(|_| StoreError::Closed)?;
-            answer.await.map_err(|_| StoreError::Closed)?
-        }
-        .boxed()
+        self.queue.push(request(reply));
+        async move { answer.await.map_err(|_| StoreError::Closed)? }.boxed()
     }
 
     /// Reads on a thread that may block on the disk.
@@ -111,7 +112,7 @@ impl RedbStore {
 impl Drop for RedbStore {
     fn drop(&mut self) {
         // The writer is gone already if it panicked; then there is nothing to wait for.
-        let _ = self.queue.send(Request::Stop);
+        self.queue.push(Request::Stop);
         if let Some(writer) = self.writer.take() {
             let _ = writer.join();
         }

@@ -142,7 +142,7 @@ impl Snapshot {
     }
 }
 
-fn parse(revision: Revision, record: &[u8]) -> Result<Record, ReadError> {
+fn parse(revision: Revision, record: &[u8]) -> Result<Record<String>, ReadError> {
     serde_json::from_slice(record).map_err(|source| ReadError::Record { revision, source })
 }
 

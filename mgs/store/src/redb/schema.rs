@@ -27,10 +27,10 @@ pub(super) type Version = (Revision, u64, LeaseId, Option<&'static [u8]>);
 
 /// A commit's description; its values are in `versions`.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Record {
+pub(super) struct Record<K> {
     #[serde(flatten)]
     pub(super) meta: Meta,
-    pub(super) keys: Vec<String>,
+    pub(super) keys: Vec<K>,
 }
 
 /// Makes the tables of an empty file, all in one commit.

@@ -2,14 +2,14 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ::redb::{ReadableTable, Table, WriteTransaction};
 use tokio::sync::oneshot;
 
 use super::Shared;
+use super::queue::Queue;
 use super::read::Loaded;
 use super::schema::{COMMITS, LEASES, META, Record, VERSIONS, Version};
 use crate::lease::{self, Leases};
@@ -29,10 +29,6 @@ pub(super) enum Request {
     Stop,
 }
 
-/// Most requests in one redb transaction: bounds the wait of the first one.
-const MAX_BATCH: usize = 512;
-/// How long a batch waits to become as large as the one before. A lone writer never waits.
-const GATHER: Duration = Duration::from_micros(200);
 /// How long the writer sleeps at most when no lease is due.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -56,7 +52,8 @@ struct Tables<'txn> {
 type Answers = Vec<Box<dyn FnOnce(Result<(), StoreError>)>>;
 
 /// Serves requests until [`Request::Stop`].
-pub(super) fn run(shared: &Arc<Shared>, loaded: Loaded, requests: &Receiver<Request>) {
+pub(super) fn run(shared: &Arc<Shared>, loaded: Loaded, requests: &Queue) {
+    let _closing = Closing(requests);
     let mut leases = Leases::default();
     for (id, ttl_ms) in loaded.leases {
         leases.add(id, Duration::from_millis(ttl_ms));
@@ -66,27 +63,25 @@ pub(super) fn run(shared: &Arc<Shared>, loaded: Loaded, requests: &Receiver<Requ
     let mut before = 0;
     loop {
         let wait = writer.leases.next_due().filter(|_| writer.failed.is_none()).unwrap_or(IDLE).min(IDLE);
-        let first = match requests.recv_timeout(wait) {
-            Ok(request) => Some(request),
-            Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => return,
-        };
-        let mut batch: VecDeque<Request> = first.into_iter().collect();
-        batch.extend(requests.try_iter().take(MAX_BATCH - 1));
-        // Those who were answered together tend to come back together: a moment's patience keeps the batches whole.
-        let gather_until = Instant::now() + GATHER;
-        while batch.len() < before.min(MAX_BATCH)
-            && let Ok(request) = requests.recv_timeout(gather_until.saturating_duration_since(Instant::now()))
-        {
-            batch.push_back(request);
-        }
+        // Those who were answered together tend to come back together: a moment's patience keeps the batches whole. A lone
+        // writer never waits.
+        let mut batch = requests.take(wait, before);
         before = batch.len();
         let stop = batch.iter().position(|request| matches!(request, Request::Stop));
-        batch.truncate(stop.unwrap_or(MAX_BATCH));
+        batch.truncate(stop.unwrap_or(before));
         writer.serve(batch);
         if stop.is_some() {
             return;
         }
+    }
+}
+
+/// However the writer ends, nobody waits for it any more.
+struct Closing<'a>(&'a Queue);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 
@@ -238,10 +233,10 @@ impl Writer<'_> {
             };
             tables.versions.insert((change.key(), self.revision), version)?;
         }
-        let keys = changes.iter().map(|change| change.key().to_owned()).collect();
+        let keys = changes.iter().map(Change::key).collect();
         let record = serde_json::to_vec(&Record { meta, keys }).expect("strings and numbers always serialize");
         tables.commits.insert(self.revision, record.as_slice())?;
-        txn::apply(&mut self.head, &changes);
+        txn::apply(&mut self.head, changes);
         Ok(())
     }
 
