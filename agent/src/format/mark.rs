@@ -4,19 +4,31 @@
 use super::{Begun, Format, FormatEnd};
 use crate::host::{Device, HostError, Signature, chain, signatures};
 use crate::observe::{MARKER_LEN, Marker};
-use std::os::unix::fs::FileExt;
+use std::{fs::File, os::unix::fs::FileExt};
 use uuid::Uuid;
 
 impl Format<'_> {
     /// Says on the device that it is unfinished, and removes what else it said. Durable when it returns; the gigabytes that
     /// a killed `mke2fs` may have left on their way to the medium are not waited for.
     pub(super) fn mark(&self, device: &Device, uuid: Uuid, others: &[Signature]) -> Result<(), HostError> {
+        let file = device.open_for_durable_writing().map_err(HostError::io("open", &device.path))?;
+        self.write_mark(device, &file, uuid, others)
+    }
+
+    /// As [`mark`](Self::mark), before the first `mke2fs` of all. Nobody's writes are on their way, and the device is not kept
+    /// open exclusively while the medium takes its time: no program could be started meanwhile, the other formats' either.
+    pub(super) fn mark_first(&self, device: &Device, uuid: Uuid, others: &[Signature]) -> Result<(), HostError> {
+        let file = device.open_for_writing().map_err(HostError::io("open", &device.path))?;
+        self.write_mark(device, &file, uuid, others)?;
+        drop(file);
+        self.host.sync(device)
+    }
+
+    fn write_mark(&self, device: &Device, file: &File, uuid: Uuid, others: &[Signature]) -> Result<(), HostError> {
         let marker = Marker { svname: self.wanted.svname.clone(), uuid };
-        let path = &device.path;
-        let file = device.open_for_durable_writing().map_err(HostError::io("open", path))?;
-        file.write_all_at(&marker.encode(), 0).map_err(HostError::io("write", path))?;
+        file.write_all_at(&marker.encode(), 0).map_err(HostError::io("write", &device.path))?;
         let behind: Vec<_> = others.iter().filter(|signature| signature.offset >= MARKER_LEN as u64).cloned().collect();
-        signatures::erase(&device.path, &file, device.size_bytes, &behind)
+        signatures::erase(&device.path, file, device.size_bytes, &behind)
     }
 
     /// Takes the mark away. Not durable by itself.

@@ -157,7 +157,8 @@ impl Format<'_> {
             retryable: true,
         };
         self.write_contents().map_err(not_begun)?;
-        self.mark(device, begun.uuid, &observed.signatures).map_err(not_begun)?;
+        let mark = if begun.attempts == 1 { Self::mark_first } else { Self::mark };
+        mark(self, device, begun.uuid, &observed.signatures).map_err(not_begun)?;
         let command: Vec<OsString> = begun.command.iter().map(OsString::from).collect();
         let spawn = Spawn {
             command: &command,
