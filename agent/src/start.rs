@@ -19,6 +19,8 @@ use std::{
 
 /// The variable of processes that mount: the job, a blank, and the device.
 const VARIABLE: &str = "LUSTRE_AGENT_MOUNT";
+/// How long a process may take until it can be asked for its environment: much longer than it does.
+const SOON: Duration = Duration::from_secs(1);
 /// How often a cancel is looked for.
 const POLL: Duration = Duration::from_millis(50);
 /// A mount that takes longer is told of, and again after so long.
@@ -73,7 +75,14 @@ pub fn mount(job: &str, device: &Device, command: &MountCommand, dir: &Path, wat
         Detached::start(Spawn { command: &command.words, environment: &environment, output_dir: dir, stdin, package })
     };
     match start() {
-        Ok(run) => follow(run, device, Duration::ZERO, watch),
+        Ok(mut run) => {
+            // While it becomes the program, its environment can't be read: nobody is told of it before it can.
+            let begun = Instant::now();
+            while run.is_running() && under_way(device).is_none() && begun.elapsed() < SOON {
+                thread::yield_now();
+            }
+            follow(run, device, Duration::ZERO, watch)
+        }
         Err(error) => Mounted::Failed(error),
     }
 }

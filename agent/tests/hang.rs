@@ -12,7 +12,7 @@ use lustre_api::{
 };
 use node::{LoopDevice, MIB, Node, op};
 use serde_json::json;
-use std::{fs, path::Path, time::Duration};
+use std::{fs, os::unix::process::CommandExt, path::Path, process::Command, time::Duration};
 
 /// A node whose mounts hang, with a target.
 struct Hanging {
@@ -130,4 +130,37 @@ async fn a_target_whose_mount_hangs_is_not_started_or_stopped_by_any_agent_until
     assert!(message.contains("Connection timed out"), "{message}");
     it.node.put_op("stop", &it.op("stop")).await.unwrap();
     assert_eq!(it.node.end_of("stop").await.state, JobState::Done);
+}
+
+#[tokio::test]
+async fn another_user_can_not_make_a_mount_look_as_if_it_hung() {
+    let it = Hanging::start().await;
+    let value = format!("start {}", it.device.0.display());
+    let mut stranger = Command::new("sleep").arg("600").env("LUSTRE_AGENT_MOUNT", value).uid(65534).spawn().unwrap();
+    it.node.put_op("stop", &it.op("stop")).await.unwrap();
+    let job = it.node.end_of("stop").await;
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+    assert_eq!(job.state, JobState::Done, "{job:#?}");
+}
+
+/// Where `mount.lustre` is not installed, the agent's program is started to mount and nothing else.
+#[test]
+fn the_agents_own_program_mounts_what_it_is_told_or_says_why_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("disk");
+    fs::File::create(&file).unwrap().set_len(MIB).unwrap();
+    let device = LoopDevice::on(&file);
+    let mount = |words: &[&str]| {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_lustre-agent")).arg("mount-as-told").args(words).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (path, mountpoint) = (device.0.to_str().unwrap(), dir.path().to_str().unwrap());
+    let (code, said) = mount(&[path, mountpoint, "gold:OST0001", "svname=gold-OST0001", "tune2fs"]);
+    assert_eq!(code, Some(32), "{said}");
+    assert!(said.contains(&format!("can't mount {path}")), "{said}");
+    let (code, said) = mount(&["/dev/nosuchdisk", mountpoint, "gold:OST0001", "", "tune2fs"]);
+    assert!(code == Some(32) && said.contains("/dev/nosuchdisk"), "{said}");
+    assert_eq!(mount(&[path]).0, Some(2));
 }

@@ -7,7 +7,7 @@ use nix::{
         signal::{Signal, kill, killpg},
         wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid},
     },
-    unistd::{Pid, SysconfVar, sysconf},
+    unistd::{Pid, SysconfVar, getuid, sysconf},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -273,10 +273,19 @@ fn find<T>(file: &str, is_it: impl Fn(&[u8]) -> Option<T>) -> Option<(ProcessId,
         let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else { continue };
         let Ok(words) = fs::read(entry.path().join(file)) else { continue };
         let Some(found) = words.split(|byte| *byte == 0).find_map(&is_it) else { continue };
-        let Some(stat) = stat(pid).filter(|stat| !stat.is_dead()) else { continue };
+        // Anybody may start a program with any arguments and variables.
+        let Some(stat) = stat(pid).filter(|stat| !stat.is_dead() && is_ours(pid)) else { continue };
         return Some((ProcessId { pid, start_ticks: stat.start_ticks, boot_id: boot_id() }, found));
     }
     None
+}
+
+/// Whether who runs the process is who runs this one: by the real user, which is a user's own also in what is set-uid.
+fn is_ours(pid: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let users = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+    let real = users.and_then(|users| users.split_ascii_whitespace().next()?.parse::<u32>().ok());
+    real == Some(getuid().as_raw())
 }
 
 struct Stat {

@@ -73,7 +73,10 @@ pub struct MountCommand {
 pub fn mount_as_told(mut args: impl Iterator<Item = OsString>) -> Option<ExitCode> {
     args.next().filter(|word| word == MOUNT_AS_TOLD)?;
     let words: Vec<String> = args.map(|word| word.to_string_lossy().into_owned()).collect();
-    let [device, mountpoint, label, options, tune2fs] = words.as_slice() else { return Some(ExitCode::from(2)) };
+    let [device, mountpoint, label, options, tune2fs] = words.as_slice() else {
+        eprintln!("{MOUNT_AS_TOLD} is for this program's own use; mount targets by mount -t lustre");
+        return Some(ExitCode::from(2));
+    };
     let tools = Tools { tune2fs: tune2fs.clone(), ..Tools::from_dir(None) };
     let host = Host::new(Sysroot::default(), tools);
     let mounted = || -> Result<(), String> {

@@ -20,3 +20,21 @@ pub(super) fn image(size: u64) -> Result<Image, HostError> {
     let path = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()));
     Ok(Image { path, _file: file })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn a_program_reads_an_image_that_is_in_no_directory() {
+        let image = image(5000).unwrap();
+        let link = std::fs::read_link(&image.path).unwrap();
+        assert!(link.to_string_lossy().ends_with("(deleted)"), "{}", link.display());
+        let counted = Command::new("wc").arg("-c").arg(&image.path).output().unwrap();
+        assert!(counted.stdout.starts_with(b"5000 "), "{counted:?}");
+        let path = image.path.clone();
+        drop(image);
+        assert!(File::open(path).is_err());
+    }
+}
