@@ -8,6 +8,7 @@ mod file;
 mod import;
 mod queue;
 mod read;
+mod recent;
 mod rehearsal;
 mod schema;
 mod writer;
@@ -29,6 +30,7 @@ use crate::{
 };
 use disk::Disk;
 use queue::Queue;
+use recent::Recent;
 use writer::Request;
 
 /// A durable [`Store`] in one file. Dropping it waits for the commits under way and closes the file.
@@ -46,6 +48,7 @@ struct Shared {
     path: PathBuf,
     head: watch::Sender<Revision>,
     compacted: AtomicU64,
+    recent: Recent,
     health: Mutex<Health>,
 }
 
@@ -79,6 +82,7 @@ impl RedbStore {
             path,
             head: watch::Sender::new(loaded.revision),
             compacted: AtomicU64::new(loaded.compacted),
+            recent: Recent::default(),
             health: Mutex::new(Health::Good),
         });
         let queue = Arc::new(Queue::default());
@@ -131,8 +135,19 @@ fn blocking<T: Send + 'static>(
     .boxed()
 }
 
+impl Shared {
+    /// What a history gives, where it is in memory.
+    fn recent(&self, from: Revision, limit: usize) -> Option<Result<Vec<Commit>, StoreError>> {
+        let commits = self.recent.read(from, limit)?;
+        Some(self.check_kept(from).map(|()| commits))
+    }
+}
+
 impl Log for Shared {
     fn read(self: Arc<Self>, from: Revision, limit: usize) -> BoxFuture<'static, Result<Vec<Commit>, StoreError>> {
+        if let Some(recent) = self.recent(from, limit) {
+            return async move { recent }.boxed();
+        }
         blocking(self, move |shared| shared.history(from, limit))
     }
 }
@@ -172,7 +187,7 @@ impl Store for RedbStore {
     }
 
     fn history(&self, from: Revision, limit: usize) -> BoxFuture<'_, Result<Vec<Commit>, StoreError>> {
-        self.read(move |shared| shared.history(from, limit))
+        Log::read(self.shared.clone(), from, limit)
     }
 
     fn key_history<'a>(

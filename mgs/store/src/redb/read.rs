@@ -9,7 +9,7 @@ use thiserror::Error;
 use super::Shared;
 use super::schema::{COMMITS, LEASES, META, Record, VERSIONS, Version};
 use crate::txn::Head;
-use crate::{Change, Commit, Entry, KeyCommit, LeaseId, Page, Range, Revision, StoreError};
+use crate::{Change, Commit, Entry, KeyCommit, LeaseId, Meta, Page, Range, Revision, StoreError};
 
 /// What the writer starts from.
 pub(super) struct Loaded {
@@ -142,7 +142,7 @@ impl Snapshot {
     }
 }
 
-fn parse(revision: Revision, record: &[u8]) -> Result<Record<String>, ReadError> {
+fn parse(revision: Revision, record: &[u8]) -> Result<Record<Meta, String>, ReadError> {
     serde_json::from_slice(record).map_err(|source| ReadError::Record { revision, source })
 }
 

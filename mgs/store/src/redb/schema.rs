@@ -12,7 +12,7 @@
 use ::redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use serde::{Deserialize, Serialize};
 
-use crate::{LeaseId, Meta, Revision};
+use crate::{LeaseId, Revision};
 
 /// The schema that this program writes. A new one opens older files and brings them up to date; never the other way.
 pub(super) const VERSION: u64 = 1;
@@ -27,9 +27,9 @@ pub(super) type Version = (Revision, u64, LeaseId, Option<&'static [u8]>);
 
 /// A commit's description; its values are in `versions`.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Record<K> {
+pub(super) struct Record<M, K> {
     #[serde(flatten)]
-    pub(super) meta: Meta,
+    pub(super) meta: M,
     pub(super) keys: Vec<K>,
 }
 

@@ -14,7 +14,7 @@ use super::read::Loaded;
 use super::schema::{COMMITS, LEASES, META, Record, VERSIONS, Version};
 use crate::lease::{self, Leases};
 use crate::txn::{self, Head};
-use crate::{Change, LeaseId, Meta, Op, Revision, StoreError, Txn};
+use crate::{Change, Commit, LeaseId, Meta, Op, Revision, StoreError, Txn};
 
 /// Where an answer goes.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -37,6 +37,8 @@ struct Writer<'a> {
     /// The newest state, with what the batch under way has changed.
     head: Head,
     revision: Revision,
+    /// The commits of the batch under way.
+    fresh: Vec<Commit>,
     leases: Leases,
     last_lease: LeaseId,
     failed: Option<StoreError>,
@@ -59,7 +61,7 @@ pub(super) fn run(shared: &Arc<Shared>, loaded: Loaded, requests: &Queue) {
         leases.add(id, Duration::from_millis(ttl_ms));
     }
     let Loaded { revision, head, last_lease, .. } = loaded;
-    let mut writer = Writer { shared, head, revision, leases, last_lease, failed: None };
+    let mut writer = Writer { shared, head, revision, fresh: Vec::new(), leases, last_lease, failed: None };
     let mut before = 0;
     loop {
         let wait = writer.leases.next_due().filter(|_| writer.failed.is_none()).unwrap_or(IDLE).min(IDLE);
@@ -98,6 +100,7 @@ impl Writer<'_> {
         let mut answers = Answers::new();
         match self.write(batch, &mut answers) {
             Ok(()) => {
+                self.shared.recent.push(self.fresh.drain(..));
                 // Watchers first: who was answered may rely on finding the commit in a watch.
                 self.shared.head.send_if_modified(|head| std::mem::replace(head, self.revision) != self.revision);
                 answers.into_iter().for_each(|answer| answer(Ok(())));
@@ -234,9 +237,10 @@ impl Writer<'_> {
             tables.versions.insert((change.key(), self.revision), version)?;
         }
         let keys = changes.iter().map(Change::key).collect();
-        let record = serde_json::to_vec(&Record { meta, keys }).expect("strings and numbers always serialize");
+        let record = serde_json::to_vec(&Record { meta: &meta, keys }).expect("strings and numbers always serialize");
         tables.commits.insert(self.revision, record.as_slice())?;
-        txn::apply(&mut self.head, changes);
+        txn::apply(&mut self.head, changes.iter().cloned());
+        self.fresh.push(Commit { revision: self.revision, meta, changes });
         Ok(())
     }
 
