@@ -4,16 +4,18 @@ use crate::{
     config::Config,
     format::guard,
     host::{Device, DeviceKind, Host, HostError, Usage, chain, detached, versions::Kernel},
+    look::{self, Describe, Look},
     observe::{Content, Observed, zfs},
     time::now,
     userspace::Userspace,
 };
 use lustre_api::{
     ability::ABILITIES,
-    agent::{FormattedDevice, FormattedDevices, Inventory, NodeInfo},
+    agent::{FormattedDevice, FormattedDevices, Inventory, NodeInfo, ZfsState},
     device::{self, Refusal, RefusalCode},
 };
 use lustre_types::Dataset;
+use std::{sync::Arc, time::Duration};
 use tracing::warn;
 
 /// What the node is and can do. Errors: the NIDs that the configuration names can't be found.
@@ -41,20 +43,92 @@ pub fn node_info(host: &Host, config: &Config) -> Result<NodeInfo, HostError> {
     })
 }
 
-/// The node and all of its devices, looked at now.
-pub fn inventory(host: &Host, config: &Config) -> Result<Inventory, HostError> {
-    let mut devices: Vec<_> = host.devices()?.iter().map(|device| describe(host, device)).collect();
-    let mut zfs = host.zfs_state();
-    match host.datasets() {
-        Ok(datasets) => devices.extend(datasets.iter().filter_map(|dataset| describe_dataset(host, dataset))),
+/// How long whoever asks for the inventory waits for a device.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// The node and all of its devices, looked at now. One that does not answer says so, and keeps nobody waiting.
+pub fn inventory(host: &Arc<Host>, config: &Config) -> Result<Inventory, HostError> {
+    let looked = look_at_all(host, PATIENCE, &|_, _| {}, &|| false)?.unwrap_or_default();
+    let info = node_info(host, config)?;
+    let Looked { devices, zfs, .. } = looked;
+    Ok(Inventory { info, devices, zfs, kernel_proxy_use: host.proxy_use(), at: now() })
+}
+
+/// What came of a look at all devices.
+#[derive(Debug, Default)]
+pub struct Looked {
+    /// Every device, also those that did not answer: they say so.
+    pub devices: Vec<device::Device>,
+    /// The paths of those that did not answer.
+    pub silent: Vec<String>,
+    /// What the node has of ZFS.
+    pub zfs: Option<ZfsState>,
+}
+
+/// Looks at all devices, each for so long at most. `tell` is told how many of how many are done. `None`: cancelled.
+/// Errors: the kernel's list of devices can't be read.
+pub fn look_at_all(
+    host: &Arc<Host>,
+    patience: Duration,
+    tell: &dyn Fn(usize, usize),
+    is_cancelled: &dyn Fn() -> bool,
+) -> Result<Option<Looked>, HostError> {
+    let mut found = host.devices()?;
+    let asked = look::ask(patience, {
+        let host = host.clone();
+        move || (host.zfs_state(), host.datasets())
+    });
+    let silence = || {
+        let problem = format!("zpool and zfs have not answered for {} s", patience.as_secs());
+        (Some(ZfsState { pools: Vec::new(), problem: Some(problem) }), Ok(Vec::new()))
+    };
+    let (mut zfs, datasets) = asked.unwrap_or_else(silence);
+    match datasets {
+        Ok(datasets) => found.extend(datasets.iter().map(|dataset| Device::of_dataset(dataset, 0))),
         Err(error) => {
             if let Some(zfs) = &mut zfs {
                 zfs.problem.get_or_insert_with(|| chain(&error));
             }
         }
     }
-    let info = node_info(host, config)?;
-    Ok(Inventory { info, devices, zfs, kernel_proxy_use: host.proxy_use(), at: now() })
+    let describe: Describe = Arc::new(|host, device| match device.dataset() {
+        Some(dataset) => describe_dataset(host, &dataset).unwrap_or_else(|| gone(host, device)),
+        None => describe(host, device),
+    });
+    let total = found.len();
+    tell(0, total);
+    let Some(looks) = look::look(host, &found, &describe, patience, &|done| tell(done, total), is_cancelled) else {
+        return Ok(None);
+    };
+    let mut looked = Looked { zfs, ..Looked::default() };
+    for (device, look) in found.iter().zip(looks) {
+        match look {
+            Look::Seen(seen) => looked.devices.push(*seen),
+            Look::Silent(took) => {
+                looked.silent.push(device.path.to_string_lossy().into_owned());
+                looked.devices.push(silent(host, device, took));
+            }
+        }
+    }
+    // A dataset that is gone by now is none.
+    looked.devices.retain(|device| device.content != GONE);
+    Ok(Some(looked))
+}
+
+/// In place of the content of a dataset that was listed and is not there any more.
+const GONE: &str = "gone";
+
+fn gone(host: &Host, device: &Device) -> device::Device {
+    let nothing = Observed { signatures: Vec::new(), content: Content::Foreign(Vec::new()) };
+    device::Device { content: GONE.to_owned(), ..with(host, device, nothing, Vec::new()) }
+}
+
+/// A device that does not answer.
+fn silent(host: &Host, device: &Device, took: Duration) -> device::Device {
+    let message =
+        format!("{} has not answered for {} s; dmesg may say why", device.path.display(), took.as_secs().max(1));
+    let nothing = Observed { signatures: Vec::new(), content: Content::Foreign(Vec::new()) };
+    with(host, device, nothing, vec![Refusal { code: RefusalCode::Unusable, message }])
 }
 
 /// What every device is formatted as; devices without a target are left out.

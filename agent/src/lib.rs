@@ -1,8 +1,8 @@
 //! The node agent: formats, starts, stops and observes targets.
 //!
 //! `host` does, `observe` reads devices, `format` decides and makes targets, `jobs` keeps what is under way, `api` answers,
-//! `mgs` enrols the node, `stop` unmounts, `tune` changes targets at rest, `evacuate` moves files off an OST,
-//! `userspace` starts targets where no kernel does.
+//! `mgs` enrols the node, `stop` unmounts, `tune` and `relabel` change targets at rest, `look` waits for no disk for ever,
+//! `evacuate` moves files off an OST, `userspace` starts targets where no kernel does.
 
 pub mod api;
 pub mod config;
@@ -11,9 +11,11 @@ pub mod format;
 pub mod host;
 pub mod inventory;
 pub mod jobs;
+pub mod look;
 pub mod mgs;
 pub mod observe;
 pub mod params;
+pub mod relabel;
 pub mod start;
 pub mod stop;
 pub mod time;

@@ -14,7 +14,7 @@ use lustre_api::{
     agent_ops::{TuneOp, TuneResult},
     device::FormattedAs,
 };
-use lustre_types::NidList;
+use lustre_types::{NidList, SvName};
 use lustre_wire::mountdata::{Flags, Label, Mountdata, Tunefs};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -81,7 +81,7 @@ pub fn tune(
             return Err(TuneEnd::Refused(message));
         }
         write(host, &device, &lock, begun)?;
-        return Ok(TuneResult { formatted_as: read_back(host, &device, op, begun)?, changed: true });
+        return Ok(TuneResult { formatted_as: read_back(host, &device, &op.svname, begun)?, changed: true });
     }
     check_idle(host, &device)?;
     let found = the_target(host, &device, &lock, op)?;
@@ -113,10 +113,10 @@ pub fn tune(
         retryable: true,
     })?;
     write(host, &device, &lock, &rewrite)?;
-    Ok(TuneResult { formatted_as: read_back(host, &device, op, &rewrite)?, changed: true })
+    Ok(TuneResult { formatted_as: read_back(host, &device, &op.svname, &rewrite)?, changed: true })
 }
 
-fn take_lock(host: &Host, device: &Device, had_begun: bool) -> Result<DeviceLock, TuneEnd> {
+pub(crate) fn take_lock(host: &Host, device: &Device, had_begun: bool) -> Result<DeviceLock, TuneEnd> {
     let asked = Instant::now();
     let patience = if had_begun { lock::PATIENCE_WITH_OWN } else { lock::PATIENCE };
     loop {
@@ -135,7 +135,7 @@ fn take_lock(host: &Host, device: &Device, had_begun: bool) -> Result<DeviceLock
 }
 
 /// Nobody uses it: by the kernel's tables, by an exclusive open, and by the multi-mount protection of other nodes.
-fn check_idle(host: &Host, device: &Device) -> Result<(), TuneEnd> {
+pub(crate) fn check_idle(host: &Host, device: &Device) -> Result<(), TuneEnd> {
     let path = device.path.display();
     let mut usages = host.usages(device)?;
     if usages.is_empty() {
@@ -168,19 +168,25 @@ fn the_target(host: &Host, device: &Device, lock: &DeviceLock, op: &TuneOp) -> R
             format!("{} holds {} with UUID {}, the plan saw {expected}", device.path.display(), op.svname, found.uuid);
         return Err(TuneEnd::Refused(message));
     }
-    // A journal that is replayed by the next mount could bring the old label back.
-    if host.superblock(device)?.is_some_and(|superblock| !superblock.is_clean) {
-        host.replay_journal(device, lock)?;
-        if host.superblock(device)?.is_none_or(|superblock| superblock.needs_recovery()) {
-            let message = format!(
-                "{} was not unmounted and its journal can't be replayed; run e2fsck on it",
-                device.path.display()
-            );
-            return Err(TuneEnd::Failed { message, retryable: false });
-        }
+    if replay(host, device, lock)? {
         return the_clean_target(host, device, op);
     }
     Ok(*found)
+}
+
+/// Empties the journal of a file system that was cut off: replayed by the next mount it could bring the old label back.
+/// Whether there was anything to do. Errors: it can't be replayed.
+pub(crate) fn replay(host: &Host, device: &Device, lock: &DeviceLock) -> Result<bool, TuneEnd> {
+    if host.superblock(device)?.is_none_or(|superblock| superblock.is_clean) {
+        return Ok(false);
+    }
+    host.replay_journal(device, lock)?;
+    if host.superblock(device)?.is_none_or(|superblock| superblock.needs_recovery()) {
+        let message =
+            format!("{} was not unmounted and its journal can't be replayed; run e2fsck on it", device.path.display());
+        return Err(TuneEnd::Failed { message, retryable: false });
+    }
+    Ok(true)
 }
 
 /// Once more, for the journal may have changed what is there.
@@ -191,14 +197,18 @@ fn the_clean_target(host: &Host, device: &Device, op: &TuneOp) -> Result<Formatt
     }
 }
 
-fn read_file(host: &Host, device: &Device, failed: &dyn Fn(String) -> TuneEnd) -> Result<Mountdata, TuneEnd> {
+pub(crate) fn read_file(
+    host: &Host,
+    device: &Device,
+    failed: &dyn Fn(String) -> TuneEnd,
+) -> Result<Mountdata, TuneEnd> {
     let bytes = host.mountdata(device)?.unwrap_or_default();
     Mountdata::decode(&bytes).map_err(|error| failed(format!("{}: {}", device.path.display(), chain(&error))))
 }
 
 /// The file, onto the medium; then the label. What a torn write left in the fields that are not written here is what was
 /// there before.
-fn write(host: &Host, device: &Device, lock: &DeviceLock, rewrite: &Rewrite) -> Result<(), TuneEnd> {
+pub(crate) fn write(host: &Host, device: &Device, lock: &DeviceLock, rewrite: &Rewrite) -> Result<(), TuneEnd> {
     let path: &PathBuf = &device.path;
     let failed = |message: String| TuneEnd::Failed { message, retryable: false };
     let mut file = read_file(host, device, &failed)?;
@@ -212,10 +222,15 @@ fn write(host: &Host, device: &Device, lock: &DeviceLock, rewrite: &Rewrite) -> 
     Ok(())
 }
 
-fn read_back(host: &Host, device: &Device, op: &TuneOp, rewrite: &Rewrite) -> Result<FormattedAs, TuneEnd> {
+pub(crate) fn read_back(
+    host: &Host,
+    device: &Device,
+    svname: &SvName,
+    rewrite: &Rewrite,
+) -> Result<FormattedAs, TuneEnd> {
     match host.observe(device)?.content {
         Content::Target(found)
-            if found.svname == op.svname && found.label == rewrite.label && found.flags == rewrite.flags =>
+            if found.svname == *svname && found.label == rewrite.label && found.flags == rewrite.flags =>
         {
             Ok(*found)
         }

@@ -17,7 +17,10 @@ use lustre_api::nodemap::{
     ConfirmNodemap, ConfirmNodemapsActive, DeleteNodemap, GetNodemap, ListNodemaps, PostRemoveNodemap, PutNodemap,
     PutNodemapsActive,
 };
-use lustre_api::operation::{PauseJob, PostEvacuate, PostGrow, PostMove, PostReplaceNids, PostWriteconf, ResumeJob};
+use lustre_api::operation::{
+    PauseJob, PostAddFailoverNode, PostEvacuate, PostFailback, PostFailover, PostGrow, PostMove, PostRelabel,
+    PostRemoveFailoverNode, PostReplaceNids, PostScan, PostScanNodes, PostWriteconf, ResumeJob,
+};
 use lustre_api::param::{DeleteParam, GetCatalogue, GetParam, ListParams, PutParam};
 use lustre_api::param_set::PutParams;
 use lustre_api::plan::PostPlan;
@@ -34,6 +37,7 @@ use lustre_api::target::{
 };
 use lustre_api::webhook::ListWebhooks;
 use lustre_api::{Endpoint, Problem};
+use lustre_mgs_core::decide::operate::failover_node::Way;
 use rest::{Call, Frame, Server};
 
 use crate::api::Api;
@@ -90,6 +94,27 @@ pub fn server(api: Arc<Api>) -> Server<Api> {
         })
         .route::<PostEvacuate, _, _>(|api, call| async move {
             api.evacuate_target(&caller(&call), &call.path, &call.query, call.body).await
+        })
+        .route::<PostRelabel, _, _>(|api, call| async move {
+            api.relabel_target(&caller(&call), &call.path, &call.query).await
+        })
+        .route::<PostAddFailoverNode, _, _>(|api, call| async move {
+            api.change_failover_node(&caller(&call), &call.path, &call.query, call.body, Way::Add).await
+        })
+        .route::<PostRemoveFailoverNode, _, _>(|api, call| async move {
+            api.change_failover_node(&caller(&call), &call.path, &call.query, call.body, Way::Remove).await
+        })
+        .route::<PostFailover, _, _>(|api, call| async move {
+            api.failover_node(&caller(&call), &call.path, &call.query, call.body).await
+        })
+        .route::<PostFailback, _, _>(|api, call| async move {
+            api.failback_node(&caller(&call), &call.path, &call.query, call.body).await
+        })
+        .route::<PostScan, _, _>(|api, call| async move {
+            api.scan_node(&caller(&call), &call.path, &call.query, call.body).await
+        })
+        .route::<PostScanNodes, _, _>(|api, call| async move {
+            api.scan_nodes(&caller(&call), &call.query, call.body).await
         })
         .route::<PauseJob, _, _>(|api, call| async move {
             api.pause_job(&caller(&call), &call.path, &call.query, true).await

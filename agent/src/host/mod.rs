@@ -38,6 +38,7 @@ pub use exclusive::ExclusiveFile;
 pub use signatures::Signature;
 pub use usage::Usage;
 
+use crate::look::Looking;
 use std::{
     path::{Path, PathBuf},
     sync::Mutex,
@@ -143,6 +144,8 @@ pub struct Host {
     pub tools: Tools,
     /// Targets that the userspace driver has started.
     pub served: served::Served,
+    /// Looks at disks that have not answered yet.
+    pub looking: Looking,
     /// Whose turn it is to make a pool of ZFS.
     pub making_pools: Mutex<()>,
     /// Searches for files that go on from one batch to the next.
@@ -158,6 +161,7 @@ impl Host {
             root,
             tools,
             served: served::Served::default(),
+            looking: Looking::default(),
             making_pools: Mutex::default(),
             scans: lfs::Scans::default(),
             mke2fs: mke2fs::Mke2fsCache::default(),

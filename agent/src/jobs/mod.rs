@@ -6,6 +6,7 @@
 mod file;
 mod journal;
 mod run;
+mod scan;
 mod start_stop;
 #[cfg(test)]
 mod tests;
@@ -209,6 +210,7 @@ impl Jobs {
                     let first = wanted.settings.first().map_or("none", |setting| setting.pattern.as_str());
                     format!("the tunable {first}").into()
                 }
+                AgentOp::Scan(_) => "the list of devices".into(),
                 _ => op.svname().map_or_else(PathBuf::new, |svname| format!("the files of {svname}").into()),
             },
         }
@@ -329,7 +331,12 @@ fn check(op: &AgentOp) -> Result<(), Problem> {
         }
         AgentOp::SetParam(wanted) => crate::params::check(wanted),
         AgentOp::LoadProxy | AgentOp::UnloadProxy => Ok(()),
-        AgentOp::Start(_) | AgentOp::Stop(_) | AgentOp::Tune(_) => {
+        AgentOp::Scan(op) => match op.device_timeout_s.filter(|seconds| !(1..=600).contains(seconds)) {
+            Some(seconds) => Err(Problem::invalid(format!("device_timeout_s is {seconds}; 1 to 600 are possible"))
+                .attribute("device_timeout_s")),
+            None => Ok(()),
+        },
+        AgentOp::Start(_) | AgentOp::Stop(_) | AgentOp::Tune(_) | AgentOp::Relabel(_) => {
             let device = op.device().unwrap_or_default();
             if device.starts_with('/') || Dataset::is_meant(device) {
                 Ok(())

@@ -1,17 +1,18 @@
 //! Runs one job to its end, in its own thread.
 
-use super::{Jobs, start_stop};
+use super::{Jobs, scan, start_stop};
 use crate::{
     evacuate::{self, EvacuateEnd},
     format::{Begun, Format, FormatEnd, Report, Wanted, zfs::ZfsFormat},
     host::{Host, HostError, chain, kproxy::ProxyError},
     params,
+    relabel::relabel,
     time::now,
-    tune::{TuneEnd, tune},
+    tune::{Rewrite, TuneEnd, tune},
 };
 use lustre_api::{
     agent::{AgentOp, FormatOp},
-    agent_ops::{FindFilesOp, MigrateOp, MigrateResult, NodeParamResult, OpResult, TuneOp},
+    agent_ops::{FindFilesOp, MigrateOp, MigrateResult, NodeParamResult, OpResult, RelabelOp, TuneOp, TuneResult},
     job::{FormatResult, JobId, JobState, Progress},
     node_param::SetNodeParams,
     proxy::ProxyState,
@@ -83,10 +84,13 @@ pub(super) fn run(jobs: &Jobs, id: &JobId) {
         AgentOp::Format(op) => format(jobs, id, op),
         // Begun means that the change of a device is half done: that is finished first.
         AgentOp::Tune(op) if jobs.rewrite(id).is_some() || job.state != JobState::Cancelling => change(jobs, id, op),
+        AgentOp::Relabel(op) if jobs.rewrite(id).is_some() || job.state != JobState::Cancelling => label(jobs, id, op),
         _ if job.state == JobState::Cancelling => Err(End::cancelled("cancelled before it began")),
         AgentOp::Start(op) => start_stop::start(jobs, id, op),
         AgentOp::Stop(op) => start_stop::stop(jobs, id, op),
         AgentOp::Tune(op) => change(jobs, id, op),
+        AgentOp::Relabel(op) => label(jobs, id, op),
+        AgentOp::Scan(op) => scan::scan(jobs, id, op),
         AgentOp::Migrate(op) => migrate(jobs, id, op),
         AgentOp::FindFiles(op) => find_files(jobs, id, op),
         AgentOp::SetParam(wanted) => set_params(jobs, wanted, &job.who),
@@ -211,22 +215,37 @@ pub(super) fn is_cancelled(jobs: &Jobs, id: &JobId) -> bool {
 }
 
 fn change(jobs: &Jobs, id: &JobId, op: &TuneOp) -> Result<End, End> {
+    rewrite(jobs, id, &op.svname, &op.device, |begun, journal| tune(&jobs.host, op, begun, journal))
+}
+
+fn label(jobs: &Jobs, id: &JobId, op: &RelabelOp) -> Result<End, End> {
+    rewrite(jobs, id, &op.svname, &op.device, |begun, journal| relabel(&jobs.host, op, begun, journal))
+}
+
+/// Has a target at rest written by `how`, which is given what an earlier agent began, and what journals what it will write.
+fn rewrite(
+    jobs: &Jobs,
+    id: &JobId,
+    svname: &SvName,
+    device: &str,
+    how: impl FnOnce(Option<&Rewrite>, &dyn Fn(&Rewrite) -> Result<(), String>) -> Result<TuneResult, TuneEnd>,
+) -> Result<End, End> {
     let begun = jobs.rewrite(id);
     if begun.is_none() {
-        let device = jobs.host.device(Path::new(&op.device))?;
-        start_stop::unmanaged(jobs, &device, &op.svname, "changed")?;
+        let device = jobs.host.device(Path::new(device))?;
+        start_stop::unmanaged(jobs, &device, svname, "changed")?;
     }
-    let journal = |rewrite: &crate::tune::Rewrite| {
+    let journal = |rewrite: &Rewrite| {
         let put = jobs.update(id, |entry| entry.rewrite = Some(rewrite.clone()));
         put.map(drop).map_err(|error| chain(&error))
     };
-    match tune(&jobs.host, op, begun.as_ref(), journal) {
+    match how(begun.as_ref(), &journal) {
         Ok(result) => {
             let what = if result.changed { "says so now" } else { "said so already, nothing was changed" };
-            let message = format!("{} {what}: label {}", op.svname, result.formatted_as.label);
+            let message = format!("{svname} {what}: label {}", result.formatted_as.label);
             Ok(End { result: Some(OpResult::Tuned(Box::new(result))), ..End::done(message) })
         }
-        Err(TuneEnd::Refused(why)) => Err(End::failed(format!("{} was not changed: {why}", op.svname), false)),
+        Err(TuneEnd::Refused(why)) => Err(End::failed(format!("{svname} was not changed: {why}"), false)),
         Err(TuneEnd::Failed { message, retryable }) => Err(End::failed(message, retryable)),
     }
 }

@@ -2,9 +2,11 @@
 
 use lustre_api::filesystem::FilesystemPath;
 use lustre_api::job::{CancelJob, GetJob, Job, JobId, JobPath, WaitQuery};
+use lustre_api::node::NodePath;
 use lustre_api::operation::{
-    EvacuateTarget, MoveTarget, PauseJob, PostEvacuate, PostMove, PostReplaceNids, PostWriteconf, ReplaceNids,
-    ResumeJob, WriteconfFilesystem,
+    EvacuateTarget, FailbackTargets, FailoverNode, FailoverTargets, MoveTarget, PauseJob, PostAddFailoverNode,
+    PostEvacuate, PostFailback, PostFailover, PostMove, PostRelabel, PostRemoveFailoverNode, PostReplaceNids, PostScan,
+    PostScanNodes, PostWriteconf, RelabelTarget, ReplaceNids, ResumeJob, ScanNode, ScanNodes, WriteconfFilesystem,
 };
 use lustre_api::target::TargetPath;
 use lustre_api::{Endpoint, Nothing, WriteQuery, Written};
@@ -16,27 +18,53 @@ use super::{Module, ReturnValue, Task, block_on, common, confirm, jobs};
 use crate::argspec::{Argument, ArgumentSpec, ArgumentType};
 use crate::contract::{Failure, Outcome};
 
-const OPERATIONS: [&str; 8] = ["writeconf", "move", "replace_nids", "evacuate", "pause", "resume", "cancel", "wait"];
+const OPERATIONS: [&str; 14] = [
+    "writeconf",
+    "move",
+    "replace_nids",
+    "evacuate",
+    "relabel",
+    "add_failover_node",
+    "remove_failover_node",
+    "failover",
+    "failback",
+    "scan",
+    "pause",
+    "resume",
+    "cancel",
+    "wait",
+];
 
 pub(super) fn module() -> Module {
     let text = |name: &str, doc: &str| Argument::new(name, ArgumentType::Str).doc(doc);
     let mut arguments = vec![
         Argument::new("operation", ArgumentType::Str).required().choices(OPERATIONS).doc(
-            "What to do: V(writeconf) a O(filesystem); V(move), V(evacuate) or V(replace_nids) of a O(target); V(pause), V(resume), \
-             V(cancel) or V(wait) for the job O(id).",
+            "What to do: V(writeconf) a O(filesystem); V(move), V(evacuate), V(relabel) or V(replace_nids) of a O(target), or \
+             V(add_failover_node) or V(remove_failover_node); V(failover) of all targets that a O(node) runs, or V(failback) of \
+             all that are its own; V(scan) of the devices of a O(node), or of all nodes; V(pause), V(resume), V(cancel) or \
+             V(wait) for the job O(id).",
         ),
         text("filesystem", "The file system, for V(writeconf)."),
-        text("target", "The target, for V(move), V(replace_nids) and V(evacuate)."),
+        text("target", "The target, for V(move), V(replace_nids), V(evacuate), V(relabel), V(add_failover_node) and V(remove_failover_node)."),
         text("id", "A job, for V(pause), V(resume), V(cancel) and V(wait)."),
         text("name", "A name of one's own for the job that is started. The same task again with the same name starts no second one: it \
              answers the first, whatever became of it. 1 to 52 of C(a-z 0-9 -)."),
-        text("node", "Where to move the target; the other one of two nodes when not given."),
-        Argument::new("node_is_down", ArgumentType::Bool).default(false).doc(
-            "The node where the target runs is switched off: don't stop it there. Two nodes with one target destroy it.",
+        text("node", "For V(move): where to; the other one of two nodes when not given. For V(add_failover_node) and V(remove_failover_node): \
+             the partner, where O(nids) are not given. For V(failover), V(failback): whose targets. For V(scan): whose devices; those of all nodes when not given."),
+        text("to", "For V(failover): move all targets to this node; each to its partner when not given."),
+        Argument::new("leave_others", ArgumentType::Bool).default(false).doc(
+            "For V(failover) and V(failback): leave those where they are that can't be moved, instead of moving none.",
         ),
-        text("nids", "For V(replace_nids): NIDs of the target's node, then of each partner, as in V(10.0.0.5@tcp:10.0.0.6@tcp)."),
-        confirm::argument("the NIDs that the target had, by another such job,")
-            .doc("For V(replace_nids); counted from the end of the job. M(chandelier.lustre.lustre_target) confirms, with O(chandelier.lustre.lustre_target#module:state=confirmed)."),
+        Argument::new("write_device", ArgumentType::Bool).default(false).doc(
+            "For V(add_failover_node) and V(remove_failover_node): also write the device of a target that is started, which is stopped and started for that.",
+        ),
+        Argument::new("node_is_down", ArgumentType::Bool).default(false).doc(
+            "For V(move) and V(failover): the node where the target runs is switched off: don't stop it there. Two nodes with one target destroy it.",
+        ),
+        text("nids", "For V(replace_nids): NIDs of the target's node, then of each partner, as in V(10.0.0.5@tcp:10.0.0.6@tcp). \
+             For V(add_failover_node) and V(remove_failover_node): those of the one partner."),
+        confirm::argument("what the target had")
+            .doc("For V(replace_nids), V(add_failover_node) and V(remove_failover_node); counted from the end of the job. M(chandelier.lustre.lustre_target) confirms, with O(chandelier.lustre.lustre_target#module:state=confirmed)."),
         Argument::new("set_mgs_nids", ArgumentType::Bool)
             .default(false)
             .doc("For V(writeconf): also write the MGS's NIDs onto the targets."),
@@ -99,8 +127,7 @@ async fn run(task: &Task<'_>) -> Result<Outcome, Failure> {
             start::<PostWriteconf>(task, &session, &path, &body).await
         }
         "move" => {
-            let node = task.text("node").map(|_| parsed(task, "node")).transpose()?;
-            let body = MoveTarget { node, node_is_down: task.is("node_is_down") };
+            let body = MoveTarget { node: given(task, "node")?, node_is_down: task.is("node_is_down") };
             start::<PostMove>(task, &session, &target(task)?, &body).await
         }
         "replace_nids" => {
@@ -112,12 +139,52 @@ async fn run(task: &Task<'_>) -> Result<Outcome, Failure> {
                 client: parsed(task, "client")?,
                 mountpoint: task.text("mountpoint").map(str::to_owned),
                 rate_bytes_per_s: task.params.get("rate_bytes_per_s").and_then(Value::as_u64),
-                window: task.text("window").map(|_| parsed(task, "window")).transpose()?,
+                window: given(task, "window")?,
             };
             start::<PostEvacuate>(task, &session, &target(task)?, &body).await
         }
+        "relabel" => start::<PostRelabel>(task, &session, &target(task)?, &RelabelTarget {}).await,
+        "add_failover_node" => start::<PostAddFailoverNode>(task, &session, &target(task)?, &partner(task)?).await,
+        "remove_failover_node" => {
+            start::<PostRemoveFailoverNode>(task, &session, &target(task)?, &partner(task)?).await
+        }
+        "failover" => {
+            let body = FailoverTargets {
+                to: given(task, "to")?,
+                node_is_down: task.is("node_is_down"),
+                leave_others: task.is("leave_others"),
+                at_once: None,
+            };
+            start::<PostFailover>(task, &session, &NodePath { node: parsed(task, "node")? }, &body).await
+        }
+        "failback" => {
+            let body = FailbackTargets { leave_others: task.is("leave_others"), at_once: None };
+            start::<PostFailback>(task, &session, &NodePath { node: parsed(task, "node")? }, &body).await
+        }
+        "scan" => match given(task, "node")? {
+            Some(node) => start::<PostScan>(task, &session, &NodePath { node }, &ScanNode::default()).await,
+            None => start::<PostScanNodes>(task, &session, &Nothing {}, &ScanNodes::default()).await,
+        },
         other => on_job(task, &session, other).await,
     }
+}
+
+fn partner(task: &Task<'_>) -> Result<FailoverNode, Failure> {
+    Ok(FailoverNode {
+        node: given(task, "node")?,
+        nids: given(task, "nids")?,
+        write_device: task.is("write_device"),
+        confirm_within_s: confirm::within(task)?,
+    })
+}
+
+/// An option that may be left out.
+fn given<T>(task: &Task<'_>, name: &str) -> Result<Option<T>, Failure>
+where
+    T: std::str::FromStr,
+    T::Err: std::fmt::Display,
+{
+    task.text(name).map(|_| parsed(task, name)).transpose()
 }
 
 fn target(task: &Task<'_>) -> Result<TargetPath, Failure> {

@@ -74,6 +74,9 @@ fn what(step: &Step) -> String {
         StepKind::LeavePools => "leaving its pools",
         StepKind::SetParam => "setting it",
         StepKind::KeepParam => "keeping it",
+        StepKind::Relabel => "writing its label",
+        StepKind::FailoverNodes => "writing its partner nodes",
+        StepKind::Scan => "looking at devices",
     };
     let mut text = match (&step.node, step.state) {
         (Some(node), JobState::Queued) => format!("{doing}, waiting for {node}"),

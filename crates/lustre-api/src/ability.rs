@@ -10,8 +10,20 @@ use crate::agent::{AgentOp, NodeInfo};
 /// Targets on ZFS datasets.
 pub const ZFS: &str = "zfs";
 /// All that an agent of this version can be asked for: the kinds of [`AgentOp`], and [`ZFS`].
-pub const ABILITIES: [&str; 10] =
-    ["format", "start", "stop", "tune", "migrate", "find_files", "set_param", "load_proxy", "unload_proxy", ZFS];
+pub const ABILITIES: [&str; 12] = [
+    "format",
+    "start",
+    "stop",
+    "tune",
+    "relabel",
+    "migrate",
+    "find_files",
+    "set_param",
+    "load_proxy",
+    "unload_proxy",
+    "scan",
+    ZFS,
+];
 /// What an agent can be asked for that says nothing: it is older than this list.
 const ASSUMED: [&str; 3] = ["format", "start", "stop"];
 
@@ -23,6 +35,8 @@ impl AgentOp {
             Self::Start(_) => "start",
             Self::Stop(_) => "stop",
             Self::Tune(_) => "tune",
+            Self::Relabel(_) => "relabel",
+            Self::Scan(_) => "scan",
             Self::Migrate(_) => "migrate",
             Self::FindFiles(_) => "find_files",
             Self::SetParam(_) => "set_param",

@@ -1,6 +1,6 @@
 //! The node agent's API.
 
-use crate::agent_ops::{FindFilesOp, MigrateOp, OpResult, StopForce, TuneOp};
+use crate::agent_ops::{FindFilesOp, MigrateOp, OpResult, RelabelOp, ScanOp, StopForce, TuneOp};
 use crate::device::{Device, FormattedAs};
 use crate::endpoint::endpoints;
 use crate::job::{FormatResult, JobId, JobPath, JobState, Progress, WaitQuery};
@@ -171,6 +171,10 @@ pub enum AgentOp {
     Stop(StopOp),
     /// Change what a target at rest says of itself.
     Tune(TuneOp),
+    /// Write the label onto a target at rest that it should have.
+    Relabel(RelabelOp),
+    /// Look at all devices.
+    Scan(ScanOp),
     /// Move files off an OST.
     Migrate(MigrateOp),
     /// Look for files on an OST.
@@ -191,9 +195,10 @@ impl AgentOp {
             Self::Start(op) => Some(&op.svname),
             Self::Stop(op) => Some(&op.svname),
             Self::Tune(op) => Some(&op.svname),
+            Self::Relabel(op) => Some(&op.svname),
             Self::Migrate(op) => Some(&op.ost),
             Self::FindFiles(op) => Some(&op.ost),
-            Self::SetParam(_) | Self::LoadProxy | Self::UnloadProxy => None,
+            Self::SetParam(_) | Self::Scan(_) | Self::LoadProxy | Self::UnloadProxy => None,
         }
     }
 
@@ -204,8 +209,9 @@ impl AgentOp {
             Self::Start(op) => Some(&op.device),
             Self::Stop(op) => Some(&op.device),
             Self::Tune(op) => Some(&op.device),
+            Self::Relabel(op) => Some(&op.device),
             Self::LoadProxy | Self::UnloadProxy => Some("/dev/lustre_mgs_proxy"),
-            Self::Migrate(_) | Self::FindFiles(_) | Self::SetParam(_) => None,
+            Self::Migrate(_) | Self::FindFiles(_) | Self::SetParam(_) | Self::Scan(_) => None,
         }
     }
 }

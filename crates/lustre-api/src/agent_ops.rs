@@ -60,6 +60,32 @@ pub struct TuneResult {
     pub changed: bool,
 }
 
+/// Writes the label onto a target at rest that it should have, where something else is there: as after `e2label` by hand, or a
+/// mark that was left. Which target it is, its mountdata says: one of another name is refused. Guarded as a [`TuneOp`] is; asking
+/// again changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RelabelOp {
+    /// The target.
+    pub svname: SvName,
+    /// The device's path.
+    pub device: String,
+    /// UUID of the target's file system that is known; another one is refused. Without it, so is a label of another target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect_uuid: Option<String>,
+    /// Whether it is in the configuration: its label says `-` then, else `:`.
+    pub registered: bool,
+}
+
+/// Looks at all devices of the node, each in a time of its own: one that does not answer is named and keeps nobody waiting.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScanOp {
+    /// Seconds that each device may take, 1 to 600; 10 when missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_timeout_s: Option<u32>,
+}
+
 /// Moves files off an OST, from a client of the file system: one batch of what `lfs find` finds, each by `lfs migrate`.
 ///
 /// A batch ends with its limits, and the next goes on where it ended, for as long as the agent runs; else it begins anew,
@@ -169,7 +195,7 @@ pub struct NodeParamResult {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum OpResult {
-    /// Of a [`TuneOp`].
+    /// Of a [`TuneOp`] or a [`RelabelOp`].
     Tuned(Box<TuneResult>),
     /// Of a [`MigrateOp`].
     Migrated(MigrateResult),

@@ -2,6 +2,7 @@
 
 use crate::filesystem::FilesystemPath;
 use crate::job::Job;
+use crate::node::NodePath;
 use crate::target::{EnsureTarget, TargetPath};
 use crate::{Window, WriteQuery, Written, endpoint::endpoints};
 use lustre_types::{NidList, NodeName};
@@ -71,6 +72,85 @@ pub struct GrowFilesystem {
     pub at_once: Option<u32>,
 }
 
+/// Writes the label onto a target's device that it should have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RelabelTarget {}
+
+/// A partner node that a target is given, or that is taken from it: by its name or by its NIDs, one of the two.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FailoverNode {
+    /// A node with an agent; its NIDs are those that its agent announced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeName>,
+    /// The NIDs of the one node, as in `10.0.0.6@tcp,10.1.0.6@o2ib`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nids: Option<NidList>,
+    /// Also write it onto the device of a target that is started, which is stopped and started for that. The device of one that is
+    /// stopped is written anyway, any other with the next writeconf.
+    #[serde(default)]
+    pub write_device: bool,
+    /// The partner nodes of before come back unless somebody confirms the new ones within so many seconds after the end of the job;
+    /// 10 to 86400. Not with `write_device`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm_within_s: Option<u32>,
+}
+
+/// Moves every target that a node runs to its partner node, each by a job that is a part of one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FailoverTargets {
+    /// Move all to this node. When missing, each to its partner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<NodeName>,
+    /// The node is switched off: stop nothing there. Refused while its agent is heard of. **Two nodes with one target destroy it**.
+    #[serde(default)]
+    pub node_is_down: bool,
+    /// Leave those where they are that can't be moved, instead of refusing to move any.
+    #[serde(default)]
+    pub leave_others: bool,
+    /// At most so many are moved at once; 4 when missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_once: Option<u32>,
+}
+
+/// Moves every target back to its own node, each by a job that is a part of one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FailbackTargets {
+    /// Leave those where they are that can't be moved, instead of refusing to move any.
+    #[serde(default)]
+    pub leave_others: bool,
+    /// At most so many are moved at once; 4 when missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_once: Option<u32>,
+}
+
+/// Looks at the devices of a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScanNode {
+    /// Seconds that each device may take, 1 to 600; 10 when missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_timeout_s: Option<u32>,
+}
+
+/// Looks at the devices of many nodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScanNodes {
+    /// The nodes. None: all that are heard of and not drained; the others are named in a warning.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<NodeName>,
+    /// Seconds that each device may take, 1 to 600; 10 when missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_timeout_s: Option<u32>,
+    /// At most so many nodes at once; 32 when missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_once: Option<u32>,
+}
+
 endpoints! {
     /// Adds OSTs to a file system, by a job that has one for each of them. All devices are looked at before it begins.
     PostGrow = "grow_filesystem" Post "/v1/filesystems/{fsname}/grow" { path: FilesystemPath, query: WriteQuery, body: GrowFilesystem, reply: Written<Job>, status: 202 }
@@ -82,6 +162,20 @@ endpoints! {
     PostReplaceNids = "replace_nids" Post "/v1/targets/{svname}/replace_nids" { path: TargetPath, query: WriteQuery, body: ReplaceNids, reply: Written<Job>, status: 202 }
     /// Empties an OST and takes it out of the configuration, by a job that may take days.
     PostEvacuate = "evacuate_target" Post "/v1/targets/{svname}/evacuate" { path: TargetPath, query: WriteQuery, body: EvacuateTarget, reply: Written<Job>, status: 202 }
+    /// Writes the label onto the device of a stopped target that it should have, by a job. Its mountdata says which target it is.
+    PostRelabel = "relabel_target" Post "/v1/targets/{svname}/relabel" { path: TargetPath, query: WriteQuery, body: RelabelTarget, reply: Written<Job>, status: 202 }
+    /// Gives a target another partner node, by a job: in its description, in the logs, and on its device.
+    PostAddFailoverNode = "add_failover_node" Post "/v1/targets/{svname}/add_failover_node" { path: TargetPath, query: WriteQuery, body: FailoverNode, reply: Written<Job>, status: 202 }
+    /// Takes a partner node from a target, by a job.
+    PostRemoveFailoverNode = "remove_failover_node" Post "/v1/targets/{svname}/remove_failover_node" { path: TargetPath, query: WriteQuery, body: FailoverNode, reply: Written<Job>, status: 202 }
+    /// Moves every target that a node runs to its partner node, by a job that has one for each of them.
+    PostFailover = "failover_node" Post "/v1/nodes/{node}/failover" { path: NodePath, query: WriteQuery, body: FailoverTargets, reply: Written<Job>, status: 202 }
+    /// Moves every target of a node back to it, by a job that has one for each of them.
+    PostFailback = "failback_node" Post "/v1/nodes/{node}/failback" { path: NodePath, query: WriteQuery, body: FailbackTargets, reply: Written<Job>, status: 202 }
+    /// Looks at the devices of a node, by a job: it can be watched and cancelled, and a device that does not answer does not stop it.
+    PostScan = "scan_node" Post "/v1/nodes/{node}/scan" { path: NodePath, query: WriteQuery, body: ScanNode, reply: Written<Job>, status: 202 }
+    /// Looks at the devices of many nodes, by one job.
+    PostScanNodes = "scan_nodes" Post "/v1/scan" { query: WriteQuery, body: ScanNodes, reply: Written<Job>, status: 202 }
     /// Lets an evacuation rest: nothing is moved until it is resumed. What it has set stays set.
     PauseJob = "pause_job" Post "/v1/jobs/{id}/pause" { path: crate::job::JobPath, query: WriteQuery, reply: Written<Job>, status: 202 }
     /// Lets an evacuation that rests go on.

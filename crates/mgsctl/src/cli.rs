@@ -12,7 +12,7 @@ use crate::output::Output;
 
 mod operation;
 
-pub(crate) use operation::{EvacuateArgs, JobArgs, MoveArgs, ReplaceNidsArgs, SpreadArgs};
+pub(crate) use operation::{EvacuateArgs, FailoverNodeArgs, JobArgs, MoveArgs, ReplaceNidsArgs, SpreadArgs};
 
 /// Looks at and changes the configuration of Lustre file systems on a userspace MGS.
 #[derive(Debug, Parser)]
@@ -209,6 +209,25 @@ pub(crate) enum TargetCommand {
         #[command(flatten)]
         args: ReplaceNidsArgs,
     },
+    /// Writes the label onto the device of a stopped target that it should have, as after e2label by hand. Its mountdata says
+    /// which target it is; any other is refused.
+    Relabel {
+        svname: SvName,
+        #[command(flatten)]
+        start: JobArgs,
+    },
+    /// Gives a target another partner node, without stopping it.
+    AddFailoverNode {
+        svname: SvName,
+        #[command(flatten)]
+        args: FailoverNodeArgs,
+    },
+    /// Takes a partner node from a target, without stopping it.
+    RemoveFailoverNode {
+        svname: SvName,
+        #[command(flatten)]
+        args: FailoverNodeArgs,
+    },
     /// Moves every file off an OST and takes it out of the configuration; may take days, rests and goes on
     /// (mgsctl job pause, resume).
     Evacuate {
@@ -241,6 +260,53 @@ pub(crate) enum NodeCommand {
     Show { node: NodeName },
     /// Shows a node's devices, what is on them, and why they may not be formatted.
     Devices { node: NodeName },
+    /// Moves every target that a node runs to its partner node, by one job. Targets that are stopped stay so.
+    Failover {
+        node: NodeName,
+        /// Move all of them to this node.
+        #[arg(long, value_name = "NODE")]
+        to: Option<NodeName>,
+        /// The node is switched off: stop nothing there. Two nodes with one target destroy it.
+        #[arg(long)]
+        node_is_down: bool,
+        /// Leave those where they are that can't be moved, instead of moving none.
+        #[arg(long)]
+        leave_others: bool,
+        /// At most so many are moved at once.
+        #[arg(long, value_name = "N")]
+        at_once: Option<u32>,
+        #[command(flatten)]
+        start: JobArgs,
+    },
+    /// Moves every target of a node back to it, by one job.
+    Failback {
+        node: NodeName,
+        /// Leave those where they are that can't be moved, instead of moving none.
+        #[arg(long)]
+        leave_others: bool,
+        /// At most so many are moved at once.
+        #[arg(long, value_name = "N")]
+        at_once: Option<u32>,
+        #[command(flatten)]
+        start: JobArgs,
+    },
+    /// Has nodes look at their devices, by a job: with progress, and without waiting for a disk that does not answer.
+    Scan {
+        /// The nodes.
+        #[arg(required_unless_present = "all")]
+        nodes: Vec<NodeName>,
+        /// All nodes that are heard of and not drained.
+        #[arg(long, conflicts_with = "nodes")]
+        all: bool,
+        /// Seconds that each device may take; 10 when missing.
+        #[arg(long, value_name = "SECONDS")]
+        device_timeout: Option<u32>,
+        /// At most so many nodes at once.
+        #[arg(long, value_name = "N")]
+        at_once: Option<u32>,
+        #[command(flatten)]
+        start: JobArgs,
+    },
     /// Lets no step of a job begin on a node; those at work go on.
     Drain {
         node: NodeName,

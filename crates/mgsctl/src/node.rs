@@ -8,13 +8,16 @@ use lustre_api::device::Device;
 use lustre_api::node::{
     DeleteNode, GetNode, GetNodeInventory, ListNodes, LiveNode, Node, NodePath, NodeSettings, PutNodeSettings,
 };
+use lustre_api::operation::{
+    FailbackTargets, FailoverTargets, PostFailback, PostFailover, PostScan, PostScanNodes, ScanNode, ScanNodes,
+};
 use lustre_api::{Nothing, PageQuery, WriteQuery};
 use lustre_types::{Nid, NodeName};
 
 use crate::cli::NodeCommand;
 use crate::output::{Table, fields, or_dash, size};
 use crate::status::all;
-use crate::{Context, Failure};
+use crate::{Context, Failure, operation};
 
 pub(crate) async fn run(context: &Context, command: NodeCommand) -> Result<(), Failure> {
     let client = &context.client;
@@ -35,6 +38,30 @@ pub(crate) async fn run(context: &Context, command: NodeCommand) -> Result<(), F
                 return Err(Failure::Local(format!("node {node} does not answer: {reason}\n  remedy: {remedy}")));
             }
             context.output.show(&live, devices);
+        }
+        NodeCommand::Failover { node, to, node_is_down, leave_others, at_once, start } => {
+            let body = FailoverTargets { to, node_is_down, leave_others, at_once };
+            let written = client.call::<PostFailover>(&NodePath { node }, &start.query(), &body).await?;
+            operation::show(context, &written, &start).await?;
+        }
+        NodeCommand::Failback { node, leave_others, at_once, start } => {
+            let body = FailbackTargets { leave_others, at_once };
+            let written = client.call::<PostFailback>(&NodePath { node }, &start.query(), &body).await?;
+            operation::show(context, &written, &start).await?;
+        }
+        NodeCommand::Scan { mut nodes, all: _, device_timeout: device_timeout_s, at_once, start } => {
+            let written = match nodes.pop() {
+                Some(node) if nodes.is_empty() => {
+                    let body = ScanNode { device_timeout_s };
+                    client.call::<PostScan>(&NodePath { node }, &start.query(), &body).await?
+                }
+                last => {
+                    nodes.extend(last);
+                    let body = ScanNodes { nodes, device_timeout_s, at_once };
+                    client.call::<PostScanNodes>(&Nothing {}, &start.query(), &body).await?
+                }
+            };
+            operation::show(context, &written, &start).await?;
         }
         NodeCommand::Drain { node, reason } => {
             settle(context, node, |settings| NodeSettings { drained: Some(reason), ..settings }).await?;
@@ -128,7 +155,8 @@ fn devices(live: &LiveNode) -> String {
             if refusals.is_empty() { "yes".into() } else { format!("no: {refusals}") },
         ]);
     }
-    let mut text = table.text("no devices");
+    let mut text = live.inventory.as_ref().map(|seen| format!("looked at {}\n", seen.at)).unwrap_or_default();
+    text.push_str(&table.text("no devices"));
     if let Some(zfs) = live.inventory.as_ref().and_then(|inventory| inventory.zfs.as_ref()) {
         let pools: Vec<_> = zfs.pools.iter().map(|pool| format!("{} ({})", pool.name, pool.health)).collect();
         let pools = if pools.is_empty() { "none is imported".to_owned() } else { pools.join(", ") };

@@ -6,15 +6,16 @@ use std::path::Path;
 use lustre_api::filesystem::FilesystemPath;
 use lustre_api::job::{Job, JobPath};
 use lustre_api::operation::{
-    EvacuateTarget, GrowFilesystem, MoveTarget, PauseJob, PostEvacuate, PostGrow, PostMove, PostReplaceNids,
-    PostWriteconf, ReplaceNids, ResumeJob, WriteconfFilesystem,
+    EvacuateTarget, FailoverNode, GrowFilesystem, MoveTarget, PauseJob, PostAddFailoverNode, PostEvacuate, PostGrow,
+    PostMove, PostRelabel, PostRemoveFailoverNode, PostReplaceNids, PostWriteconf, RelabelTarget, ReplaceNids,
+    ResumeJob, WriteconfFilesystem,
 };
 use lustre_api::target::{TargetPath, TargetSpec};
 use lustre_api::{WriteQuery, Written};
 use lustre_types::{FsName, NidList, SvName, TargetKind};
 use serde::Serialize;
 
-use crate::cli::{EvacuateArgs, JobArgs, MoveArgs, ReplaceNidsArgs, WriteArgs};
+use crate::cli::{EvacuateArgs, FailoverNodeArgs, JobArgs, MoveArgs, ReplaceNidsArgs, WriteArgs};
 use crate::output::Output;
 use crate::{Context, Failure, file, job};
 
@@ -72,6 +73,39 @@ pub(crate) async fn replace_nids(context: &Context, svname: SvName, args: Replac
     let body = ReplaceNids { nids: args.nids, confirm_within_s: args.confirm_within };
     let written = context.client.call::<PostReplaceNids>(&TargetPath { svname }, &args.start.query(), &body).await?;
     show(context, &written, &args.start).await
+}
+
+pub(crate) async fn relabel(context: &Context, svname: SvName, start: &JobArgs) -> Result<(), Failure> {
+    let written = context.client.call::<PostRelabel>(&TargetPath { svname }, &start.query(), &RelabelTarget {}).await?;
+    show(context, &written, start).await
+}
+
+pub(crate) async fn change_failover_node(
+    context: &Context,
+    svname: SvName,
+    args: FailoverNodeArgs,
+    is_added: bool,
+) -> Result<(), Failure> {
+    // No name of a node has an `@`, and no NID is without one.
+    let (node, nids) = match args.partner.contains('@') {
+        true => (None, Some(parsed(&args.partner)?)),
+        false => (Some(parsed(&args.partner)?), None),
+    };
+    let body = FailoverNode { node, nids, write_device: args.write_device, confirm_within_s: args.confirm_within };
+    let (path, query) = (TargetPath { svname }, args.start.query());
+    let written = match is_added {
+        true => context.client.call::<PostAddFailoverNode>(&path, &query, &body).await?,
+        false => context.client.call::<PostRemoveFailoverNode>(&path, &query, &body).await?,
+    };
+    show(context, &written, &args.start).await
+}
+
+fn parsed<T>(text: &str) -> Result<T, Failure>
+where
+    T: std::str::FromStr,
+    T::Err: std::fmt::Display,
+{
+    text.parse().map_err(|err| Failure::Local(format!("{text:?}: {err}")))
 }
 
 pub(crate) async fn evacuate(context: &Context, svname: SvName, args: EvacuateArgs) -> Result<(), Failure> {

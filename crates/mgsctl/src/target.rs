@@ -36,6 +36,13 @@ pub(crate) async fn run(context: &Context, command: TargetCommand) -> Result<(),
         }
         TargetCommand::Move { svname, args } => operation::move_target(context, svname, args).await?,
         TargetCommand::ReplaceNids { svname, args } => operation::replace_nids(context, svname, args).await?,
+        TargetCommand::Relabel { svname, start } => operation::relabel(context, svname, &start).await?,
+        TargetCommand::AddFailoverNode { svname, args } => {
+            operation::change_failover_node(context, svname, args, true).await?;
+        }
+        TargetCommand::RemoveFailoverNode { svname, args } => {
+            operation::change_failover_node(context, svname, args, false).await?;
+        }
         TargetCommand::Evacuate { svname, args } => operation::evacuate(context, svname, args).await?,
         TargetCommand::Delete { svname, start } => {
             let written = client.call::<DeregisterTarget>(&TargetPath { svname }, &start.query(), &Nothing {}).await?;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use lustre_api::event::EventKind;
-use lustre_api::job::{JobId, JobObject};
+use lustre_api::job::{JobId, JobObject, Nodes};
 use lustre_types::{FsName, NodeName, NodemapName, PoolName, SvName};
 use thiserror::Error;
 
@@ -225,6 +225,7 @@ impl fmt::Display for Key {
             }
             Self::Hold(JobObject::Node(node)) => write!(f, "hold/node/{node}"),
             Self::Hold(JobObject::Param(param)) => write!(f, "hold/param/{param}"),
+            Self::Hold(JobObject::Nodes(Nodes::All)) => f.write_str("hold/nodes/all"),
             Self::Owner(duty) => write!(f, "owner/{duty}"),
             Self::Webhook(name) => write!(f, "webhook/{name}"),
             // Ten digits: the store's order is that of the numbers.
@@ -278,6 +279,7 @@ fn parse(text: &str) -> Option<Key> {
             ("target", target) => JobObject::Target(target.split_once('/')?.1.parse().ok()?),
             ("node", node) => JobObject::Node(node.parse().ok()?),
             ("param", param) => JobObject::Param(param.parse().ok()?),
+            ("nodes", "all") => JobObject::Nodes(Nodes::All),
             _ => return None,
         }),
         "log" => {

@@ -403,6 +403,26 @@ pub struct PlannedTarget {
     pub format: FormatOp,
 }
 
+/// A move of a target that a job is to make.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedMove {
+    /// Where it is.
+    pub from: NodeName,
+    /// Where it is started.
+    pub to: NodeName,
+    /// It is not stopped where it is: a person says that the node is off.
+    pub from_is_down: bool,
+}
+
+/// Partner nodes that a job is to write.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedPartners {
+    /// Those that the target had when the job was asked for; others by then: somebody else changed them.
+    pub before: Vec<NidList>,
+    /// Those that it has afterwards.
+    pub after: Vec<NidList>,
+}
+
 /// What becomes of a value that nodes have taken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -457,6 +477,10 @@ pub enum OwnAct {
     LeavePools,
     /// Begins an evacuation within these limits: keeps new files off the OST.
     Evacuate(EvacuationLimits),
+    /// Moves the step's target by a job of its own, and waits for its end.
+    Move(Box<PlannedMove>),
+    /// Writes which partner nodes the step's target has into the configuration.
+    FailoverNodes(Box<PlannedPartners>),
     /// Says what becomes of the value that the steps before have set on nodes; the tunable is the job's object.
     KeepParam(Keep),
 }

@@ -3,12 +3,17 @@
 use futures::StreamExt;
 use lustre_api::filesystem::FilesystemPath;
 use lustre_api::job::{Job, JobPath};
-use lustre_api::operation::{EvacuateTarget, GrowFilesystem, MoveTarget, ReplaceNids, WriteconfFilesystem};
+use lustre_api::node::NodePath;
+use lustre_api::operation::{
+    EvacuateTarget, FailbackTargets, FailoverNode, FailoverTargets, GrowFilesystem, MoveTarget, ReplaceNids, ScanNode,
+    ScanNodes, WriteconfFilesystem,
+};
 use lustre_api::target::TargetPath;
 use lustre_api::{Problem, WriteQuery, Written};
 use lustre_mgs_core::decide::operate;
+use lustre_mgs_core::decide::operate::failover_node::Way;
 use lustre_mgs_core::{Request, State};
-use lustre_types::FsName;
+use lustre_types::{FsName, NodeName};
 
 use super::Api;
 use crate::engine::Caller;
@@ -97,6 +102,83 @@ impl Api {
         body: EvacuateTarget,
     ) -> Result<Written<Job>, Problem> {
         let decide = |state: &State, req: &Request<'_>| operate::evacuate::evacuate(state, req, &path.svname, &body);
+        self.engine.write(caller, query, decide).await
+    }
+
+    /// `relabel_target`
+    pub async fn relabel_target(
+        &self,
+        caller: &Caller,
+        path: &TargetPath,
+        query: &WriteQuery,
+    ) -> Result<Written<Job>, Problem> {
+        let decide = |state: &State, req: &Request<'_>| operate::relabel::relabel(state, req, &path.svname);
+        self.engine.write(caller, query, decide).await
+    }
+
+    /// `add_failover_node`, `remove_failover_node`
+    pub async fn change_failover_node(
+        &self,
+        caller: &Caller,
+        path: &TargetPath,
+        query: &WriteQuery,
+        body: FailoverNode,
+        way: Way,
+    ) -> Result<Written<Job>, Problem> {
+        let decide =
+            |state: &State, req: &Request<'_>| operate::failover_node::change(state, req, &path.svname, &body, way);
+        self.engine.write(caller, query, decide).await
+    }
+
+    /// `failover_node`
+    pub async fn failover_node(
+        &self,
+        caller: &Caller,
+        path: &NodePath,
+        query: &WriteQuery,
+        body: FailoverTargets,
+    ) -> Result<Written<Job>, Problem> {
+        let is_alive = |node: &NodeName| self.liveness.of(node).1;
+        let decide =
+            |state: &State, req: &Request<'_>| operate::failover::failover(state, req, &path.node, &body, &is_alive);
+        self.engine.write(caller, query, decide).await
+    }
+
+    /// `failback_node`
+    pub async fn failback_node(
+        &self,
+        caller: &Caller,
+        path: &NodePath,
+        query: &WriteQuery,
+        body: FailbackTargets,
+    ) -> Result<Written<Job>, Problem> {
+        let is_alive = |node: &NodeName| self.liveness.of(node).1;
+        let decide =
+            |state: &State, req: &Request<'_>| operate::failover::failback(state, req, &path.node, &body, &is_alive);
+        self.engine.write(caller, query, decide).await
+    }
+
+    /// `scan_node`
+    pub async fn scan_node(
+        &self,
+        caller: &Caller,
+        path: &NodePath,
+        query: &WriteQuery,
+        body: ScanNode,
+    ) -> Result<Written<Job>, Problem> {
+        let decide = |state: &State, req: &Request<'_>| operate::scan::scan_node(state, req, &path.node, &body);
+        self.engine.write(caller, query, decide).await
+    }
+
+    /// `scan_nodes`
+    pub async fn scan_nodes(
+        &self,
+        caller: &Caller,
+        query: &WriteQuery,
+        body: ScanNodes,
+    ) -> Result<Written<Job>, Problem> {
+        let is_alive = |node: &NodeName| self.liveness.of(node).1;
+        let decide = |state: &State, req: &Request<'_>| operate::scan::scan_nodes(state, req, &body, &is_alive);
         self.engine.write(caller, query, decide).await
     }
 

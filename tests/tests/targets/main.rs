@@ -6,6 +6,7 @@
 mod capture;
 mod jobs;
 mod killed;
+mod nodes;
 mod older;
 mod operations;
 mod site;

@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use crate::site::{MIB, Site};
 
 impl Site {
-    fn do_it(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn do_it(&self, arguments: &[&str]) -> Value {
         self.cluster.mgsctl(arguments).unwrap()
     }
 
     /// Waits until a job is over; gives it.
-    fn end_of(&self, started: &Value) -> Value {
+    pub(crate) fn end_of(&self, started: &Value) -> Value {
         let id = started["job"].as_str().unwrap_or_else(|| panic!("no job: {started}")).to_owned();
         self.cluster.wait_for(&format!("{id} to end"), || Ok(!self.job(&id)["ended"].is_null())).unwrap();
         self.job(&id)

@@ -50,6 +50,18 @@ pub enum JobKind {
     SetParam,
     /// Add OSTs to a file system, each by a job of its own.
     Grow,
+    /// Write the label onto a target's device that it should have.
+    Relabel,
+    /// Add a partner node to a target.
+    AddFailoverNode,
+    /// Take a partner node from a target.
+    RemoveFailoverNode,
+    /// Move all targets of a node to their partner nodes, each by a job of its own.
+    Failover,
+    /// Move the targets of a node back to it, each by a job of its own.
+    Failback,
+    /// Look at the devices of nodes.
+    Scan,
 }
 
 impl JobKind {
@@ -68,6 +80,12 @@ impl JobKind {
             Self::Evacuate => "evacuate",
             Self::SetParam => "set-param",
             Self::Grow => "grow",
+            Self::Relabel => "relabel",
+            Self::AddFailoverNode => "add-failover-node",
+            Self::RemoveFailoverNode => "remove-failover-node",
+            Self::Failover => "failover",
+            Self::Failback => "failback",
+            Self::Scan => "scan",
         }
     }
 
@@ -86,13 +104,22 @@ impl JobKind {
                 "mgsctl job retry does what is left, mgsctl param temporary shows where it is set meanwhile".to_owned(),
             ),
             Self::Grow => Some("ask for the same again to go on, it makes what is left: mgsctl fs grow".to_owned()),
+            Self::AddFailoverNode | Self::RemoveFailoverNode => Some(format!(
+                "mgsctl target show {object} says which partner nodes it has; if it is stopped: mgsctl target start {object}"
+            )),
+            Self::Failover => {
+                Some(format!("ask for it again to go on, it moves what is left: mgsctl node failover {object}"))
+            }
+            Self::Failback => {
+                Some(format!("ask for it again to go on, it moves what is left: mgsctl node failback {object}"))
+            }
             _ => None,
         }
     }
 }
 
 /// What a job works on, and what it keeps others from while it is not over: as JSON one of `"fsname"`, `"svname"`, `"node"`,
-/// `"param"`.
+/// `"param"`, `"nodes"`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum JobObject {
     /// A file system with all its targets.
@@ -107,6 +134,17 @@ pub enum JobObject {
     /// A tunable.
     #[serde(rename = "param")]
     Param(ParamKey),
+    /// Many nodes at once, not each of them.
+    #[serde(rename = "nodes")]
+    Nodes(Nodes),
+}
+
+/// The nodes of a job on many of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Nodes {
+    /// Any of them: there is one such job at a time.
+    All,
 }
 
 impl JobObject {
@@ -115,7 +153,7 @@ impl JobObject {
         match self {
             Self::Filesystem(fsname) => Some(fsname),
             Self::Target(svname) => svname.fsname(),
-            Self::Node(_) => None,
+            Self::Node(_) | Self::Nodes(_) => None,
             Self::Param(param) => param.filesystem.as_ref(),
         }
     }
@@ -128,6 +166,7 @@ impl std::fmt::Display for JobObject {
             Self::Target(svname) => f.pad(&svname.to_string()),
             Self::Node(node) => f.pad(node.as_str()),
             Self::Param(param) => param.fmt(f),
+            Self::Nodes(Nodes::All) => f.pad("nodes"),
         }
     }
 }
@@ -197,7 +236,7 @@ impl Job {
     pub fn svname(&self) -> Option<&SvName> {
         match &self.object {
             JobObject::Target(svname) => Some(svname),
-            JobObject::Filesystem(_) | JobObject::Node(_) | JobObject::Param(_) => None,
+            JobObject::Filesystem(_) | JobObject::Node(_) | JobObject::Param(_) | JobObject::Nodes(_) => None,
         }
     }
 }

@@ -44,6 +44,12 @@ pub enum StepKind {
     SetParam,
     /// Keep a tunable permanently (on the MGS).
     KeepParam,
+    /// Write the label onto the target's device that it should have (on the node).
+    Relabel,
+    /// Write which partner nodes the target has into the configuration (on the MGS).
+    FailoverNodes,
+    /// Look at all devices (on the node).
+    Scan,
 }
 
 impl StepKind {
@@ -67,6 +73,9 @@ impl StepKind {
             Self::LeavePools => "leave_pools",
             Self::SetParam => "set_param",
             Self::KeepParam => "keep_param",
+            Self::Relabel => "relabel",
+            Self::FailoverNodes => "failover_nodes",
+            Self::Scan => "scan",
         }
     }
 }

@@ -35,6 +35,22 @@ pub(crate) struct MoveArgs {
     pub(crate) start: JobArgs,
 }
 
+/// `mgsctl target add-failover-node`, `remove-failover-node`
+#[derive(Debug, Args)]
+pub(crate) struct FailoverNodeArgs {
+    /// The partner: the name of a node with an agent, or the NIDs of one node, as in `10.0.0.6@tcp,10.1.0.6@o2ib`.
+    pub(crate) partner: String,
+    /// Also write it onto the device of a target that is started: stops and starts it. The device of one that is stopped is
+    /// written anyway.
+    #[arg(long)]
+    pub(crate) write_device: bool,
+    /// Goes back by itself unless confirmed within so many seconds (mgsctl target confirm).
+    #[arg(long, value_name = "SECONDS", conflicts_with = "write_device")]
+    pub(crate) confirm_within: Option<u32>,
+    #[command(flatten)]
+    pub(crate) start: JobArgs,
+}
+
 /// `mgsctl target replace-nids`
 #[derive(Debug, Args)]
 pub(crate) struct ReplaceNidsArgs {

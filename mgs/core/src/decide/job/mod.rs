@@ -151,6 +151,12 @@ pub fn end(state: &State, req: &Request<'_>, id: &JobId, step: usize, end: StepE
             }
             (JobState::Done, None)
         }
+        (_, StepKind::Relabel) if end.state == JobState::Done => match &end.result {
+            Some(OpResult::Tuned(result)) if transition.relabelled(step, &result.formatted_as) => {
+                (JobState::Done, None)
+            }
+            _ => (JobState::Failed, None),
+        },
         _ => (end.state, None),
     };
     let mut message = end.message.or(note);

@@ -6,10 +6,10 @@
 use lustre_api::agent::AgentOp;
 use lustre_api::job::{JobObject, Move, StepKind};
 use lustre_api::target::TargetState;
-use lustre_types::{FsName, PoolName, SvName, TargetKind};
+use lustre_types::{FsName, NidList, NodeName, PoolName, SvName, TargetKind};
 
 use crate::decide::lifecycle;
-use crate::decide::operate::evacuate;
+use crate::decide::operate::{evacuate, relabel};
 use crate::record::{JobRecord, Keep, OstTunable, OwnAct};
 use crate::state::State;
 
@@ -35,6 +35,9 @@ pub(super) fn moves(state: &State, record: &JobRecord) -> Vec<Move> {
             }
             StepKind::Deregister => moves.extend(deregistered(state, svname, now)),
             StepKind::Job if matches!(record.own.get(&at), Some(OwnAct::Ensure(_))) => moves.push(made(svname, now)),
+            StepKind::Job => moves.extend(moved(state, record, at, svname)),
+            StepKind::Relabel => moves.extend(labelled(state, record, at, svname)),
+            StepKind::FailoverNodes => moves.extend(partners(record, at, svname)),
             StepKind::NoCreate => moves.push(closed(state, svname, OstTunable::NoCreate)),
             StepKind::Deactivate => moves.push(closed(state, svname, OstTunable::Inactive)),
             StepKind::LeavePools => moves.extend(pools_without(state, svname)),
@@ -156,6 +159,64 @@ fn made(svname: &SvName, now: &str) -> Move {
         why: "its device is formatted, which destroys what is on it; new files go to it as soon as it is started"
             .to_owned(),
     }
+}
+
+/// A target that another node takes over, with what waits meanwhile.
+fn moved(state: &State, record: &JobRecord, at: usize, svname: &SvName) -> Vec<Move> {
+    let (Some(OwnAct::Move(planned)), Some(target)) = (record.own.get(&at), state.targets.get(svname)) else {
+        return Vec::new();
+    };
+    let own = &target.value.spec.node;
+    let on = |node: &NodeName| format!("started on {node}");
+    let others = state.nodes.keys().filter(|node| **node == planned.from || **node == planned.to);
+    let there = Move {
+        object: format!("target {svname}"),
+        now: on(&planned.from),
+        becomes: on(&planned.to),
+        is_passing: false,
+        acceptable: others.map(on).collect(),
+        preferred: on(own),
+        fix: (planned.to != *own).then(|| format!("mgsctl node failback {own}")),
+        why: format!("it is stopped, and its clients recover on {}", planned.to),
+    };
+    std::iter::once(there).chain(without(svname, true)).collect()
+}
+
+/// The label of a target that is written.
+fn labelled(state: &State, record: &JobRecord, at: usize, svname: &SvName) -> Option<Move> {
+    let Some(AgentOp::Relabel(op)) = record.ops.get(at)? else { return None };
+    let becomes = relabel::label(svname, op.registered).to_string();
+    let known = state.targets.get(svname).and_then(|target| target.value.label.clone());
+    Some(Move {
+        object: format!("label of {}", op.device),
+        now: known.map_or_else(|| "unknown".to_owned(), |label| format!("{label}, when it was read last")),
+        is_passing: false,
+        acceptable: vec![becomes.clone()],
+        preferred: becomes.clone(),
+        becomes,
+        fix: None,
+        why: format!("mount.lustre takes the device for {svname} by it"),
+    })
+}
+
+/// The partner nodes of a target that are others.
+fn partners(record: &JobRecord, at: usize, svname: &SvName) -> Option<Move> {
+    let Some(OwnAct::FailoverNodes(planned)) = record.own.get(&at) else { return None };
+    let text = |nodes: &[NidList]| match nodes {
+        [] => "no partner node".to_owned(),
+        nodes => format!("partner nodes {}", nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")),
+    };
+    let becomes = text(&planned.after);
+    Some(Move {
+        object: format!("target {svname}"),
+        now: text(&planned.before),
+        is_passing: false,
+        acceptable: vec![becomes.clone()],
+        preferred: becomes.clone(),
+        becomes,
+        fix: None,
+        why: "clients and MDTs look for it there when it is not on its own node".to_owned(),
+    })
 }
 
 /// An OST that takes no new files, or that nobody uses.

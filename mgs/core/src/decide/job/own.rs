@@ -1,7 +1,7 @@
 //! What the MGS does itself in a step of a job: one function per [`OwnAct`], all done with the commit that begins the step.
 
 use lustre_api::Problem;
-use lustre_api::job::{Job, JobId, JobState, StepKind};
+use lustre_api::job::{Job, JobId, JobKind, JobObject, JobState, StepKind};
 use lustre_api::target::TargetState;
 use lustre_types::NidList;
 
@@ -10,10 +10,12 @@ use super::start::{NewJob, start};
 use super::transition::{Transition, refused, started};
 use crate::configlog::PoolChange;
 use crate::decide::evacuate::Evacuation;
-use crate::decide::operate::{evacuate, nids, spread};
+use crate::decide::operate::{evacuate, moving, nids, spread};
 use crate::decide::{Compare, Request, as_read, confirm, lifecycle, log, nidtbl, put, register, target};
 use crate::key::Key;
-use crate::record::{JobRecord, OstTunable, OwnAct, PlannedTarget, PoolRecord, Record, SettingPart};
+use crate::record::{
+    JobRecord, OstTunable, OwnAct, PlannedMove, PlannedPartners, PlannedTarget, PoolRecord, Record, SettingPart,
+};
 
 /// What the MGS does in a step; `None` where a node does it.
 pub(super) fn act(record: &JobRecord, step: usize) -> Option<OwnAct> {
@@ -47,6 +49,12 @@ pub(super) fn run(transition: &mut Transition<'_>, step: usize, act: &OwnAct) {
             Ok(()) => return,
             Err(problem) => Err(problem),
         },
+        OwnAct::Move(planned) => match move_target(transition, step, planned) {
+            // It takes as long as that job.
+            Ok(()) => return,
+            Err(problem) => Err(problem),
+        },
+        OwnAct::FailoverNodes(planned) => failover_nodes(transition, step, planned),
         OwnAct::ReplaceNids(nids) => replace_nids(transition, step, nids),
         OwnAct::Evacuate(limits) => {
             let begun = Evacuation::new(limits.clone(), transition.req.now);
@@ -115,6 +123,58 @@ fn ensure(transition: &mut Transition<'_>, step: usize, planned: &PlannedTarget)
     transition.more.extend(changes);
     transition.record.job.steps[step].job = Some(name.clone());
     transition.record.own.insert(step, OwnAct::Job(name));
+    Ok(())
+}
+
+/// Has a target moved by a job that is a part of this one. Errors: it is somewhere else by now.
+fn move_target(transition: &mut Transition<'_>, step: usize, planned: &PlannedMove) -> Result<(), Problem> {
+    let state = transition.state;
+    let job = &transition.record.job;
+    let Some(svname) = job.svname_of(step).cloned() else { return Ok(()) };
+    let target = target::get(state, &svname)?;
+    if *target.value.place() != planned.from {
+        let message = format!("{svname} is on {} by now, not on {}", target.value.place(), planned.from);
+        return Err(Problem::conflict(message).remedy("look where it is, and plan again"));
+    }
+    let name = part_name(job, step);
+    let (who, why) = (job.who.clone(), job.why.clone());
+    let req = Request { who: &who, why: why.as_deref(), job: None, plan: None, ..*transition.req };
+    let new = NewJob {
+        name: Some(name.clone()),
+        parent: Some(job.id.clone()),
+        ..NewJob::new(
+            JobKind::MoveTarget,
+            JobObject::Target(svname.clone()),
+            moving::steps(&svname, &target.value, planned),
+        )
+    };
+    let started = start(state, &req, new)?;
+    transition.compare.push(as_read(Key::Target(svname), target.revision));
+    transition.compare.extend(started.compare);
+    transition.more.extend(started.changes);
+    transition.record.job.steps[step].job = Some(name.clone());
+    transition.record.own.insert(step, OwnAct::Job(name));
+    Ok(())
+}
+
+/// Writes the partner nodes of the target into its description and the logs. Errors: somebody else changed them since the job
+/// was asked for; a config log that is full.
+fn failover_nodes(transition: &mut Transition<'_>, step: usize, planned: &PlannedPartners) -> Result<(), Problem> {
+    let (state, req) = (transition.state, transition.req);
+    let within_s = transition.record.confirm_within_s;
+    let Some((svname, target)) = transition.target(step) else { return Ok(()) };
+    if target.spec.failover_nodes != planned.before {
+        let message = format!("the partner nodes of {svname} were changed after this job was asked for");
+        return Err(Problem::conflict(message).remedy("look what they are now, and ask for the change anew"));
+    }
+    target.confirm = confirm::pending(req, within_s, Some(planned.before.clone()), target.confirm.as_ref());
+    target.spec.failover_nodes.clone_from(&planned.after);
+    let (mut compare, mut changes) = (Vec::new(), Vec::new());
+    let mut draft = log::draft(state, req, svname.fsname());
+    log::failover(&mut draft, &svname, &planned.before, &planned.after)?;
+    log::commit(draft, &mut compare, &mut changes);
+    transition.compare.extend(compare);
+    transition.more.extend(changes);
     Ok(())
 }
 

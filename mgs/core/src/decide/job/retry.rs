@@ -78,6 +78,9 @@ pub(super) fn check(state: &State, job: &Job, with_whole: bool) -> Result<(), Pr
     if job.kind == JobKind::Grow {
         return refuse("its devices may be other things by now than what it was planned with".into());
     }
+    if matches!(job.kind, JobKind::Failover | JobKind::Failback) {
+        return refuse("its targets may be somewhere else by now than when it was planned".into());
+    }
     for (at, step) in job.steps.iter().enumerate().filter(|(_, step)| step.state != JobState::Done) {
         if step.kind == StepKind::Format && step.attempts > 0 {
             return refuse("its format had begun, so the device is not what the plan saw any more".into());

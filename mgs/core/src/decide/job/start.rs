@@ -53,6 +53,12 @@ impl NewJob {
         });
         made.collect()
     }
+
+    /// The targets that it moves: it has hold of them from its begin.
+    fn moved(&self) -> Vec<&SvName> {
+        let moves = self.steps.iter().filter(|step| matches!(step.act, Act::Own(OwnAct::Move(_))));
+        moves.filter_map(|step| step.svname.as_ref()).collect()
+    }
 }
 
 /// A step of a job to be started.
@@ -115,10 +121,16 @@ pub fn start(state: &State, req: &Request<'_>, new: NewJob) -> Result<Started, P
     check_steps(&new)?;
     check_agents(state, &new)?;
     let made = new.makes();
-    let (mut compare, holds) = match new.object.fsname().filter(|_| !made.is_empty()) {
+    let (mut compare, mut holds) = match new.object.fsname().filter(|_| !made.is_empty()) {
         Some(fsname) => free_names(state, fsname, &made)?,
         None => free(state, &new.object, new.parent.as_ref())?,
     };
+    for svname in new.moved() {
+        let (more, held) = free(state, &JobObject::Target(svname.clone()), new.parent.as_ref())?;
+        let more: Vec<Compare> = more.into_iter().filter(|one| !compare.contains(one)).collect();
+        compare.extend(more);
+        holds.extend(held);
+    }
     let record = record(state, req, new, holds);
     if req.plan.is_some_and(|plan| plan != record.job.digest) {
         let message = format!(
@@ -221,7 +233,7 @@ pub(super) fn free(
             let of_targets = Compare::Prefix(Key::holds_of(fsname), state.revision);
             vec![absent(Key::Hold(object.clone())), of_targets]
         }
-        JobObject::Node(_) | JobObject::Param(_) => vec![absent(Key::Hold(object.clone()))],
+        JobObject::Node(_) | JobObject::Param(_) | JobObject::Nodes(_) => vec![absent(Key::Hold(object.clone()))],
     };
     Ok((compare, vec![object.clone()]))
 }

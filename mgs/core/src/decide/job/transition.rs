@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use lustre_api::agent::StartDriver;
+use lustre_api::device::FormattedAs;
 use lustre_api::job::{FormatResult, Job, JobKind, JobState, Step, StepKind};
 use lustre_api::proxy::ProxyState;
 use lustre_api::target::TargetState;
@@ -139,11 +140,12 @@ impl<'a> Transition<'a> {
         let Some(within_s) = self.record.confirm_within_s else { return };
         let until = Time::from_unix_ms(self.req.now.unix_ms() + u64::from(within_s) * 1000);
         for at in 0..self.record.job.steps.len() {
-            if self.record.job.steps[at].kind == StepKind::ReplaceNids
-                && let Some((_, target)) = self.target(at)
-                && let Some(waits) = &mut target.confirm_nids
-            {
-                waits.until = until;
+            let kind = self.record.job.steps[at].kind;
+            let Some((_, target)) = self.target(at) else { continue };
+            match kind {
+                StepKind::ReplaceNids => target.confirm_nids.iter_mut().for_each(|waits| waits.until = until),
+                StepKind::FailoverNodes => target.confirm.iter_mut().for_each(|waits| waits.until = until),
+                _ => {}
             }
         }
     }
@@ -216,6 +218,17 @@ impl<'a> Transition<'a> {
         let missing = (!result.missing_features.is_empty())
             .then(|| format!("made without {}: this e2fsprogs lacks them", result.missing_features.join(", ")));
         Some(missing.or(note))
+    }
+
+    /// What the device says after its label was written; false where that is not the target.
+    pub(super) fn relabelled(&mut self, at: usize, on_disk: &FormattedAs) -> bool {
+        let Some((svname, target)) = self.target(at) else { return false };
+        if on_disk.svname != svname || on_disk.incomplete {
+            return false;
+        }
+        target.label = Some(on_disk.label.clone());
+        target.uuid.get_or_insert_with(|| on_disk.uuid.clone());
+        true
     }
 
     /// Says what the next batch of an evacuation is, where the step is one.

@@ -4,9 +4,13 @@
 //! with `dry_run` a person sees the steps, and starts those and no others with their digest.
 
 pub mod evacuate;
+pub mod failover;
+pub mod failover_node;
 pub mod grow;
 pub mod moving;
 pub mod nids;
+pub mod relabel;
+pub mod scan;
 pub mod spread;
 mod whole;
 pub mod writeconf;

@@ -6,15 +6,15 @@ use lustre_api::operation::MoveTarget;
 use lustre_api::{Problem, Written};
 use lustre_types::{NodeName, SvName};
 
-use crate::decide::job::{NewJob, request};
+use crate::decide::job::{NewJob, NewStep, request};
 use crate::decide::{Decision, Request, job, lifecycle, node, target};
-use crate::record::TargetRecord;
+use crate::record::{PlannedMove, TargetRecord};
 use crate::state::State;
 
 /// Starts a job: stop it where it runs, start it on the other node. `is_alive` says which nodes are heard of.
 ///
 /// Errors: no partner node, or several and none was named; a node that clients would not look for it on; it is there
-/// already; a node that is said to be down and is heard of.
+/// already; a node that is said to be down and is heard of; one that is not heard of, or is drained, to start it on.
 pub fn move_target(
     state: &State,
     req: &Request<'_>,
@@ -34,23 +34,48 @@ pub fn move_target(
             let problem = Problem::refused(format!("{svname} is {}, not registered", record.state.as_str()));
             return Err(problem.remedy("ensure it again; that formats, registers and starts it"));
         }
-        let from = record.place();
-        let to = destination(state, svname, record, body.node.as_ref())?;
-        if to == from {
-            let problem = Problem::refused(format!("{svname} is on {from} already"));
-            return Err(problem.remedy(format!("mgsctl target start {svname} starts it there")));
-        }
-        if body.node_is_down && is_alive(from) {
-            let message = format!("{from} is said to be down, and its agent was heard of a moment ago");
-            let problem = Problem::refused(message).attribute("node_is_down");
-            return Err(problem.remedy(format!("leave node_is_down out: {svname} is stopped there first")));
-        }
-        if !body.node_is_down {
-            steps.push(lifecycle::stop_step(svname, record));
-        }
-        steps.push(lifecycle::start_step_on(svname, record, to));
+        let planned = planned(state, svname, record, body.node.as_ref(), body.node_is_down, is_alive)?;
+        steps = self::steps(svname, record, &planned);
     }
     request(state, req, NewJob::new(JobKind::MoveTarget, object, steps))
+}
+
+/// A move of a target, to this node or to its only partner. Errors: as [`move_target`].
+pub(super) fn planned(
+    state: &State,
+    svname: &SvName,
+    record: &TargetRecord,
+    to: Option<&NodeName>,
+    from_is_down: bool,
+    is_alive: &dyn Fn(&NodeName) -> bool,
+) -> Result<PlannedMove, Problem> {
+    let from = record.place();
+    let to = destination(state, svname, record, to)?;
+    if to == from {
+        let problem = Problem::refused(format!("{svname} is on {from} already"));
+        return Err(problem.remedy(format!("mgsctl target start {svname} starts it there")));
+    }
+    if from_is_down && is_alive(from) {
+        let message = format!("{from} is said to be down, and its agent was heard of a moment ago");
+        let problem = Problem::refused(message).attribute("node_is_down");
+        return Err(problem.remedy(format!("leave node_is_down out: {svname} is stopped there first")));
+    }
+    // It would be stopped, and then wait.
+    if !is_alive(to) {
+        let problem = Problem::refused(format!("{to} is not heard of, so {svname} would not be started there"));
+        return Err(problem.remedy(format!("see systemctl status lustre-agent on {to}")).attribute("node"));
+    }
+    if let Some(why) = &node::find(state, to)?.value.settings.drained {
+        let problem = Problem::refused(format!("{to} is drained ({why}), so {svname} would not be started there"));
+        return Err(problem.remedy(format!("mgsctl node undrain {to}, or name another node")).attribute("node"));
+    }
+    Ok(PlannedMove { from: from.clone(), to: to.clone(), from_is_down })
+}
+
+/// The steps of a move.
+pub(in crate::decide) fn steps(svname: &SvName, record: &TargetRecord, planned: &PlannedMove) -> Vec<NewStep> {
+    let stop = (!planned.from_is_down).then(|| lifecycle::stop_step(svname, record));
+    stop.into_iter().chain([lifecycle::start_step_on(svname, record, &planned.to)]).collect()
 }
 
 fn destination<'a>(
