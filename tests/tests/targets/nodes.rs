@@ -80,7 +80,7 @@ fn a_partner_node_reaches_readers_at_once_and_the_device_when_that_is_asked_for(
 
     let job = site.end_of(&site.do_it(&["target", "add-failover-node", SVNAME, "oss2", "--write-device"]));
     assert_eq!(state(&job), "done", "{job:#}");
-    assert_eq!(on_device(), ["127.0.0.4@tcp"]);
+    assert_eq!(on_device(), ["127.0.0.4@tcp"], "{job:#}");
     assert_eq!(site.on_node("oss1", SVNAME).running.unwrap().instance, 2);
     let job = site.end_of(&site.do_it(&["target", "move", SVNAME]));
     assert_eq!(state(&job), "done", "it can be moved there: {job:#}");

@@ -95,7 +95,12 @@ impl Site {
         let client = Client::new(self.cluster.agent(node).endpoint(), None).unwrap();
         let call = client.call::<GetFormatted>(&Nothing {}, &Nothing {}, &Nothing {});
         let all = self.runtime.block_on(call).unwrap().targets;
-        all.into_iter().find(|target| target.formatted_as.svname.to_string() == svname).unwrap()
+        // Loop devices are the machine's: tests beside this one may have a target of that name, too.
+        let described = self.cluster.mgsctl(&["target", "show", svname]).ok();
+        let is_its = |device: &str| described.as_ref().is_none_or(|described| described["device"] == device);
+        let is_it =
+            |target: &FormattedDevice| target.formatted_as.svname.to_string() == svname && is_its(&target.device);
+        all.into_iter().find(is_it).unwrap()
     }
 
     /// Asks a node's agent to make another target on a device, whatever is on it. Gives why that failed.
