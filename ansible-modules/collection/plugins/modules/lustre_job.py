@@ -23,8 +23,10 @@ description:
 options:
   operation:
     description:
-      - "What to do: V(writeconf) a O(filesystem); V(move), V(evacuate) or V(replace_nids) of a O(target);
-        V(pause), V(resume), V(cancel) or V(wait) for the job O(id)."
+      - "What to do: V(writeconf) a O(filesystem); V(move), V(evacuate), V(relabel) or V(replace_nids) of a
+        O(target), or V(add_failover_node) or V(remove_failover_node); V(failover) of all targets that a
+        O(node) runs, or V(failback) of all that are its own; V(scan) of the devices of a O(node), or of all
+        nodes; V(pause), V(resume), V(cancel) or V(wait) for the job O(id)."
     type: "str"
     required: true
     choices:
@@ -32,6 +34,12 @@ options:
       - "move"
       - "replace_nids"
       - "evacuate"
+      - "relabel"
+      - "add_failover_node"
+      - "remove_failover_node"
+      - "failover"
+      - "failback"
+      - "scan"
       - "pause"
       - "resume"
       - "cancel"
@@ -42,7 +50,8 @@ options:
     type: "str"
   target:
     description:
-      - "The target, for V(move), V(replace_nids) and V(evacuate)."
+      - "The target, for V(move), V(replace_nids), V(evacuate), V(relabel), V(add_failover_node) and
+        V(remove_failover_node)."
     type: "str"
   id:
     description:
@@ -55,26 +64,45 @@ options:
     type: "str"
   node:
     description:
-      - "Where to move the target; the other one of two nodes when not given."
+      - "For V(move): where to; the other one of two nodes when not given. For V(add_failover_node) and
+        V(remove_failover_node): the partner, where O(nids) are not given. For V(failover), V(failback): whose
+        targets. For V(scan): whose devices; those of all nodes when not given."
     type: "str"
+  to:
+    description:
+      - "For V(failover): move all targets to this node; each to its partner when not given."
+    type: "str"
+  leave_others:
+    description:
+      - "For V(failover) and V(failback): leave those where they are that can't be moved, instead of moving
+        none."
+    type: "bool"
+    default: false
+  write_device:
+    description:
+      - "For V(add_failover_node) and V(remove_failover_node): also write the device of a target that is
+        started, which is stopped and started for that."
+    type: "bool"
+    default: false
   node_is_down:
     description:
-      - "The node where the target runs is switched off: don't stop it there. Two nodes with one target destroy
-        it."
+      - "For V(move) and V(failover): the node where the target runs is switched off: don't stop it there. Two
+        nodes with one target destroy it."
     type: "bool"
     default: false
   nids:
     description:
       - "For V(replace_nids): NIDs of the target's node, then of each partner, as in
-        V(10.0.0.5@tcp:10.0.0.6@tcp)."
+        V(10.0.0.5@tcp:10.0.0.6@tcp). For V(add_failover_node) and V(remove_failover_node): those of the one
+        partner."
     type: "str"
   confirm_within:
     description:
-      - "Put the NIDs that the target had, by another such job, back unless somebody confirms the change within
-        so many seconds, 10 to 86400."
+      - "Put what the target had back unless somebody confirms the change within so many seconds, 10 to 86400."
       - "For what can cut off those who set it."
-      - "For V(replace_nids); counted from the end of the job. M(chandelier.lustre.lustre_target) confirms,
-        with O(chandelier.lustre.lustre_target#module:state=confirmed)."
+      - "For V(replace_nids), V(add_failover_node) and V(remove_failover_node); counted from the end of the
+        job. M(chandelier.lustre.lustre_target) confirms, with
+        O(chandelier.lustre.lustre_target#module:state=confirmed)."
     type: "int"
   set_mgs_nids:
     description:
@@ -155,6 +183,12 @@ def main():
                     "move",
                     "replace_nids",
                     "evacuate",
+                    "relabel",
+                    "add_failover_node",
+                    "remove_failover_node",
+                    "failover",
+                    "failback",
+                    "scan",
                     "pause",
                     "resume",
                     "cancel",
@@ -166,6 +200,9 @@ def main():
             "id": {"type": "str"},
             "name": {"type": "str"},
             "node": {"type": "str"},
+            "to": {"type": "str"},
+            "leave_others": {"type": "bool", "default": False},
+            "write_device": {"type": "bool", "default": False},
             "node_is_down": {"type": "bool", "default": False},
             "nids": {"type": "str"},
             "confirm_within": {"type": "int"},
