@@ -89,7 +89,7 @@ fn of_record(record: &Record) -> u32 {
 fn of_object(object: &JobObject) -> u32 {
     match object {
         JobObject::Filesystem(_) | JobObject::Target(_) | JobObject::Node(_) => FIRST,
-        JobObject::Param(_) => OPERATIONS,
+        JobObject::Param(_) | JobObject::Nodes(_) => OPERATIONS,
     }
 }
 
@@ -144,7 +144,13 @@ fn of_job(record: &JobRecord) -> u32 {
         | JobKind::ReplaceNids
         | JobKind::Evacuate
         | JobKind::SetParam
-        | JobKind::Grow => OPERATIONS,
+        | JobKind::Grow
+        | JobKind::Relabel
+        | JobKind::AddFailoverNode
+        | JobKind::RemoveFailoverNode
+        | JobKind::Failover
+        | JobKind::Failback
+        | JobKind::Scan => OPERATIONS,
     };
     let has_more = evacuation.is_some() || at_once.is_some() || confirm_within_s.is_some();
     let parts = [of_kind, of_object(&job.object), since(has_more, OPERATIONS)].into_iter();
@@ -171,7 +177,10 @@ fn of_step(kind: StepKind) -> u32 {
         | StepKind::Verify
         | StepKind::LeavePools
         | StepKind::SetParam
-        | StepKind::KeepParam => OPERATIONS,
+        | StepKind::KeepParam
+        | StepKind::Relabel
+        | StepKind::FailoverNodes
+        | StepKind::Scan => OPERATIONS,
     }
 }
 
@@ -201,6 +210,8 @@ fn of_op(op: &AgentOp) -> u32 {
             since(*force != StopForce::Never, OPERATIONS)
         }
         AgentOp::Tune(_)
+        | AgentOp::Relabel(_)
+        | AgentOp::Scan(_)
         | AgentOp::Migrate(_)
         | AgentOp::FindFiles(_)
         | AgentOp::SetParam(_)
@@ -218,7 +229,9 @@ fn of_act(act: &OwnAct) -> u32 {
         | OwnAct::Tunable(..)
         | OwnAct::LeavePools
         | OwnAct::Evacuate(_)
-        | OwnAct::KeepParam(_) => OPERATIONS,
+        | OwnAct::KeepParam(_)
+        | OwnAct::Move(_)
+        | OwnAct::FailoverNodes(_) => OPERATIONS,
     }
 }
 
@@ -259,6 +272,8 @@ mod tests {
             json!({"ops": [{"kind": "stop", "svname": "gold-OST0000", "device": "/dev/sda", "force": "lazy"}]});
         for (kind, more) in [
             ("writeconf", json!({})),
+            ("failover", json!({})),
+            ("relabel", json!({})),
             ("stop_target", forced),
             ("stop_target", json!({"at_once": 3})),
             ("stop_target", json!({"confirm_within_s": 3})),
