@@ -8,7 +8,7 @@ use lustre_api::{agent::AgentOp, agent_ops::ScanOp, device::RefusalCode, job::Jo
 use node::{MIB, Node, op};
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{FileExt, PermissionsExt},
     time::{Duration, Instant},
 };
 
@@ -25,7 +25,11 @@ fn with_a_hung_disk(names: &[&str]) -> Node {
     fs::write(bin.join("wipefs"), text).unwrap();
     fs::set_permissions(bin.join("wipefs"), fs::Permissions::from_mode(0o755)).unwrap();
     for name in names {
-        node.image(name, 64 * MIB);
+        let image = node.image(name, 64 * MIB);
+        if *name == "hung" {
+            // One that looks blank is not asked about.
+            fs::OpenOptions::new().write(true).open(image).unwrap().write_all_at(b"data", 0).unwrap();
+        }
     }
     node.set_env("PATH", &format!("{}:{}", bin.display(), std::env::var("PATH").unwrap()));
     node
