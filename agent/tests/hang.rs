@@ -25,15 +25,8 @@ impl Hanging {
         let mut node = Node::start();
         let device = node.loop_device("ost", 64 * MIB);
         node.formatted("format", &op("gold-OST0001", &device.0)).await;
-        fs::create_dir(node.path("bin")).unwrap();
-        for name in ["mount", "mount.lustre"] {
-            node.link_program("hanging_mount", name);
-        }
-        fs::write(node.path("filesystems"), "\text4\nnodev\tlustre_tgt\n").unwrap();
-        let filesystems = node.path("filesystems");
-        node.filesystems(&filesystems);
-        let path = format!("{}:{}", node.path("bin").display(), std::env::var("PATH").unwrap());
-        node.set_env("PATH", &path);
+        node.with_lustre_kernel("hanging_mount");
+        node.restart();
         assert_eq!(node.inventory().await.info.start_driver, StartDriver::Kernel);
         Self { node, device }
     }
@@ -49,8 +42,7 @@ impl Hanging {
 
     /// Process ids of the mounts that were begun.
     fn mounts(&self) -> Vec<String> {
-        let text = fs::read_to_string(self.node.path("bin/mounts")).unwrap_or_default();
-        text.lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+        self.node.mounts().iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
     }
 
     async fn wait_for_mount(&self) -> String {
@@ -71,7 +63,7 @@ impl Hanging {
     }
 
     fn answer(&self) {
-        fs::write(self.node.path("bin/answer"), "mount.lustre: Connection timed out").unwrap();
+        fs::write(self.node.path("mounting/answer"), "mount.lustre: Connection timed out").unwrap();
     }
 }
 

@@ -10,7 +10,7 @@ mod node;
 use lustre_agent::observe::Content;
 use lustre_api::{
     Time,
-    agent::{AgentOp, FormatOp, StopOp},
+    agent::{AgentOp, FormatOp, StartOp, StopOp},
     agent_ops::{MigrateOp, OpResult, StopForce, TuneOp},
     job::JobState,
 };
@@ -214,6 +214,15 @@ async fn a_writeconf_is_whole_wherever_its_agent_is_killed() {
     assert!(deaths > 30, "{deaths}");
 }
 
+fn stop_op(device: &Path) -> AgentOp {
+    AgentOp::Stop(StopOp {
+        svname: "gold-OST0001".parse().unwrap(),
+        device: device.to_str().unwrap().into(),
+        timeout_s: Some(20),
+        force: StopForce::Never,
+    })
+}
+
 async fn stop_killed_at(at: u64) -> bool {
     let mut node = Node::dying_at(at);
     let device = node.loop_device("ost", 64 * MIB);
@@ -221,12 +230,7 @@ async fn stop_killed_at(at: u64) -> bool {
     let plain = FormatOp { mkfs_options: Some("-O ^quota,^project".into()), ..op("gold-OST0001", &device.0) };
     node.formatted("format", &plain).await;
     let _mounted = Mount::of(&device.0, &node.path("mnt"));
-    let stop = AgentOp::Stop(StopOp {
-        svname: "gold-OST0001".parse().unwrap(),
-        device: device.0.to_str().unwrap().into(),
-        timeout_s: Some(20),
-        force: StopForce::Never,
-    });
+    let stop = stop_op(&device.0);
     let fate = node.run_armed("job", &stop).await;
     let steps = node.steps();
     let died = fate.end.is_none();
@@ -243,9 +247,42 @@ async fn a_stop_is_carried_out_wherever_its_agent_is_killed() {
     assert!(deaths > 20, "{deaths}");
 }
 
+async fn start_killed_at(at: u64) -> bool {
+    let mut node = Node::prepared_to_die(None, at);
+    node.with_lustre_kernel("ext4_mount");
+    node.restart();
+    let device = node.loop_device("ost", 64 * MIB);
+    // This machine's kernel mounts it as ext4, and may be built without quotas.
+    let plain = FormatOp { mkfs_options: Some("-O ^quota,^project".into()), ..op("gold-OST0001", &device.0) };
+    node.formatted("format", &plain).await;
+    let start = AgentOp::Start(StartOp {
+        svname: "gold-OST0001".parse().unwrap(),
+        device: device.0.to_str().unwrap().into(),
+        mountpoint: Some(node.path("mnt").to_str().unwrap().into()),
+    });
+    let fate = node.run_armed("job", &start).await;
+    let steps = node.steps();
+    let died = fate.end.is_none();
+    let job = node.brought_to_its_end("job", &start, fate).await;
+    assert_eq!(job.state, JobState::Done, "{steps:#?}\n{job:#?}");
+    assert_eq!(node.mounts().len(), 1, "{steps:#?}");
+    let found = node.targets().await.targets.into_iter().find(|target| Path::new(&target.device) == device.0).unwrap();
+    assert_eq!(found.mountpoint.as_deref(), node.path("mnt").to_str(), "{steps:#?}");
+    let stop = stop_op(&device.0);
+    node.put_op("stop", &stop).await.unwrap();
+    assert_eq!(node.end_of("stop").await.state, JobState::Done);
+    died
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_is_mounted_once_wherever_the_agent_that_starts_it_is_killed() {
+    let deaths = at_every_step(start_killed_at).await;
+    assert!(deaths > 15, "{deaths}");
+}
+
 async fn migrate_killed_at(at: u64) -> bool {
     let mut node = Node::dying_at(at);
-    node.link_program("lfs", "lfs");
+    node.link_program("lfs", "bin/lfs");
     let path = format!("{}:{}", node.path("bin").display(), std::env::var("PATH").unwrap());
     node.set_env("PATH", &path);
     let mount = node.path("mnt");

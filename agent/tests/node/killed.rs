@@ -66,7 +66,7 @@ impl Node {
         let mut node = Self::prepared(None);
         fs::create_dir(node.path("bin")).unwrap();
         for tool in TOOLS {
-            node.link_program("counted", tool);
+            node.link_program("counted", &format!("bin/{tool}"));
         }
         let text = |name: &str| node.path(name).to_str().unwrap().to_owned();
         node.env = [
@@ -86,7 +86,7 @@ impl Node {
     /// written could not be run for as long as a process that it is starting has a copy of the open file.
     pub(crate) fn link_program(&self, program: &str, name: &str) {
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(program);
-        symlink(program, self.path("bin").join(name)).unwrap();
+        symlink(program, self.path(name)).unwrap();
     }
 
     /// Puts a job and follows it until it ends, or the agent dies.

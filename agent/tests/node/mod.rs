@@ -46,8 +46,8 @@ pub(crate) struct Node {
     mgs: Option<String>,
     /// Environment of the agent, and so of the programs that it runs.
     env: Vec<(String, String)>,
-    /// What the agent finds at `/proc/filesystems`, where that is not the kernel's.
-    filesystems: Option<PathBuf>,
+    /// Where its agents run, if not in the mount namespace of the test.
+    kernel: Option<LustreKernel>,
 }
 
 impl Node {
@@ -68,7 +68,7 @@ impl Node {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("images")).unwrap();
         let client = Client::new("http://127.0.0.1:1", None).unwrap();
-        Self { dir, daemon: None, client, mgs, env: Vec::new(), filesystems: None }
+        Self { dir, daemon: None, client, mgs, env: Vec::new(), kernel: None }
     }
 
     /// Has the agent run its programs with this variable, from now on.
@@ -77,9 +77,22 @@ impl Node {
         self.restart();
     }
 
-    /// Has the next agent find these file systems in the kernel.
-    pub(crate) fn filesystems(&mut self, file: &Path) {
-        self.filesystems = Some(file.to_owned());
+    /// Has the next agents run where the kernel seems to have Lustre, with a program of the tests' own for mount(8).
+    pub(crate) fn with_lustre_kernel(&mut self, mount: &str) {
+        // Not beside other stand-ins, which look for the programs that they stand for in the PATH.
+        std::fs::create_dir(self.path("mounting")).unwrap();
+        for name in ["mount", "mount.lustre"] {
+            self.link_program(mount, &format!("mounting/{name}"));
+        }
+        self.kernel = Some(LustreKernel::start(&self.path("filesystems")));
+        let path = format!("{}:{}", self.path("mounting").display(), std::env::var("PATH").unwrap());
+        self.env.push(("PATH".to_owned(), path));
+    }
+
+    /// How often mount(8) was started to mount a target, and by which processes or with which arguments.
+    pub(crate) fn mounts(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.path("mounting/mounts")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -119,12 +132,11 @@ impl Node {
 
     fn command(&self) -> Command {
         let program = env!("CARGO_BIN_EXE_lustre-agent");
-        let mut command = match &self.filesystems {
+        let mut command = match &self.kernel {
             None => Command::new(program),
-            Some(file) => {
-                let mut command = Command::new("unshare");
-                let script = "/bin/mount --bind \"$1\" /proc/filesystems && shift && exec \"$@\"";
-                command.args(["--mount", "sh", "-c", script, "sh"]).arg(file).arg(program);
+            Some(kernel) => {
+                let mut command = Command::new("nsenter");
+                command.arg(format!("--mount=/proc/{}/ns/mnt", kernel.0.id())).arg(program);
                 command
             }
         };
@@ -294,6 +306,30 @@ pub(crate) fn mke2fs_of(job: &AgentJob) -> Option<Pid> {
 impl Drop for Node {
     fn drop(&mut self) {
         self.kill_agent();
+    }
+}
+
+/// A mount namespace in which the kernel seems to have Lustre. It ends with its last process.
+struct LustreKernel(Child);
+
+impl LustreKernel {
+    fn start(filesystems: &Path) -> Self {
+        std::fs::write(filesystems, "\text4\nnodev\tlustre_tgt\n").unwrap();
+        let script = "/bin/mount --bind \"$1\" /proc/filesystems && echo ready && exec sleep infinity";
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", script, "sh"]).arg(filesystems);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line.trim(), "ready", "this test needs root: it makes a mount namespace");
+        Self(child)
+    }
+}
+
+impl Drop for LustreKernel {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
