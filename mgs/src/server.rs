@@ -18,8 +18,9 @@ use lustre_api::nodemap::{
     PutNodemapsActive,
 };
 use lustre_api::operation::{
-    PauseJob, PostAddFailoverNode, PostEvacuate, PostFailback, PostFailover, PostGrow, PostMove, PostRelabel,
-    PostRemoveFailoverNode, PostReplaceNids, PostScan, PostScanNodes, PostWriteconf, ResumeJob,
+    PauseJob, PostAddFailoverNode, PostDeregister, PostEvacuate, PostFailback, PostFailover, PostGrow, PostMove,
+    PostRelabel, PostRemoveFailoverNode, PostReplaceNids, PostScan, PostScanNodes, PostStopWithin, PostWriteconf,
+    ResumeJob,
 };
 use lustre_api::param::{DeleteParam, GetCatalogue, GetParam, ListParams, PutParam};
 use lustre_api::param_set::PutParams;
@@ -94,6 +95,12 @@ pub fn server(api: Arc<Api>) -> Server<Api> {
         })
         .route::<PostEvacuate, _, _>(|api, call| async move {
             api.evacuate_target(&caller(&call), &call.path, &call.query, call.body).await
+        })
+        .route::<PostStopWithin, _, _>(|api, call| async move {
+            api.stop_target_within(&caller(&call), &call.path, &call.query, call.body).await
+        })
+        .route::<PostDeregister, _, _>(|api, call| async move {
+            api.deregister_target_from(&caller(&call), &call.path, &call.query, call.body).await
         })
         .route::<PostRelabel, _, _>(|api, call| async move {
             api.relabel_target(&caller(&call), &call.path, &call.query).await

@@ -1,9 +1,10 @@
 //! Operations on file systems and targets that exist, each a job.
 
+use crate::agent_ops::StopForce;
 use crate::filesystem::FilesystemPath;
 use crate::job::Job;
 use crate::node::NodePath;
-use crate::target::{EnsureTarget, TargetPath};
+use crate::target::{EnsureTarget, Target, TargetPath};
 use crate::{Window, WriteQuery, Written, endpoint::endpoints};
 use lustre_types::{NidList, NodeName};
 use schemars::JsonSchema;
@@ -70,6 +71,28 @@ pub struct GrowFilesystem {
     /// At most so many are at work at once; 8 when missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_once: Option<u32>,
+}
+
+/// Stops a target in a given time, and by no more force than is said.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StopWithin {
+    /// Seconds that each means is given, 1 to 86400; 300 when missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_s: Option<u32>,
+    /// What is done when it has not let go by then.
+    #[serde(default)]
+    pub force: StopForce,
+}
+
+/// Takes a target out of the configuration whose node may be off.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeregisterFrom {
+    /// The node where it runs is switched off: don't stop it there, which would be waited for. Refused while that node's agent is
+    /// heard of.
+    #[serde(default)]
+    pub node_is_down: bool,
 }
 
 /// Writes the label onto a target's device that it should have.
@@ -162,6 +185,10 @@ endpoints! {
     PostReplaceNids = "replace_nids" Post "/v1/targets/{svname}/replace_nids" { path: TargetPath, query: WriteQuery, body: ReplaceNids, reply: Written<Job>, status: 202 }
     /// Empties an OST and takes it out of the configuration, by a job that may take days.
     PostEvacuate = "evacuate_target" Post "/v1/targets/{svname}/evacuate" { path: TargetPath, query: WriteQuery, body: EvacuateTarget, reply: Written<Job>, status: 202 }
+    /// Stops a target by a job, in so many seconds, and by force where it does not let go and that was said.
+    PostStopWithin = "stop_target_within" Post "/v1/targets/{svname}/stop_within" { path: TargetPath, query: WriteQuery, body: StopWithin, reply: Written<Target>, status: 202 }
+    /// Takes a target out of the configuration by a job, also where its node is switched off. Its device is left as it is.
+    PostDeregister = "deregister_target_off_its_node" Post "/v1/targets/{svname}/deregister" { path: TargetPath, query: WriteQuery, body: DeregisterFrom, reply: Written<Target>, status: 202 }
     /// Writes the label onto the device of a stopped target that it should have, by a job. Its mountdata says which target it is.
     PostRelabel = "relabel_target" Post "/v1/targets/{svname}/relabel" { path: TargetPath, query: WriteQuery, body: RelabelTarget, reply: Written<Job>, status: 202 }
     /// Gives a target another partner node, by a job: in its description, in the logs, and on its device.

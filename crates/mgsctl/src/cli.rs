@@ -3,15 +3,16 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use lustre_api::Window;
 use lustre_api::event::EventKind;
 use lustre_api::job::{JobId, JobState};
 use lustre_types::{FsName, Nid, NidList, NidRange, NodeName, NodemapName, ParamName, ParamScope, PoolName, SvName};
 
 use crate::output::Output;
 
+mod node;
 mod operation;
 
+pub(crate) use node::NodeCommand;
 pub(crate) use operation::{EvacuateArgs, FailoverNodeArgs, JobArgs, MoveArgs, ReplaceNidsArgs, SpreadArgs};
 
 /// Looks at and changes the configuration of Lustre file systems on a userspace MGS.
@@ -194,6 +195,15 @@ pub(crate) enum TargetCommand {
     /// Stops a target.
     Stop {
         svname: SvName,
+        /// Seconds that it is given; 300 when missing.
+        #[arg(long, value_name = "SECONDS")]
+        timeout: Option<u32>,
+        /// When they are over: `umount -f`, which cuts clients off.
+        #[arg(long)]
+        force: bool,
+        /// Then `umount -l`: it is out of sight, and the kernel may still write to its device.
+        #[arg(long, requires = "force")]
+        lazy: bool,
         #[command(flatten)]
         start: JobArgs,
     },
@@ -238,6 +248,9 @@ pub(crate) enum TargetCommand {
     /// Takes a target out of the configuration. Its device and the data on it are left as they are.
     Delete {
         svname: SvName,
+        /// The node where it runs is switched off: don't stop it there, which would be waited for.
+        #[arg(long)]
+        node_is_down: bool,
         #[command(flatten)]
         start: JobArgs,
     },
@@ -250,88 +263,6 @@ pub(crate) enum ExportCommand {
     List,
     /// Totals: what is listened on, clients, locks, requests.
     Status,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum NodeCommand {
-    /// Lists nodes.
-    List,
-    /// Shows a node.
-    Show { node: NodeName },
-    /// Shows a node's devices, what is on them, and why they may not be formatted.
-    Devices { node: NodeName },
-    /// Moves every target that a node runs to its partner node, by one job. Targets that are stopped stay so.
-    Failover {
-        node: NodeName,
-        /// Move all of them to this node.
-        #[arg(long, value_name = "NODE")]
-        to: Option<NodeName>,
-        /// The node is switched off: stop nothing there. Two nodes with one target destroy it.
-        #[arg(long)]
-        node_is_down: bool,
-        /// Leave those where they are that can't be moved, instead of moving none.
-        #[arg(long)]
-        leave_others: bool,
-        /// At most so many are moved at once.
-        #[arg(long, value_name = "N")]
-        at_once: Option<u32>,
-        #[command(flatten)]
-        start: JobArgs,
-    },
-    /// Moves every target of a node back to it, by one job.
-    Failback {
-        node: NodeName,
-        /// Leave those where they are that can't be moved, instead of moving none.
-        #[arg(long)]
-        leave_others: bool,
-        /// At most so many are moved at once.
-        #[arg(long, value_name = "N")]
-        at_once: Option<u32>,
-        #[command(flatten)]
-        start: JobArgs,
-    },
-    /// Has nodes look at their devices, by a job: with progress, and without waiting for a disk that does not answer.
-    Scan {
-        /// The nodes.
-        #[arg(required_unless_present = "all")]
-        nodes: Vec<NodeName>,
-        /// All nodes that are heard of and not drained.
-        #[arg(long, conflicts_with = "nodes")]
-        all: bool,
-        /// Seconds that each device may take; 10 when missing.
-        #[arg(long, value_name = "SECONDS")]
-        device_timeout: Option<u32>,
-        /// At most so many nodes at once.
-        #[arg(long, value_name = "N")]
-        at_once: Option<u32>,
-        #[command(flatten)]
-        start: JobArgs,
-    },
-    /// Lets no step of a job begin on a node; those at work go on.
-    Drain {
-        node: NodeName,
-        /// Why, for those who wait.
-        #[arg(long, value_name = "TEXT", default_value = "")]
-        reason: String,
-    },
-    /// Lets steps of jobs begin on a node again.
-    Undrain { node: NodeName },
-    /// Says when steps of jobs may begin on a node, and which enclosure it serves.
-    Schedule {
-        node: NodeName,
-        /// A time of every day in UTC, as in `22:00-06:00`; may be given several times. At any time when there is none.
-        #[arg(long, value_name = "WINDOW")]
-        window: Vec<Window>,
-        /// Nodes of one enclosure take only so many steps together.
-        #[arg(long, value_name = "NAME")]
-        enclosure: Option<String>,
-    },
-    /// Forgets a node that has no targets.
-    Delete {
-        node: NodeName,
-        #[command(flatten)]
-        write: WriteArgs,
-    },
 }
 
 /// A revision: `17` or `@17`.

@@ -32,8 +32,8 @@ pub(crate) async fn run(context: &Context, command: JobCommand) -> Result<(), Fa
             let start = JobArgs { write: WriteArgs { dry_run: true, why: None }, ..JobArgs::default() };
             let command = match what {
                 JobVerb::Start => TargetCommand::Start { svname, start },
-                JobVerb::Stop => TargetCommand::Stop { svname, start },
-                JobVerb::Delete => TargetCommand::Delete { svname, start },
+                JobVerb::Stop => TargetCommand::Stop { svname, timeout: None, force: false, lazy: false, start },
+                JobVerb::Delete => TargetCommand::Delete { svname, node_is_down: false, start },
             };
             target::run(context, command).await?;
         }

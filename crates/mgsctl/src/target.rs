@@ -1,5 +1,7 @@
 //! `mgsctl target`
 
+use lustre_api::agent_ops::StopForce;
+use lustre_api::operation::{DeregisterFrom, PostDeregister, PostStopWithin, StopWithin};
 use lustre_api::target::{
     ConfirmTarget, DeregisterTarget, GetTarget, ListTargets, StartTarget, StopTarget, Target, TargetPath,
 };
@@ -30,8 +32,18 @@ pub(crate) async fn run(context: &Context, command: TargetCommand) -> Result<(),
             let written = client.call::<ConfirmTarget>(&TargetPath { svname }, &write.query(), &Nothing {}).await?;
             context.show_written(&written, &write, |target| format!("target {}", target.svname), "is confirmed");
         }
-        TargetCommand::Stop { svname, start } => {
-            let written = client.call::<StopTarget>(&TargetPath { svname }, &start.query(), &Nothing {}).await?;
+        TargetCommand::Stop { svname, timeout: timeout_s, force, lazy, start } => {
+            let force = match (force, lazy) {
+                (_, true) => StopForce::Lazy,
+                (true, false) => StopForce::Force,
+                (false, false) => StopForce::Never,
+            };
+            let (path, body) = (TargetPath { svname }, StopWithin { timeout_s, force });
+            // An MGS of an older version has the plain way only.
+            let written = match body == StopWithin::default() {
+                true => client.call::<StopTarget>(&path, &start.query(), &Nothing {}).await?,
+                false => client.call::<PostStopWithin>(&path, &start.query(), &body).await?,
+            };
             show_job(context, &written, &start, "is stopped").await?;
         }
         TargetCommand::Move { svname, args } => operation::move_target(context, svname, args).await?,
@@ -44,8 +56,15 @@ pub(crate) async fn run(context: &Context, command: TargetCommand) -> Result<(),
             operation::change_failover_node(context, svname, args, false).await?;
         }
         TargetCommand::Evacuate { svname, args } => operation::evacuate(context, svname, args).await?,
-        TargetCommand::Delete { svname, start } => {
-            let written = client.call::<DeregisterTarget>(&TargetPath { svname }, &start.query(), &Nothing {}).await?;
+        TargetCommand::Delete { svname, node_is_down, start } => {
+            let path = TargetPath { svname };
+            let written = match node_is_down {
+                false => client.call::<DeregisterTarget>(&path, &start.query(), &Nothing {}).await?,
+                true => {
+                    let body = DeregisterFrom { node_is_down };
+                    client.call::<PostDeregister>(&path, &start.query(), &body).await?
+                }
+            };
             show_job(context, &written, &start, "is taken out of the configuration; its device keeps its data").await?;
         }
     }

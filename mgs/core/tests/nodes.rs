@@ -8,10 +8,10 @@ mod sim;
 use std::collections::BTreeSet;
 
 use lustre_api::agent::{AgentOp, StartDriver};
-use lustre_api::agent_ops::{OpResult, TuneResult};
+use lustre_api::agent_ops::{OpResult, StopForce, TuneResult};
 use lustre_api::job::{Job, JobId, JobState, StepKind};
 use lustre_api::node::NodeSettings;
-use lustre_api::operation::{FailbackTargets, FailoverNode, FailoverTargets, ScanNode, ScanNodes};
+use lustre_api::operation::{FailbackTargets, FailoverNode, FailoverTargets, ScanNode, ScanNodes, StopWithin};
 use lustre_api::target::{TargetSpec, TargetState};
 use lustre_api::{Problem, ProblemCode, Time, Written};
 use lustre_mgs_core::decide::job::{self, StepEnd, Work};
@@ -439,4 +439,40 @@ fn nodes_are_looked_at_by_one_job_so_many_at_once_and_those_that_are_away_are_na
     ] {
         assert_eq!(all(&mut sim, &body).unwrap_err().attribute.as_deref(), Some(attribute));
     }
+}
+
+#[test]
+fn a_stop_has_the_time_and_the_force_that_were_said_and_no_more() {
+    let mut sim = site();
+    let svname: SvName = "gold-OST0000".parse().unwrap();
+    let ask = |sim: &mut Sim, body: &StopWithin| {
+        let req = sim.env_request();
+        let decision = decide::lifecycle::stop_within(&sim.state, &req, &svname, body)?;
+        Ok::<_, Problem>(sim.commit(decision).unwrap())
+    };
+    for timeout_s in [Some(0), Some(86401)] {
+        let refused = ask(&mut sim, &StopWithin { timeout_s, force: StopForce::Never }).unwrap_err();
+        assert_eq!(refused.attribute.as_deref(), Some("timeout_s"));
+    }
+    let written = ask(&mut sim, &StopWithin { timeout_s: Some(7), force: StopForce::Lazy }).unwrap();
+    assert!(written.warnings[0].contains("the kernel may still write"), "{:?}", written.warnings);
+    let Some(AgentOp::Stop(op)) = &sim.state.jobs[&written.job.unwrap()].value.ops[0] else { panic!() };
+    assert_eq!((op.timeout_s, op.force), (Some(7), StopForce::Lazy));
+}
+
+#[test]
+fn a_target_whose_node_is_off_is_deregistered_without_waiting_for_it() {
+    let mut sim = site();
+    let svname: SvName = "gold-OST0002".parse().unwrap();
+    let ask = |sim: &mut Sim, down: &'static str| {
+        let req = sim.env_request();
+        let decision = decide::lifecycle::deregister_from(&sim.state, &req, &svname, true, &alive(down))?;
+        Ok::<_, Problem>(sim.commit(decision).unwrap())
+    };
+    let refused = ask(&mut sim, "").unwrap_err();
+    assert!(refused.message.contains("was heard of a moment ago"), "{refused}");
+    let id = ask(&mut sim, "oss1").unwrap().job.unwrap();
+    assert_eq!(steps(&job(&sim, &id)), [StepKind::Deregister]);
+    assert!(run(&mut sim, &[]).is_empty());
+    assert!(!sim.state.targets.contains_key(&svname));
 }

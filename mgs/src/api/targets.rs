@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use lustre_api::agent::FormatCheck;
+use lustre_api::operation::{DeregisterFrom, StopWithin};
 use lustre_api::target::{EnsureTarget, Register, Reservation, Reserve, Target, TargetPath};
 use lustre_api::{Page, PageQuery, Problem, WriteQuery, Written};
 use lustre_mgs_core::{Decision, Request, State, decide, view};
+use lustre_types::NodeName;
 use tracing::info;
 
 use super::{Api, after, is_behind, page};
@@ -151,6 +153,33 @@ impl Api {
         query: &WriteQuery,
     ) -> Result<Written<Target>, Problem> {
         self.engine.write(caller, query, |state, req| decide::lifecycle::stop(state, req, &path.svname)).await
+    }
+
+    /// `stop_target_within`
+    pub async fn stop_target_within(
+        &self,
+        caller: &Caller,
+        path: &TargetPath,
+        query: &WriteQuery,
+        body: StopWithin,
+    ) -> Result<Written<Target>, Problem> {
+        let decide = |state: &State, req: &Request<'_>| decide::lifecycle::stop_within(state, req, &path.svname, &body);
+        self.engine.write(caller, query, decide).await
+    }
+
+    /// `deregister_target_off_its_node`
+    pub async fn deregister_target_from(
+        &self,
+        caller: &Caller,
+        path: &TargetPath,
+        query: &WriteQuery,
+        body: DeregisterFrom,
+    ) -> Result<Written<Target>, Problem> {
+        let is_alive = |node: &NodeName| self.liveness.of(node).1;
+        let decide = |state: &State, req: &Request<'_>| {
+            decide::lifecycle::deregister_from(state, req, &path.svname, body.node_is_down, &is_alive)
+        };
+        self.engine.write(caller, query, decide).await
     }
 
     /// `deregister_target`

@@ -3,6 +3,7 @@
 use lustre_api::agent::{AgentOp, StartDriver, StartOp, StopOp};
 use lustre_api::agent_ops::StopForce;
 use lustre_api::job::{JobKind, JobObject, StepKind};
+use lustre_api::operation::StopWithin;
 use lustre_api::target::{Target, TargetState};
 use lustre_api::{Problem, Written};
 use lustre_types::{NodeName, SvName, TargetKind};
@@ -29,6 +30,20 @@ pub fn start(state: &State, req: &Request<'_>, svname: &SvName) -> Result<Decisi
 
 /// Stops a target by a job. Errors: as [`start`].
 pub fn stop(state: &State, req: &Request<'_>, svname: &SvName) -> Result<Decision<Written<Target>>, Problem> {
+    stop_within(state, req, svname, &StopWithin::default())
+}
+
+/// As [`stop`], in a given time and by so much force. Errors: as [`stop`]; a time that is out of range.
+pub fn stop_within(
+    state: &State,
+    req: &Request<'_>,
+    svname: &SvName,
+    body: &StopWithin,
+) -> Result<Decision<Written<Target>>, Problem> {
+    if let Some(seconds) = body.timeout_s.filter(|seconds| !(1..=86400).contains(seconds)) {
+        let message = format!("timeout_s is {seconds}; 1 to 86400 are possible");
+        return Err(Problem::invalid(message).attribute("timeout_s"));
+    }
     if let Some(known) = started_before(state, req, JobKind::StopTarget, svname)? {
         return Ok(known);
     }
@@ -36,13 +51,34 @@ pub fn stop(state: &State, req: &Request<'_>, svname: &SvName) -> Result<Decisio
     if object.value.state == TargetState::Stopped {
         return Ok(Decision::unchanged(view::target(state, svname, &object.value, object.revision), state.revision));
     }
-    job_on(state, req, JobKind::StopTarget, svname, object, vec![stop_step(svname, &object.value)])
+    let steps = vec![stop_step_within(svname, &object.value, body)];
+    let mut decision = job_on(state, req, JobKind::StopTarget, svname, object, steps)?;
+    if body.force == StopForce::Lazy {
+        let warning = format!(
+            "behind a lazy unmount the kernel may still write: don't start {svname} elsewhere before {} let go of it",
+            object.value.place()
+        );
+        decision.reply.warnings.push(warning);
+    }
+    Ok(decision)
 }
 
 /// Takes a target out of the configuration; its device is left as it is.
 ///
 /// What was never registered is removed at once, anything else by a job. Errors: a pool has it, a job is at work on it.
 pub fn deregister(state: &State, req: &Request<'_>, svname: &SvName) -> Result<Decision<Written<Target>>, Problem> {
+    deregister_from(state, req, svname, false, &|_| true)
+}
+
+/// As [`deregister`]; with `node_is_down` it is not stopped where it runs. `is_alive` says which nodes are heard of.
+/// Errors: as [`deregister`]; that node is heard of.
+pub fn deregister_from(
+    state: &State,
+    req: &Request<'_>,
+    svname: &SvName,
+    node_is_down: bool,
+    is_alive: &dyn Fn(&NodeName) -> bool,
+) -> Result<Decision<Written<Target>>, Problem> {
     if let Some(known) = started_before(state, req, JobKind::DeregisterTarget, svname)? {
         return Ok(known);
     }
@@ -64,8 +100,13 @@ pub fn deregister(state: &State, req: &Request<'_>, svname: &SvName) -> Result<D
     }
     let has_lustre =
         node::find(state, record.place()).is_ok_and(|node| node.value.info.start_driver != StartDriver::None);
+    if node_is_down && is_alive(record.place()) {
+        let message = format!("{} is said to be down, and its agent was heard of a moment ago", record.place());
+        let problem = Problem::refused(message).attribute("node_is_down");
+        return Err(problem.remedy(format!("leave node_is_down out: {svname} is stopped there first")));
+    }
     let mut steps = Vec::new();
-    if record.state == TargetState::Started && has_lustre {
+    if record.state == TargetState::Started && has_lustre && !node_is_down {
         steps.push(stop_step(svname, record));
     }
     steps.push(NewStep::own(StepKind::Deregister, OwnAct::Deregister));
@@ -157,11 +198,15 @@ pub(super) fn start_step_on(svname: &SvName, record: &TargetRecord, node: &NodeN
 
 /// The step that stops a target on its node.
 pub(super) fn stop_step(svname: &SvName, record: &TargetRecord) -> NewStep {
+    stop_step_within(svname, record, &StopWithin::default())
+}
+
+fn stop_step_within(svname: &SvName, record: &TargetRecord, body: &StopWithin) -> NewStep {
     let op = StopOp {
         svname: svname.clone(),
         device: record.device_on(record.place()).to_owned(),
-        timeout_s: None,
-        force: StopForce::Never,
+        timeout_s: body.timeout_s,
+        force: body.force,
     };
     NewStep::on(record.place().clone(), StepKind::Stop, AgentOp::Stop(op))
 }
