@@ -5,6 +5,7 @@
 use crate::host::{
     Host, HostError, chain,
     lfs::{Found, Moved, Scan},
+    lfs_df::lacks_room,
 };
 use crate::time::now;
 use lustre_api::{
@@ -18,6 +19,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use tracing::warn;
 
 /// How often a cancel and the end of the batch are looked for.
 const POLL: Duration = Duration::from_millis(50);
@@ -25,6 +27,9 @@ const POLL: Duration = Duration::from_millis(50);
 const NAMED: usize = 100;
 /// The most of a complaint about one file, characters.
 const WHY_MAX: usize = 300;
+
+/// The system's text of ENOSPC.
+const NO_SPACE: &str = "No space left on device";
 
 /// Whom a batch tells, and who ends it.
 pub trait Watch {
@@ -59,7 +64,11 @@ pub fn migrate(host: &Host, op: &MigrateOp, watch: &dyn Watch) -> Result<Migrate
     let mountpoint = mountpoint(host, op.mountpoint.as_deref(), &op.ost)?;
     let mut scan = match host.scans.take(&op.ost) {
         Some(scan) => scan,
-        None => Scan::start(host, &mountpoint, &op.ost)?,
+        None => {
+            let scan = begin(host, &mountpoint, &op.ost)?;
+            has_room(host, &mountpoint, &op.ost)?;
+            scan
+        }
     };
     let mut batch = Batch { op, watch, result: MigrateResult::default(), begun: Instant::now(), told: None };
     loop {
@@ -85,11 +94,13 @@ pub fn migrate(host: &Host, op: &MigrateOp, watch: &dyn Watch) -> Result<Migrate
         match scan.next(POLL) {
             Found::Nothing => {}
             Found::End => {
+                // What was unmounted meanwhile has no files either.
+                is_mounted(host, &mountpoint, &op.ost)?;
                 batch.result.is_pass_complete = true;
                 break;
             }
             Found::Failed(message) => return Err(EvacuateEnd::Failed { message, retryable: true }),
-            Found::File(file) => batch.move_one(host, &file)?,
+            Found::File(file) => batch.move_one(host, &mountpoint, &file)?,
         }
     }
     let mut result = batch.result;
@@ -100,7 +111,7 @@ pub fn migrate(host: &Host, op: &MigrateOp, watch: &dyn Watch) -> Result<Migrate
 /// Looks for files to the end, or until there are enough of them.
 pub fn find(host: &Host, op: &FindFilesOp, watch: &dyn Watch) -> Result<FindFilesResult, EvacuateEnd> {
     let mountpoint = mountpoint(host, op.mountpoint.as_deref(), &op.ost)?;
-    let mut scan = Scan::start(host, &mountpoint, &op.ost)?;
+    let mut scan = begin(host, &mountpoint, &op.ost)?;
     let mut result = FindFilesResult::default();
     loop {
         if watch.is_cancelled() {
@@ -108,7 +119,10 @@ pub fn find(host: &Host, op: &FindFilesOp, watch: &dyn Watch) -> Result<FindFile
         }
         match scan.next(POLL) {
             Found::Nothing => {}
-            Found::End => break,
+            Found::End => {
+                is_mounted(host, &mountpoint, &op.ost)?;
+                break;
+            }
             Found::Failed(message) => return Err(EvacuateEnd::Failed { message, retryable: true }),
             Found::File(file) => {
                 result.files += 1;
@@ -141,6 +155,35 @@ fn mountpoint(host: &Host, given: Option<&str>, ost: &SvName) -> Result<PathBuf,
     })
 }
 
+/// Begins a search, where the file system is mounted.
+fn begin(host: &Host, mountpoint: &Path, ost: &SvName) -> Result<Scan, EvacuateEnd> {
+    is_mounted(host, mountpoint, ost)?;
+    Ok(Scan::start(host, mountpoint, ost)?)
+}
+
+/// Nobody may take the silence of another directory for an OST without files.
+fn is_mounted(host: &Host, mountpoint: &Path, ost: &SvName) -> Result<(), EvacuateEnd> {
+    let Some(fsname) = ost.fsname() else { return Ok(()) };
+    match host.no_mount_of(fsname, mountpoint)? {
+        Some(message) => Err(EvacuateEnd::Failed { message, retryable: true }),
+        None => Ok(()),
+    }
+}
+
+/// Ends an evacuation that the other OSTs have no room for; where nobody can tell, `lfs migrate` will.
+fn has_room(host: &Host, mountpoint: &Path, ost: &SvName) -> Result<(), EvacuateEnd> {
+    match host.rooms(mountpoint) {
+        Ok(rooms) => match lacks_room(&rooms, ost) {
+            Some(message) => Err(EvacuateEnd::Failed { message, retryable: true }),
+            None => Ok(()),
+        },
+        Err(error) => {
+            warn!(%ost, error, "the room of the other OSTs is not known: lfs df does not tell it");
+            Ok(())
+        }
+    }
+}
+
 struct Batch<'a> {
     op: &'a MigrateOp,
     watch: &'a dyn Watch,
@@ -163,7 +206,7 @@ impl Batch<'_> {
         })
     }
 
-    fn move_one(&mut self, host: &Host, file: &Path) -> Result<(), EvacuateEnd> {
+    fn move_one(&mut self, host: &Host, mountpoint: &Path, file: &Path) -> Result<(), EvacuateEnd> {
         // Found, and gone since: nothing is left to be moved.
         let Ok(size) = fs::symlink_metadata(file).map(|meta| meta.len()) else { return Ok(()) };
         match host.migrate(file, &|| self.watch.is_cancelled())? {
@@ -172,7 +215,15 @@ impl Batch<'_> {
                 self.result.bytes = self.result.bytes.saturating_add(size);
             }
             Moved::Gone | Moved::Cancelled => {}
+            Moved::Unfit(why) => {
+                let message = format!("{}: {why}; so would every other file", file.display());
+                return Err(EvacuateEnd::Failed { message, retryable: true });
+            }
             Moved::Failed(why) => {
+                if why.contains(NO_SPACE) {
+                    // Of one file, or the end of it all.
+                    has_room(host, mountpoint, &self.op.ost)?;
+                }
                 self.result.failed += 1;
                 if self.result.failures.len() < NAMED {
                     let why = why.chars().take(WHY_MAX).collect();

@@ -287,6 +287,7 @@ async fn migrate_killed_at(at: u64) -> bool {
     node.set_env("PATH", &path);
     let mount = node.path("mnt");
     fs::create_dir_all(mount.join("ost1")).unwrap();
+    fs::write(mount.join(".fsname"), "gold").unwrap();
     for name in ["a", "b", "c"] {
         fs::write(mount.join("ost1").join(name), name).unwrap();
     }

@@ -252,6 +252,7 @@ impl FakeClient {
         let mount = node.path("mnt");
         fs::create_dir(&bin).unwrap();
         fs::create_dir_all(mount.join("ost1")).unwrap();
+        fs::write(mount.join(".fsname"), "gold").unwrap();
         fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/lfs"), bin.join("lfs")).unwrap();
         let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
         node.set_env("PATH", &path);
@@ -313,6 +314,62 @@ async fn files_are_moved_in_batches_by_one_search_and_failures_are_named() {
     assert!(left.paths[0].ends_with("d busy"));
     fs::remove_file(client.mount.join("ost1/d busy")).unwrap();
     assert_eq!(client.found("none").await.files, 0);
+}
+
+#[tokio::test]
+async fn a_directory_that_is_not_the_mount_is_never_called_empty() {
+    let client = FakeClient::start();
+    client.file("a", 1000);
+    let marker = client.mount.join(".fsname");
+    let mut ops = vec![AgentOp::Migrate(client.batch(u64::MAX, 10))];
+    let mountpoint = Some(client.mount.to_str().unwrap().to_owned());
+    let ost = "gold-OST0001".parse().unwrap();
+    ops.push(AgentOp::FindFiles(FindFilesOp { ost, mountpoint, max_files: 10 }));
+    for (at, other) in [None, Some("silver")].into_iter().enumerate() {
+        let _ = fs::remove_file(&marker);
+        other.inspect(|name| fs::write(&marker, name).unwrap());
+        for (nth, op) in ops.iter().enumerate() {
+            let id = format!("job-{at}-{nth}");
+            client.node.put_op(&id, op).await.unwrap();
+            let job = client.node.end_of(&id).await;
+            assert_eq!((job.state, job.retryable), (JobState::Failed, true), "{job:#?}");
+            let message = job.message.unwrap();
+            let says = if other.is_some() { "silver-ffff93af0c638800" } else { "No such device" };
+            assert!(message.contains("is not where gold is mounted here") && message.contains(says), "{message}");
+        }
+    }
+    // Unmounted in the middle of a pass.
+    fs::write(&marker, "gold").unwrap();
+    assert!(!client.moved("first", client.batch(u64::MAX, 1)).await.is_pass_complete);
+    fs::remove_file(&marker).unwrap();
+    client.node.put_op("rest", &ops[0]).await.unwrap();
+    let job = client.node.end_of("rest").await;
+    assert_eq!(job.state, JobState::Failed, "{job:#?}");
+}
+
+#[tokio::test]
+async fn what_the_others_have_no_room_for_is_not_begun_and_a_client_that_is_cut_off_fails_the_batch_and_no_file() {
+    let client = FakeClient::start();
+    let df = client.node.path("bin/df");
+    let full = include_str!("../testdata/lfs-recorded/df-h-full.txt");
+    // The recorded file system, with this test's OST in the place of the one that is full.
+    fs::write(&df, full.replace("[OST:2]", "[OST:1]").replace("/mnt/testfs[OST:1]\n", "/mnt/testfs[OST:2]\n")).unwrap();
+    client.file("a", 10);
+    client.node.put_op("full", &AgentOp::Migrate(client.batch(u64::MAX, 10))).await.unwrap();
+    let message = client.node.end_of("full").await.message.unwrap();
+    assert!(message.contains("gold-OST0001 holds 2089072092774 bytes, and the 5 other OSTs"), "{message}");
+    assert!(client.mount.join("ost1/a").exists(), "nothing was begun");
+    fs::remove_file(&df).unwrap();
+    // One file that is too large for any of the others is its own failure.
+    client.file("b large", 10);
+    let batch = client.moved("room", client.batch(u64::MAX, 10)).await;
+    assert_eq!((batch.files, batch.failed, batch.is_pass_complete), (1, 1, true), "{batch:#?}");
+    client.file("a gone", 10);
+    client.node.put_op("gone", &AgentOp::Migrate(client.batch(u64::MAX, 10))).await.unwrap();
+    let job = client.node.end_of("gone").await;
+    assert_eq!((job.state, job.retryable), (JobState::Failed, true), "{job:#?}");
+    let message = job.message.unwrap();
+    assert!(message.contains("a gone") && message.contains("transport endpoint shutdown"), "{message}");
 }
 
 #[tokio::test]

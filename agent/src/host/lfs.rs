@@ -148,24 +148,65 @@ pub enum Moved {
     Done,
     /// There is no such file any more.
     Gone,
-    /// It stays where it was.
+    /// It stays where it was, for now: it is in use, or something is wrong with it.
     Failed(String),
+    /// It stays where it was, and others would, too: the client, or its `lfs`, is not up to it.
+    Unfit(String),
     /// Stopped on request; it stays where it was.
     Cancelled,
 }
 
+/// A file system, or a directory of one, that is mounted here.
+#[derive(Debug)]
+pub(super) struct ClientMount {
+    /// Its name.
+    pub(super) fsname: String,
+    /// The directory, where it is not the whole.
+    pub(super) part: Option<String>,
+    /// Where.
+    pub(super) place: PathBuf,
+    /// As it was mounted.
+    pub(super) source: String,
+}
+
+/// What every file would fail with, where one does: the system's texts of ENOTCONN, ESHUTDOWN, ENODEV and EROFS, and what the
+/// C library says of an option that this `lfs` does not have.
+const UNFIT: [&str; 6] = [
+    "Transport endpoint is not connected",
+    "Cannot send after transport endpoint shutdown",
+    "No such device",
+    "Read-only file system",
+    "unrecognized option",
+    "invalid option",
+];
+
+/// Whether a complaint of `lfs migrate` is about more than its file.
+fn is_unfit(complaint: &str) -> bool {
+    UNFIT.iter().any(|text| complaint.contains(text))
+}
+
 impl Host {
-    /// Where a file system is mounted here as a client; none where it is not.
+    /// Where a file system is mounted here as a client, as a whole; none where it is not.
     pub fn client_mount(&self, fsname: &FsName) -> Result<Option<PathBuf>, HostError> {
+        let is_whole = |mount: &ClientMount| mount.fsname == fsname.as_str() && mount.part.is_none();
+        Ok(self.client_mounts()?.into_iter().find(is_whole).map(|mount| mount.place))
+    }
+
+    /// What is mounted here as a client.
+    pub(super) fn client_mounts(&self) -> Result<Vec<ClientMount>, HostError> {
         let path = self.root.proc.join("mounts");
         let text = fs::read_to_string(&path).map_err(HostError::io("read", &path))?;
-        Ok(text.lines().find_map(|line| {
+        let mount = |line: &str| {
             let mut words = line.split(' ');
             let (source, place, fstype) = (words.next()?, words.next()?, words.next()?);
             // <NIDs of the MGS>:/<fsname>, with a directory behind where only that is mounted: then not all files are seen.
-            let (_, name) = source.rsplit_once(":/")?;
-            (fstype == "lustre" && name == fsname.as_str()).then(|| PathBuf::from(super::usage::unescape(place)))
-        }))
+            let (_, name) = source.rsplit_once(":/").filter(|_| fstype == "lustre")?;
+            let (fsname, part) = name.split_once('/').map_or((name, None), |(fsname, part)| (fsname, Some(part)));
+            let place = PathBuf::from(super::usage::unescape(place));
+            let part = part.filter(|part| !part.is_empty()).map(str::to_owned);
+            Some(ClientMount { fsname: fsname.to_owned(), part, place, source: source.to_owned() })
+        };
+        Ok(text.lines().filter_map(mount).collect())
     }
 
     /// Moves one file off the OSTs where none may be made. `is_cancelled` is asked often, and obeyed within a second.
@@ -196,7 +237,9 @@ impl Host {
         if let Some(stderr) = child.stderr.take() {
             let _ = stderr.take(4096).read_to_end(&mut said);
         }
-        Ok(Moved::Failed(format!("lfs migrate ended with {status}: {}", tool::complaint(&said))))
+        let complaint = tool::complaint(&said);
+        let why = format!("lfs migrate ended with {status}: {complaint}");
+        Ok(if is_unfit(&complaint) { Moved::Unfit(why) } else { Moved::Failed(why) })
     }
 
     /// What a client knows of an OST's contents, from its tunables; none where it isn't connected to it.
@@ -227,6 +270,49 @@ fn spawn(lfs: &str, arguments: &[OsString], stdout: Stdio) -> Result<Child, Host
         package: PACKAGE,
         source,
     })
+}
+
+/// How a short command ended.
+pub(super) enum Ended {
+    /// With what it printed.
+    Well(String),
+    /// Or not at all in its time: what it complained of.
+    Badly(String),
+}
+
+/// Runs `lfs` for so long at most. Errors: it can't be run.
+pub(super) fn run_for(lfs: &str, arguments: &[OsString], patience: Duration) -> Result<Ended, HostError> {
+    let mut child = spawn(lfs, arguments, Stdio::piped())?;
+    let mut stdout = child.stdout.take().expect("it was asked to be piped");
+    let mut stderr = child.stderr.take().expect("it was asked to be piped");
+    let (printed, output) = sync_channel(1);
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // The list of thousands of OSTs is some 100 KiB.
+        let _ = stdout.by_ref().take(16 << 20).read_to_end(&mut bytes);
+        let _ = printed.send(bytes);
+    });
+    let begun = Instant::now();
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if begun.elapsed() < patience => thread::sleep(POLL),
+            Ok(None) => {
+                end(&mut child);
+                return Ok(Ended::Badly(format!("no answer within {} s", patience.as_secs())));
+            }
+            Err(error) => return Ok(Ended::Badly(error.to_string())),
+        }
+    };
+    let bytes = output.recv().unwrap_or_default();
+    if status.success() {
+        return Ok(Ended::Well(String::from_utf8_lossy(&bytes).into_owned()));
+    }
+    let mut said = Vec::new();
+    let _ = stderr.by_ref().take(4096).read_to_end(&mut said);
+    // Some complaints go to standard output.
+    said.extend(bytes.iter().take(4096));
+    Ok(Ended::Badly(format!("{status}: {}", tool::complaint(&said))))
 }
 
 /// Ends a program and all that it started.
@@ -277,6 +363,34 @@ mod tests {
         let host = host(dir.path());
         assert_eq!(host.client_mount(&"gold".parse().unwrap()).unwrap(), Some("/mnt/all gold".into()));
         assert_eq!(host.client_mount(&"other".parse().unwrap()).unwrap(), None);
+    }
+
+    #[test]
+    fn what_every_file_would_fail_with_is_told_from_what_one_does() {
+        // The texts are the C library's.
+        use nix::errno::Errno;
+        for (errno, is_of_all) in [
+            (Errno::EBUSY, false),
+            (Errno::EAGAIN, false),
+            (Errno::ENOSPC, false),
+            (Errno::EDQUOT, false),
+            (Errno::EPERM, false),
+            (Errno::EACCES, false),
+            (Errno::EIO, false),
+            (Errno::ESTALE, false),
+            (Errno::ETXTBSY, false),
+            (Errno::ENOENT, false),
+            (Errno::ENOTCONN, true),
+            (Errno::ESHUTDOWN, true),
+            (Errno::ENODEV, true),
+            (Errno::EROFS, true),
+            // Of a layout that this release can not move.
+            (Errno::EOPNOTSUPP, false),
+        ] {
+            let text = std::io::Error::from(errno).to_string();
+            assert_eq!(is_unfit(&format!("lfs: /mnt/gold/a: {text}")), is_of_all, "{text}");
+        }
+        assert!(is_unfit("lfs: unrecognized option '--copy=/mnt/gold/a'"));
     }
 
     /// Names and values from a client of 2.17.57 with an empty OST.

@@ -15,6 +15,7 @@ pub mod ext4;
 pub mod kproxy;
 pub mod lctl;
 pub mod lfs;
+pub mod lfs_df;
 pub mod libblkid;
 pub mod lnet;
 pub mod lock;

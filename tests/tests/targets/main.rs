@@ -3,6 +3,7 @@
 // A panic is how a test reports.
 #![allow(clippy::unwrap_used)]
 
+mod borders;
 mod capture;
 mod jobs;
 mod killed;

@@ -203,11 +203,12 @@ fn nids_that_nobody_confirms_are_put_back_by_another_job() {
 
 /// A client whose files lie in a directory, with a stand-in for `lfs`: what the engine and the commands do with a real one
 /// was never run.
-fn fake_client(site: &Site, node: &str) -> PathBuf {
+pub(crate) fn fake_client(site: &Site, node: &str) -> PathBuf {
     let bin = site.cluster.agent(node).bin().unwrap();
     fs::copy(testkit::repository().join("agent/testdata/lfs"), bin.join("lfs")).unwrap();
     let mount = site.cluster.dir().join("mnt");
     fs::create_dir_all(mount.join("ost1")).unwrap();
+    fs::write(mount.join(".fsname"), "scratch").unwrap();
     mount
 }
 
