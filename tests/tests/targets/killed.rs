@@ -13,14 +13,14 @@ use serde_json::json;
 use crate::site::{MIB, Site};
 
 /// Where a job is between two commits, as in `running: done, running, queued`.
-fn boundary(job: &Job) -> String {
+pub(crate) fn boundary(job: &Job) -> String {
     let steps: Vec<&str> = job.steps.iter().map(|step| step.state.as_str()).collect();
     format!("{}: {}", job.state.as_str(), steps.join(", "))
 }
 
 impl Site {
     /// Lets steps begin on no node, or on all.
-    fn drain(&self, is_drained: bool) {
+    pub(crate) fn drain(&self, is_drained: bool) {
         for agent in &self.cluster.agents {
             let verb = if is_drained { "drain" } else { "undrain" };
             self.cluster.mgsctl(&["node", verb, &agent.node]).unwrap();
@@ -28,7 +28,7 @@ impl Site {
     }
 
     /// Waits until a job is over, or so that none of its steps is at work, or one is.
-    fn comes_to(&self, id: &str, is_at_work: bool) -> Job {
+    pub(crate) fn comes_to(&self, id: &str, is_at_work: bool) -> Job {
         let job = || -> Job { serde_json::from_value(self.cluster.mgsctl(&["job", "show", id]).unwrap()).unwrap() };
         let is_there = |job: &Job| {
             let at_work = job.steps.iter().any(|step| step.state == JobState::Running);

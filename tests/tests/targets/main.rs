@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod borders;
+mod cancelled;
 mod capture;
 mod jobs;
 mod killed;
