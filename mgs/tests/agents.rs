@@ -8,7 +8,7 @@ mod process;
 
 use std::sync::Arc;
 
-use cluster::served::{end_of, prepare, serve};
+use cluster::served::{end_of, prepare, serve, slow_node};
 use cluster::{Nodes, ensure};
 use lustre_api::job::{JobPath, JobState};
 use lustre_api::mgs::{GetSnapshot, SnapshotQuery};
@@ -21,12 +21,9 @@ use process::Daemon;
 async fn a_job_goes_on_after_kill_9_of_the_daemon_and_nothing_runs_twice() {
     let directory = tempfile::tempdir().unwrap();
     let store = directory.path().join("mgs.redb");
-    let nodes = Arc::new(Nodes::default());
-    nodes.set_slow();
-    let (agent, _stop) = serve(nodes.clone()).await;
     let daemon = Daemon::start(&store);
     let client = daemon.client();
-    prepare(&client, agent).await;
+    let (nodes, _stop) = slow_node(&client).await;
     let written = client.call::<PostTarget>(&Nothing {}, &WriteQuery::default(), &ensure("/dev/sdb")).await.unwrap();
     let job = JobPath { id: written.job.unwrap() };
     nodes.has_job().await;

@@ -8,10 +8,9 @@ mod process;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 
-use cluster::served::{end_of, prepare, serve};
-use cluster::{Nodes, ensure};
+use cluster::ensure;
+use cluster::served::{end_of, slow_node};
 use lustre_api::filesystem::{FilesystemPath, FilesystemSpec, GetFilesystem, PutFilesystem};
 use lustre_api::job::{GetJob, JobPath, JobState, WaitQuery};
 use lustre_api::mgs::{GetMgs, MgsInfo};
@@ -99,12 +98,9 @@ async fn a_job_at_work_when_the_disk_fills_up_ends_once_when_there_is_room_again
     let directory = tempfile::tempdir().unwrap();
     let disk = Disk::mounted(directory.path(), "size=3m");
     let store = directory.path().join("mgs.redb");
-    let nodes = Arc::new(Nodes::default());
-    nodes.set_slow();
-    let (agent, _stop) = serve(nodes.clone()).await;
     let daemon = Daemon::start(&store);
     let client = daemon.client();
-    prepare(&client, agent).await;
+    let (nodes, _stop) = slow_node(&client).await;
     let post = async |client: &Client, device: &str| {
         client.call::<PostTarget>(&Nothing {}, &WriteQuery::default(), &ensure(device)).await
     };

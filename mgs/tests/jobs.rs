@@ -7,11 +7,19 @@ mod cluster;
 
 use cluster::{Cluster, caller, soon};
 use futures::StreamExt;
-use lustre_api::job::{JobPath, JobQuery, JobState, WaitQuery, WatchQuery};
+use lustre_api::job::{JobId, JobPath, JobQuery, JobState, WaitQuery, WatchQuery};
 use lustre_api::target::{TargetPath, TargetState};
 use lustre_api::{Problem, WriteQuery};
 
 const SLOW: fn(&Cluster) = |cluster| cluster.nodes.set_slow();
+
+/// A format that the node is at, and ends when it is told to.
+async fn at_work(cluster: &Cluster) -> JobId {
+    SLOW(cluster);
+    let id = cluster.ensure("/dev/sdb").await.unwrap().job.unwrap();
+    cluster.nodes.has_job().await;
+    id
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_target_is_formatted_and_registered() {
@@ -27,9 +35,7 @@ async fn a_target_is_formatted_and_registered() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_goes_on_after_a_restart_and_nothing_runs_twice() {
     let mut cluster = Cluster::new().await;
-    SLOW(&cluster);
-    let job = cluster.ensure("/dev/sdb").await.unwrap().job.unwrap();
-    cluster.nodes.has_job().await;
+    let job = at_work(&cluster).await;
     cluster.restart().await;
     cluster.restart().await;
     cluster.nodes.finish();
@@ -41,9 +47,7 @@ async fn a_job_goes_on_after_a_restart_and_nothing_runs_twice() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn progress_wakes_who_waits_for_it() {
     let cluster = Cluster::new().await;
-    SLOW(&cluster);
-    let id = cluster.ensure("/dev/sdb").await.unwrap().job.unwrap();
-    cluster.nodes.has_job().await;
+    let id = at_work(&cluster).await;
     let path = JobPath { id: id.clone() };
     let mut seen = 0;
     for done in [10, 20, 90] {
@@ -65,9 +69,7 @@ async fn progress_wakes_who_waits_for_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_waits_for_an_agent_that_does_not_answer() {
     let cluster = Cluster::new().await;
-    SLOW(&cluster);
-    let id = cluster.ensure("/dev/sdb").await.unwrap().job.unwrap();
-    cluster.nodes.has_job().await;
+    let id = at_work(&cluster).await;
     cluster.nodes.set_down(true);
     let path = JobPath { id: id.clone() };
     let mut seen = 0;
@@ -124,9 +126,7 @@ async fn an_agent_of_another_version_that_does_not_understand_a_step_fails_it_wi
 #[tokio::test]
 async fn a_job_waits_for_hours_for_a_node_that_is_down_says_so_and_goes_on_when_it_is_back() {
     let cluster = Cluster::new().await;
-    SLOW(&cluster);
-    let id = cluster.ensure("/dev/sdb").await.unwrap().job.unwrap();
-    cluster.nodes.has_job().await;
+    let id = at_work(&cluster).await;
     cluster.nodes.set_down(true);
     let path = JobPath { id: id.clone() };
     let waits_for = || cluster.api.explain_job(&caller(), &path).unwrap().waits_for.join("\n");
@@ -159,9 +159,7 @@ async fn a_job_waits_for_hours_for_a_node_that_is_down_says_so_and_goes_on_when_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_job_for_a_device_or_its_target_is_refused_and_names_the_first() {
     let cluster = Cluster::new().await;
-    SLOW(&cluster);
-    let id = cluster.ensure("/dev/sdb").await.unwrap().job.unwrap();
-    cluster.nodes.has_job().await;
+    let id = at_work(&cluster).await;
     assert_eq!(cluster.ensure("/dev/sdb").await.unwrap().job, Some(id.clone()), "the same again is the same job");
     let mut other = cluster::ensure("/dev/sdb");
     other.target.index = lustre_types::TargetIndex::try_from(7).ok();
@@ -181,9 +179,7 @@ async fn a_second_job_for_a_device_or_its_target_is_refused_and_names_the_first(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancel_that_comes_twice_or_too_late_changes_nothing_and_answers_what_is() {
     let cluster = Cluster::new().await;
-    SLOW(&cluster);
-    let id = cluster.ensure("/dev/sdb").await.unwrap().job.unwrap();
-    cluster.nodes.has_job().await;
+    let id = at_work(&cluster).await;
     // Its agent can't be told yet, so the first cancel is under way when the second one comes.
     cluster.nodes.set_down(true);
     let path = JobPath { id: id.clone() };
@@ -210,9 +206,7 @@ async fn a_cancel_that_comes_twice_or_too_late_changes_nothing_and_answers_what_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancelled_job_stops_its_agent() {
     let cluster = Cluster::new().await;
-    SLOW(&cluster);
-    let id = cluster.ensure("/dev/sdb").await.unwrap().job.unwrap();
-    cluster.nodes.has_job().await;
+    let id = at_work(&cluster).await;
     cluster.api.cancel_job(&caller(), &JobPath { id: id.clone() }).await.unwrap();
     let job = cluster.end_of(&id).await;
     assert_eq!(job.state, JobState::Cancelled);
@@ -224,9 +218,7 @@ async fn a_cancelled_job_stops_its_agent() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_that_lost_its_journal_is_asked_again() {
     let cluster = Cluster::new().await;
-    SLOW(&cluster);
-    let id = cluster.ensure("/dev/sdb").await.unwrap().job.unwrap();
-    cluster.nodes.has_job().await;
+    let id = at_work(&cluster).await;
     cluster.nodes.forget_all();
     cluster.nodes.has_job().await;
     cluster.nodes.finish();

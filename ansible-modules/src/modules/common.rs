@@ -110,15 +110,20 @@ pub(super) fn planned(resource: ReturnValue) -> Vec<ReturnValue> {
             description: "Whether the plan had to assume something, or could not be made at all; RV(warnings) say what.",
             sample: json!(true),
         },
-        ReturnValue {
-            name: "warnings",
-            kind: "list",
-            elements: Some("str"),
-            returned: "when there are any",
-            description: "What one should know although the task did not fail.",
-            sample: json!([]),
-        },
+        warnings(),
     ]
+}
+
+/// What one should know.
+pub(super) fn warnings() -> ReturnValue {
+    ReturnValue {
+        name: "warnings",
+        kind: "list",
+        elements: Some("str"),
+        returned: "when there are any",
+        description: "What one should know although the task did not fail.",
+        sample: json!([]),
+    }
 }
 
 /// The jobs that were started.

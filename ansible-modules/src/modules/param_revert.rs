@@ -62,14 +62,7 @@ pub(super) fn module() -> Module {
                 description: "The revision of the MGS's state after the task.",
                 sample: json!(57),
             },
-            ReturnValue {
-                name: "warnings",
-                kind: "list",
-                elements: Some("str"),
-                returned: "when there are any",
-                description: "What one should know although the task did not fail.",
-                sample: json!([]),
-            },
+            common::warnings(),
         ],
         run: |task| block_on(run(task)),
     }

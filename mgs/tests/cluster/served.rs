@@ -40,6 +40,15 @@ pub async fn serve(nodes: Arc<Nodes>) -> (String, watch::Sender<bool>) {
     (url, stop)
 }
 
+/// A node of a daemon, whose formats end when it is told so, and what stops its agent.
+pub async fn slow_node(client: &Client) -> (Arc<Nodes>, watch::Sender<bool>) {
+    let nodes = Arc::new(Nodes::default());
+    nodes.set_slow();
+    let (agent, stop) = serve(nodes.clone()).await;
+    prepare(client, agent).await;
+    (nodes, stop)
+}
+
 pub async fn prepare(client: &Client, agent: String) {
     let announcement = Announcement { api_url: agent, info: info("oss1") };
     let node = NodePath { node: "oss1".parse().unwrap() };
