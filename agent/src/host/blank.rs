@@ -48,21 +48,13 @@ pub fn windows(size: u64) -> Vec<Range<u64>> {
 /// A device is read past the page cache: what it holds now, not what was once read of it, and without two megabytes of
 /// zeroes in memory that nobody asks for again. Errors: it can't be read.
 pub fn reads_as_zero(device: &Device) -> Result<bool, HostError> {
-    let read = || -> io::Result<bool> {
-        match open(device, nix::libc::O_DIRECT) {
-            Ok(direct) => match is_zero(&direct, device.size_bytes) {
-                Err(error) if error.raw_os_error() == Some(nix::libc::EINVAL) => {
-                    is_zero(&open(device, 0)?, device.size_bytes)
-                }
-                other => other,
-            },
-            Err(error) if error.raw_os_error() == Some(nix::libc::EINVAL) => {
-                is_zero(&open(device, 0)?, device.size_bytes)
-            }
-            Err(error) => Err(error),
-        }
+    let read = |flags| is_zero(&open(device, flags)?, device.size_bytes);
+    let read = match read(nix::libc::O_DIRECT) {
+        // Some devices can't be read so.
+        Err(error) if error.raw_os_error() == Some(nix::libc::EINVAL) => read(0),
+        other => other,
     };
-    read().map_err(HostError::io("read", &device.path))
+    read.map_err(HostError::io("read", &device.path))
 }
 
 fn open(device: &Device, flags: i32) -> io::Result<File> {
