@@ -35,7 +35,7 @@ async fn store_on_etcd() {
     let store = EtcdStore::open(&server.url("bench").parse().expect("a URL")).await.expect("a new store");
     let store = Arc::new(store);
     let channel = connect(&server).await;
-    let [(raw, ours), (raw_shared, ours_shared)] = compare(&channel, &store).await;
+    let [(raw, ours), (raw_shared, ours_shared)] = compare(&server, &channel, &store).await;
     result("etcd_commit_serial_p50", raw, ours, 0.7, "one writer, per commit; bare: one put");
     let what = "1280 commits of 64 writers; bare: a put each, 64 at once";
     result("etcd_commit_64_writers", raw_shared, ours_shared, 0.7, what);
@@ -46,7 +46,7 @@ async fn file_and_etcd() {
     let directory = tempfile::tempdir().expect("a directory");
     let server = testkit::Etcd::start_in(directory.path()).expect("an etcd");
     let store = Arc::new(RedbStore::open(directory.path().join("mgs.redb")).expect("a new store"));
-    let [(raw, ours), (raw_shared, ours_shared)] = compare(&connect(&server).await, &store).await;
+    let [(raw, ours), (raw_shared, ours_shared)] = compare(&server, &connect(&server).await, &store).await;
     result("redb_commit_vs_etcd_put_p50", raw, ours, 1.0, "one writer, per commit on a file; a put into etcd");
     let what = "1280 commits of 64 writers on a file; a put each into etcd, 64 at once";
     result("redb_64_writers_vs_etcd_puts", raw_shared, ours_shared, 3.0, what);
@@ -57,8 +57,10 @@ async fn connect(server: &testkit::Etcd) -> Channel {
     endpoint.tcp_nodelay(true).connect().await.expect("a connection")
 }
 
-/// Puts and commits, one after the other and 64 at once: the median times of both.
-async fn compare<S: Store>(channel: &Channel, store: &Arc<S>) -> [(Duration, Duration); 2] {
+/// Puts and commits, one after the other and 64 at once: the median times of both. Prints the CPU of those at once.
+async fn compare<S: Store>(server: &testkit::Etcd, channel: &Channel, store: &Arc<S>) -> [(Duration, Duration); 2] {
+    let cpu_of = |pid| testkit::cpu_of(pid).expect("it lives");
+    let (mut etcd_cpu, mut our_cpu) = (Vec::new(), Vec::new());
     let (mut raw, mut ours) = (Vec::new(), Vec::new());
     let (mut raw_shared, mut ours_shared) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
@@ -71,7 +73,7 @@ async fn compare<S: Store>(channel: &Channel, store: &Arc<S>) -> [(Duration, Dur
             commit(&**store, key).await;
             ours.push(begin.elapsed());
         }
-        let begin = Instant::now();
+        let (begin, before) = (Instant::now(), cpu_of(server.pid()));
         let puts = (0..WRITERS).map(|writer| {
             let channel = channel.clone();
             tokio::spawn(async move {
@@ -82,7 +84,8 @@ async fn compare<S: Store>(channel: &Channel, store: &Arc<S>) -> [(Duration, Dur
         });
         futures::future::join_all(puts.collect::<Vec<_>>()).await;
         raw_shared.push(begin.elapsed());
-        let begin = Instant::now();
+        etcd_cpu.push(cpu_of(server.pid()).saturating_sub(before));
+        let (begin, before) = (Instant::now(), cpu_of(std::process::id()));
         let commits = (0..WRITERS).map(|writer| {
             let store = store.clone();
             tokio::spawn(async move {
@@ -93,7 +96,13 @@ async fn compare<S: Store>(channel: &Channel, store: &Arc<S>) -> [(Duration, Dur
         });
         futures::future::join_all(commits.collect::<Vec<_>>()).await;
         ours_shared.push(begin.elapsed());
+        our_cpu.push(cpu_of(std::process::id()).saturating_sub(before));
     }
+    let each_us = |spent: Vec<Duration>| median(spent).as_secs_f64() * 1e6 / (WRITERS * PER_WRITER) as f64;
+    let (our_cpu, etcd_cpu) = (each_us(our_cpu), each_us(etcd_cpu));
+    println!(
+        "64 at once: {our_cpu:.1} us of this process's CPU for a commit; {etcd_cpu:.1} us of etcd's for a bare put"
+    );
     [(median(raw), median(ours)), (median(raw_shared), median(ours_shared))]
 }
 

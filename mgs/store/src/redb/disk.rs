@@ -39,6 +39,22 @@ impl State {
     fn check(&self) -> io::Result<()> {
         self.failed.map_or(Ok(()), |kind| Err(kind.into()))
     }
+
+    /// What waits, with where it belongs.
+    fn pieces(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        let mut begin = 0;
+        self.pieces.iter().map(move |&(at, end)| (at, &self.bytes[std::mem::replace(&mut begin, end)..end]))
+    }
+
+    /// Whether some of a range waits.
+    fn is_waiting(&self, from: u64, to: u64) -> bool {
+        self.pieces().any(|piece| piece.0 < to && from < behind(&piece))
+    }
+}
+
+/// Where what is behind a piece begins.
+fn behind((at, bytes): &(u64, &[u8])) -> u64 {
+    at + bytes.len() as u64
 }
 
 impl<B: StorageBackend> Disk<B> {
@@ -58,42 +74,44 @@ impl<B: StorageBackend> Disk<B> {
     fn flush(&self, state: &mut State) -> io::Result<()> {
         state.check()?;
         let passed = self.pass_on(state);
-        state.failed = passed.as_ref().err().map(io::Error::kind);
         state.pieces.clear();
         state.bytes.clear();
-        passed
+        match passed {
+            Ok(filled) => state.filled = filled,
+            Err(ref err) => state.failed = Some(err.kind()),
+        }
+        passed.map(drop)
     }
 
-    fn pass_on(&self, state: &mut State) -> io::Result<()> {
-        let mut begin = 0;
-        let piece = |&(at, end): &(u64, usize)| (at, &state.bytes[std::mem::replace(&mut begin, end)..end]);
-        let mut pieces: Vec<(u64, &[u8])> = state.pieces.iter().map(piece).collect();
-        let behind = |&(at, bytes): &(u64, &[u8])| at + bytes.len() as u64;
-        let Some(end) = pieces.iter().map(behind).max() else { return Ok(()) };
+    /// Gives where the hole behind all that is written begins.
+    fn pass_on(&self, state: &State) -> io::Result<u64> {
+        let mut pieces: Vec<(u64, &[u8])> = state.pieces().collect();
+        let Some(end) = pieces.iter().map(behind).max() else { return Ok(state.filled) };
         let mut sorted = pieces.clone();
         sorted.sort_by_key(|(at, _)| *at);
         // Of two that overlap, the later one counts.
         if sorted.is_sorted_by(|one, next| behind(one) <= next.0) {
             pieces = sorted;
         }
-        if end > state.filled {
-            state.filled = self.fill(state.filled, end.next_multiple_of(AHEAD).min(state.len)).max(end);
-        }
+        let filled = if end > state.filled { self.fill(state.filled, end, state.len) } else { state.filled };
         for run in pieces.chunk_by(|one, next| behind(one) == next.0) {
             match run {
                 [(at, bytes)] => self.under.write(*at, bytes)?,
-                _ => self
-                    .under
-                    .write(run[0].0, &run.iter().flat_map(|(_, bytes)| *bytes).copied().collect::<Vec<u8>>())?,
+                _ => self.under.write(run[0].0, &run.iter().map(|(_, bytes)| *bytes).collect::<Vec<_>>().concat())?,
             }
         }
-        Ok(())
+        Ok(filled)
     }
 
-    /// Fills a hole with zeros; gives where it begins now. Where there is no room for them there may be some for the data.
-    fn fill(&self, from: u64, to: u64) -> u64 {
-        let zeros = vec![0; usize::try_from(to.saturating_sub(from)).unwrap_or(0)];
-        if self.under.write(from, &zeros).is_ok() { to } else { from }
+    /// Fills the hole that begins at `from` with zeros, up to a bit behind `end`; gives where it begins then.
+    fn fill(&self, from: u64, end: u64, len: u64) -> u64 {
+        let to = end.next_multiple_of(AHEAD).min(len).max(end);
+        // Who skips a large part has his reasons, and would wait for it.
+        let is_near = end - from <= KEPT as u64;
+        // Where there is no room for zeros there may be some for the data.
+        let is_filled =
+            is_near && usize::try_from(to - from).is_ok_and(|n| self.under.write(from, &vec![0; n]).is_ok());
+        if is_filled { to } else { end }
     }
 }
 
@@ -104,8 +122,7 @@ impl<B: StorageBackend> StorageBackend for Disk<B> {
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let mut state = self.state();
-        // What is not there is missed by whoever wrote it, not by who reads what was there before.
-        if state.failed.is_none() && !state.pieces.is_empty() {
+        if state.is_waiting(offset, offset.saturating_add(out.len() as u64)) {
             self.flush(&mut state)?;
         }
         drop(state);
@@ -248,8 +265,10 @@ mod tests {
         disk.write(0, b"abcd").unwrap();
         let mut read = [0; 4];
         disk.read(0, &mut read).unwrap();
-        assert_eq!(&read, b"abcd");
+        assert_eq!((&read, paper.writes()), (b"abcd", vec![(0, 4)]));
         disk.write(2, b"ef").unwrap();
+        disk.read(0, &mut read[..2]).unwrap();
+        assert_eq!(paper.writes(), [], "somebody else's bytes");
         disk.set_len(3).unwrap();
         disk.set_len(4).unwrap();
         disk.sync_data().unwrap();
@@ -283,9 +302,14 @@ mod tests {
         disk.write(AHEAD + 1, b"h").unwrap();
         disk.sync_data().unwrap();
         assert_eq!(paper.writes(), [(ahead, 4), (ahead + 1, 1)]);
+        // A large part that is skipped stays a hole.
+        disk.set_len(AHEAD + 4 + 2 * KEPT as u64).unwrap();
+        disk.write(AHEAD + 2 * KEPT as u64, b"i").unwrap();
+        disk.sync_data().unwrap();
+        assert_eq!(paper.writes(), [(ahead + 2 * KEPT, 1)]);
         let text = paper.text();
         assert_eq!((&text[..6], &text[10..12]), (b"ab\0\0\0e".as_slice(), b"cd".as_slice()));
-        assert_eq!(&text[ahead - 1..], b"f\0h\0\0");
+        assert_eq!(&text[ahead - 1..ahead + 4], b"f\0h\0\0");
     }
 
     #[test]
