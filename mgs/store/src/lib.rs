@@ -26,6 +26,7 @@ mod health;
 mod lease;
 mod memory;
 mod model;
+mod recent;
 mod redb;
 mod txn;
 mod watch;

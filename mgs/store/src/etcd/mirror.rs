@@ -1,14 +1,10 @@
 //! What this instance knows of the store: the newest state, the last commits, the leases.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 
+use crate::recent::Recent;
 use crate::txn::{self, Head};
 use crate::{Commit, LeaseId, Revision};
-
-/// Commits that are kept in memory, for watchers and for who asks whether its commit was made.
-const RECENT: usize = 4096;
-/// Most bytes of values among them.
-const RECENT_BYTES: usize = 16 << 20;
 
 /// A copy of the newest state. Commits come in by [`Mirror::absorb`] only, each once and in order.
 #[derive(Default)]
@@ -21,8 +17,8 @@ pub(super) struct Mirror {
     pub(super) etcd_revision: i64,
     pub(super) head: Head,
     pub(super) leases: BTreeSet<LeaseId>,
-    recent: VecDeque<(Commit, String)>,
-    recent_bytes: usize,
+    /// The last commits with their ids, for watchers and for who asks whether its commit was made.
+    recent: Recent<String>,
 }
 
 impl Mirror {
@@ -42,12 +38,7 @@ impl Mirror {
             }
             txn::apply(&mut self.head, commit.changes.iter().cloned());
             self.revision = commit.revision;
-            self.recent_bytes += bytes(&commit);
-            self.recent.push_back((commit, id));
-            while self.recent.len() > RECENT || self.recent_bytes > RECENT_BYTES {
-                let Some((dropped, _)) = self.recent.pop_front() else { break };
-                self.recent_bytes -= bytes(&dropped);
-            }
+            self.recent.push(commit, id);
         }
         Ok(())
     }
@@ -69,11 +60,7 @@ impl Mirror {
     /// Forgets commits up to `revision`.
     pub(super) fn compact(&mut self, revision: Revision) {
         self.compacted = self.compacted.max(revision);
-        while self.recent.front().is_some_and(|(commit, _)| commit.revision <= revision) {
-            if let Some((dropped, _)) = self.recent.pop_front() {
-                self.recent_bytes -= bytes(&dropped);
-            }
-        }
+        self.recent.compact(revision);
     }
 
     /// At most `limit` commits from `from` on, if the first of them is still here.
@@ -81,14 +68,12 @@ impl Mirror {
         if from > self.revision {
             return Some(Vec::new());
         }
-        let first = self.recent.front()?.0.revision;
-        let skip = usize::try_from(from.checked_sub(first)?).ok()?;
-        Some(self.recent.iter().skip(skip).take(limit).map(|(commit, _)| commit.clone()).collect())
+        self.recent.read(from, limit)
     }
 
     /// The revision of the commit with this id, if it came after `after`.
     pub(super) fn find(&self, id: &str, after: Revision) -> Option<Revision> {
-        let newest_first = self.recent.iter().rev().take_while(|(commit, _)| commit.revision > after);
+        let newest_first = self.recent.newest_first().take_while(|(commit, _)| commit.revision > after);
         newest_first.map(|(commit, found)| (commit.revision, found)).find(|(_, found)| *found == id).map(|(r, _)| r)
     }
 
@@ -99,17 +84,10 @@ impl Mirror {
     }
 }
 
-fn bytes(commit: &Commit) -> usize {
-    let values = commit.changes.iter().map(|change| match change {
-        crate::Change::Put(entry) => entry.value.len(),
-        crate::Change::Delete { .. } => 0,
-    });
-    values.sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recent::RECENT;
     use crate::{Change, Meta};
 
     fn commit(revision: Revision) -> (Commit, String) {

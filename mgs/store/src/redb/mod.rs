@@ -8,14 +8,13 @@ mod file;
 mod import;
 mod queue;
 mod read;
-mod recent;
 mod rehearsal;
 mod schema;
 mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -24,13 +23,13 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::{oneshot, watch};
 
+use crate::recent::Recent;
 use crate::watch::Log;
 use crate::{
     Commit, Entry, Health, KeyCommit, LeaseId, OpenError, Page, Range, Revision, Store, StoreError, Txn, Watch,
 };
 use disk::Disk;
 use queue::Queue;
-use recent::Recent;
 use writer::Request;
 
 /// A durable [`Store`] in one file. Dropping it waits for the commits under way and closes the file.
@@ -48,7 +47,7 @@ struct Shared {
     path: PathBuf,
     head: watch::Sender<Revision>,
     compacted: AtomicU64,
-    recent: Recent,
+    recent: Mutex<Recent<()>>,
     health: Mutex<Health>,
 }
 
@@ -82,7 +81,7 @@ impl RedbStore {
             path,
             head: watch::Sender::new(loaded.revision),
             compacted: AtomicU64::new(loaded.compacted),
-            recent: Recent::default(),
+            recent: Mutex::default(),
             health: Mutex::new(Health::Good),
         });
         let queue = Arc::new(Queue::default());
@@ -136,9 +135,13 @@ fn blocking<T: Send + 'static>(
 }
 
 impl Shared {
+    fn newest(&self) -> MutexGuard<'_, Recent<()>> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What a history gives, where it is in memory.
     fn recent(&self, from: Revision, limit: usize) -> Option<Result<Vec<Commit>, StoreError>> {
-        let commits = self.recent.read(from, limit)?;
+        let commits = self.newest().read(from, limit)?;
         Some(self.check_kept(from).map(|()| commits))
     }
 }

@@ -100,7 +100,9 @@ impl Writer<'_> {
         let mut answers = Answers::new();
         match self.write(batch, &mut answers) {
             Ok(()) => {
-                self.shared.recent.push(self.fresh.drain(..));
+                let mut newest = self.shared.newest();
+                self.fresh.drain(..).for_each(|commit| newest.push(commit, ()));
+                drop(newest);
                 // Watchers first: who was answered may rely on finding the commit in a watch.
                 self.shared.head.send_if_modified(|head| std::mem::replace(head, self.revision) != self.revision);
                 answers.into_iter().for_each(|answer| answer(Ok(())));
