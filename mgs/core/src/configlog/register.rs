@@ -38,7 +38,10 @@ const STRUCTURE: [&str; 6] = ["add mdt", "lov setup", "add osp", "add osc", "add
 impl Draft {
     /// The MDTs of the file system that have a log, by index.
     pub fn mdts(&self, fsname: &FsName) -> Vec<SvName> {
-        let names = self.logs().iter().filter_map(|log| log.name().parse::<SvName>().ok());
+        // A thousand OSTs have logs, too: their names are not worth parsing.
+        let prefix = format!("{fsname}-MDT");
+        let logs = self.logs().iter().filter(|log| log.name().starts_with(&prefix));
+        let names = logs.filter_map(|log| log.name().parse::<SvName>().ok());
         names.filter(|name| name.kind() == TargetKind::Mdt && name.fsname() == Some(fsname)).collect()
     }
 
