@@ -11,7 +11,7 @@ use lustre_agent::observe::Content;
 use lustre_api::{
     Time,
     agent::{AgentOp, FormatOp, StartOp, StopOp},
-    agent_ops::{MigrateOp, OpResult, StopForce, TuneOp},
+    agent_ops::{MigrateOp, OpResult, RelabelOp, StopForce, TuneOp},
     job::JobState,
 };
 use node::{MIB, Mount, Node, op, run};
@@ -212,6 +212,35 @@ async fn writeconf_killed_at(at: u64) -> bool {
 async fn a_writeconf_is_whole_wherever_its_agent_is_killed() {
     let deaths = at_every_step(writeconf_killed_at).await;
     assert!(deaths > 30, "{deaths}");
+}
+
+async fn relabel_killed_at(at: u64) -> bool {
+    let mut node = Node::dying_at(at);
+    let image = node.image("ost", 64 * MIB);
+    let uuid = node.formatted("format", &op("gold-OST0001", &image)).await.formatted_as.uuid;
+    run("e2label", &[image.to_str().unwrap(), "data1"]);
+    let change = AgentOp::Relabel(RelabelOp {
+        svname: "gold-OST0001".parse().unwrap(),
+        device: image.to_str().unwrap().into(),
+        expect_uuid: Some(uuid),
+        registered: true,
+    });
+    let fate = node.run_armed("job", &change).await;
+    let steps = node.steps();
+    let died = fate.end.is_none();
+    let job = node.brought_to_its_end("job", &change, fate).await;
+    assert_eq!(job.state, JobState::Done, "{steps:#?}\n{job:#?}");
+    let Some(OpResult::Tuned(result)) = job.result else { panic!("{job:#?}") };
+    assert_eq!((result.changed, result.formatted_as.label.as_str()), (true, "gold-OST0001"), "{steps:#?}");
+    assert!(matches!(node.content(&image), Content::Target(found) if *found == result.formatted_as), "{steps:#?}");
+    run("e2fsck", &["-fn", image.to_str().unwrap()]);
+    died
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_label_is_written_wherever_its_agent_is_killed() {
+    let deaths = at_every_step(relabel_killed_at).await;
+    assert!(deaths > 20, "{deaths}");
 }
 
 fn stop_op(device: &Path) -> AgentOp {
