@@ -40,6 +40,7 @@ pub fn node_info(host: &Host, config: &Config) -> Result<NodeInfo, HostError> {
         nids: host.nids(&config.nids)?,
         kernel_proxy: Some(host.proxy()),
         abilities: Some(ABILITIES.iter().map(|ability| (*ability).to_owned()).collect()),
+        hostid: host.hostid().map(|id| format!("{id:08x}")),
     })
 }
 

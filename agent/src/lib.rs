@@ -1,7 +1,7 @@
 //! The node agent: formats, starts, stops and observes targets.
 //!
 //! `host` does, `observe` reads devices, `format` decides and makes targets, `jobs` keeps what is under way, `api` answers,
-//! `mgs` enrols the node, `stop` unmounts, `tune` and `relabel` change targets at rest, `look` waits for no disk for ever,
+//! `mgs` enrols the node, `stop` unmounts, `pool` takes ZFS pools over and lets go of them, `tune` and `relabel` change targets at rest, `look` waits for no disk for ever,
 //! `evacuate` moves files off an OST, `userspace` starts targets where no kernel does.
 
 pub mod api;
@@ -15,6 +15,7 @@ pub mod look;
 pub mod mgs;
 pub mod observe;
 pub mod params;
+pub mod pool;
 pub mod relabel;
 pub mod start;
 pub mod stop;

@@ -249,6 +249,7 @@ fn stop_op(device: &Path) -> AgentOp {
         device: device.to_str().unwrap().into(),
         timeout_s: Some(20),
         force: StopForce::Never,
+        export_pool: false,
     })
 }
 
@@ -287,6 +288,7 @@ async fn start_killed_at(at: u64) -> bool {
     let start = AgentOp::Start(StartOp {
         svname: "gold-OST0001".parse().unwrap(),
         device: device.0.to_str().unwrap().into(),
+        pool_of: None,
         mountpoint: Some(node.path("mnt").to_str().unwrap().into()),
     });
     let fate = node.run_armed("job", &start).await;

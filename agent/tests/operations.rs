@@ -178,7 +178,13 @@ async fn a_change_that_was_torn_in_the_middle_is_written_again() {
 
 fn stop_op(svname: &str, device: &Path, timeout_s: u32, force: StopForce) -> AgentOp {
     let device = device.to_str().unwrap().into();
-    AgentOp::Stop(StopOp { svname: svname.parse().unwrap(), device, timeout_s: Some(timeout_s), force })
+    AgentOp::Stop(StopOp {
+        svname: svname.parse().unwrap(),
+        device,
+        timeout_s: Some(timeout_s),
+        force,
+        export_pool: false,
+    })
 }
 
 #[tokio::test]

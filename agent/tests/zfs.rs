@@ -6,7 +6,7 @@ mod node;
 
 use lustre_api::{
     agent::{AgentOp, FormatOp, StartOp, StopOp},
-    agent_ops::{StopForce, TuneOp},
+    agent_ops::{OpResult, StopForce, TuneOp, TuneResult},
     job::JobState,
 };
 use node::{MIB, Node, ends_of, op, run};
@@ -106,7 +106,7 @@ async fn a_dataset_becomes_a_target_once_and_nothing_on_zfs_is_ever_destroyed() 
 }
 
 #[tokio::test]
-async fn what_is_not_done_on_zfs_says_so() {
+async fn a_start_without_lustre_says_so_and_a_stop_has_nothing_to_do() {
     let node = Node::start();
     let zfs = Zfs::start("rest").unwrap();
     let disk = node.image("disk", 512 * MIB);
@@ -117,42 +117,98 @@ async fn what_is_not_done_on_zfs_says_so() {
         node.put_op(id, &op).await.unwrap();
         node.end_of(id).await
     };
-    let start = StartOp { svname: svname.clone(), device: device.clone(), mountpoint: None };
+    let start = StartOp { svname: svname.clone(), device: device.clone(), mountpoint: None, pool_of: None };
     let started = end("start", AgentOp::Start(start)).await;
     assert!(started.message.unwrap().contains("has no kernel Lustre"));
-    let stop = StopOp { svname: svname.clone(), device: device.clone(), timeout_s: Some(5), force: StopForce::Never };
+    let stop = StopOp {
+        svname: svname.clone(),
+        device: device.clone(),
+        timeout_s: Some(5),
+        force: StopForce::Never,
+        export_pool: false,
+    };
     let stopped = end("stop", AgentOp::Stop(stop)).await;
     assert_eq!((stopped.state, stopped.message.as_deref()), (JobState::Done, Some("gold-MDT0000 is not mounted")));
-    let change =
-        TuneOp { svname, device, expect_uuid: None, writeconf: Some(true), mgs_nids: None, failover_nodes: None };
-    let tuned = end("tune", AgentOp::Tune(change)).await;
-    assert_eq!(tuned.state, JobState::Failed);
-    assert!(tuned.message.unwrap().contains("use tunefs.lustre"));
+}
+
+fn tune_op(device: &str) -> TuneOp {
+    TuneOp {
+        svname: "gold-OST0001".parse().unwrap(),
+        device: device.to_owned(),
+        expect_uuid: None,
+        writeconf: None,
+        mgs_nids: None,
+        failover_nodes: None,
+    }
+}
+
+async fn tuned(node: &Node, id: &str, op: TuneOp) -> TuneResult {
+    node.put_op(id, &AgentOp::Tune(op)).await.unwrap();
+    let job = node.end_of(id).await;
+    assert_eq!(job.state, JobState::Done, "{job:#?}");
+    let Some(OpResult::Tuned(result)) = job.result else { panic!("{job:#?}") };
+    *result
 }
 
 #[tokio::test]
-async fn a_format_on_zfs_goes_on_when_its_agent_is_killed_between_its_commands() {
-    let zfs = Zfs::start("kill").unwrap();
-    // Each third: every command takes some time, and each has a step before and one behind it.
-    for at in (1..).step_by(3) {
-        let mut node = Node::dying_at_a(Some("zfs"), at);
-        let disk = node.image("disk", 512 * MIB);
-        let op = AgentOp::Format(on(&zfs, "gold-OST0001", "ost1", &[&disk]));
-        let fate = node.run_armed("job", &op).await;
-        let steps = node.steps();
-        let died = fate.end.is_none();
-        let job = node.brought_to_its_end("job", &op, fate).await;
-        assert_eq!(job.state, JobState::Done, "{steps:#?}\n{job:#?}");
-        let result = job.formatted.unwrap();
-        assert_eq!((result.changed, result.formatted_over.as_str()), (true, "blank"), "{steps:#?}");
-        assert_eq!(zfs.get("ost1", "lustre-agent:unfinished").unwrap(), "-", "{steps:#?}");
-        assert_eq!(zfs.get("ost1", "lustre-agent:uuid").unwrap(), result.formatted_as.uuid, "{steps:#?}");
-        run("zpool", &["destroy", "-f", zfs.pool()]);
-        if !died {
-            assert!(at > 20, "{at}");
-            return;
-        }
-    }
+async fn a_target_on_zfs_is_changed_as_tunefs_lustre_changes_it() {
+    let node = Node::with_zfs(0xa01);
+    let disk = node.image("disk", 300 * MIB);
+    let (dataset, vdevs) = ("tank/ost1", vec![disk.to_str().unwrap().to_owned()]);
+    let wanted = FormatOp { vdevs, ..op("gold-OST0001", Path::new(dataset)) };
+    let uuid = node.formatted("format", &wanted).await.formatted_as.uuid;
+    let said = || {
+        let names = ["svname", "flags", "mgsnode", "failover.node", "autodegrade"];
+        names.map(|name| node.zfs().get(dataset, &format!("lustre:{name}")).unwrap())
+    };
+    assert_eq!(said(), ["gold:OST0001", "98", "10.9.0.1@tcp", "-", "on"]);
+
+    let partner = vec!["10.9.0.3@tcp,10.8.0.3@tcp1".parse().unwrap()];
+    let change = TuneOp {
+        expect_uuid: Some(uuid.clone()),
+        writeconf: Some(true),
+        mgs_nids: Some("10.9.0.7@tcp:10.9.0.8@tcp".parse().unwrap()),
+        failover_nodes: Some(partner),
+        ..tune_op(dataset)
+    };
+    let first = tuned(&node, "change", change.clone()).await;
+    assert!(first.changed && first.formatted_as.label == "gold=OST0001", "{first:#?}");
+    let expected = ["gold=OST0001", "354", "10.9.0.7@tcp:10.9.0.8@tcp", "10.9.0.3@tcp,10.8.0.3@tcp1", "on"];
+    assert_eq!(said(), expected);
+    let again = tuned(&node, "again", change).await;
+    assert!(!again.changed && again.formatted_as == first.formatted_as, "{again:#?}");
+
+    // As its MGS answered: registered; then without partner.
+    node.zfs().run("zfs", &["set", "lustre:svname=gold-OST0001", dataset]).unwrap();
+    node.zfs().run("zfs", &["set", "lustre:flags=34", dataset]).unwrap();
+    let alone = TuneOp { failover_nodes: Some(Vec::new()), ..tune_op(dataset) };
+    assert!(tuned(&node, "alone", alone).await.changed);
+    assert_eq!(said(), ["gold-OST0001", "66", "10.9.0.7@tcp:10.9.0.8@tcp", "-", "on"], "UPDATE: it tells its MGS");
+    assert_eq!(node.zfs().get(dataset, "lustre-agent:changing").unwrap(), "-");
+
+    let refused = async |id: &str, op: TuneOp| {
+        node.put_op(id, &AgentOp::Tune(op)).await.unwrap();
+        let job = node.end_of(id).await;
+        assert_eq!((job.state, job.retryable), (JobState::Failed, false), "{job:#?}");
+        job.message.unwrap()
+    };
+    let other = TuneOp { svname: "gold-OST0002".parse().unwrap(), writeconf: Some(true), ..tune_op(dataset) };
+    assert!(refused("other", other).await.contains("holds lustre gold-OST0001 (registered)"));
+    let old = TuneOp { expect_uuid: Some("another".into()), writeconf: Some(true), ..tune_op(dataset) };
+    assert!(refused("old", old).await.contains("the plan saw another"));
+
+    // What a change leaves that is cut off for good: no start, and the next change makes it whole.
+    node.zfs().run("zfs", &["set", "lustre-agent:changing=gold=OST0001", dataset]).unwrap();
+    node.zfs().run("zpool", &["export", "tank"]).unwrap();
+    let start =
+        StartOp { svname: "gold-OST0001".parse().unwrap(), device: dataset.into(), mountpoint: None, pool_of: None };
+    node.put_op("start", &AgentOp::Start(start)).await.unwrap();
+    let message = node.end_of("start").await.message.unwrap();
+    assert!(message.contains("has no kernel Lustre") && message.ends_with("was exported again"), "{message}");
+    let writeconf = TuneOp { writeconf: Some(true), ..tune_op(dataset) };
+    assert_eq!(tuned(&node, "whole", writeconf).await.formatted_as.label, "gold=OST0001");
+    assert_eq!(node.zfs().get(dataset, "lustre-agent:changing").unwrap(), "-", "the pool was imported for it, too");
+    assert_eq!(node.zfs().get(dataset, "lustre-agent:uuid").unwrap(), uuid);
 }
 
 /// What an agent leaves that is killed between two commands, and what it leaves when it is killed within `zfs create`.
@@ -166,7 +222,12 @@ async fn an_unfinished_dataset_is_no_target_and_is_finished_by_the_next_format()
     let listed = node.targets().await.targets;
     let half = listed.iter().find(|found| found.device.ends_with("/ost0")).unwrap();
     assert!(half.formatted_as.incomplete, "{half:#?}");
-    let start = StartOp { svname: "gold-OST0000".parse().unwrap(), device: half.device.clone(), mountpoint: None };
+    let start = StartOp {
+        svname: "gold-OST0000".parse().unwrap(),
+        device: half.device.clone(),
+        mountpoint: None,
+        pool_of: None,
+    };
     node.put_op("start", &AgentOp::Start(start)).await.unwrap();
     let message = node.end_of("start").await.message.unwrap();
     assert!(message.contains("(unfinished)") && message.contains("not gold-OST0000"), "{message}");

@@ -185,6 +185,7 @@ fn new_job(n: usize) -> NewJob {
         device: "/dev/sdb".into(),
         timeout_s: None,
         force: StopForce::Never,
+        export_pool: false,
     });
     let step = |at: usize| NewStep::on(node((n + at * 97) % NODES), StepKind::Stop, op.clone());
     let object = JobObject::Filesystem(format!("f{n}").parse().expect("a name"));
@@ -208,6 +209,7 @@ fn announcement(n: usize) -> Announcement {
         nids: vec![format!("10.1.{}.{}@tcp", n / 250, n % 250 + 1).parse().expect("a NID")],
         kernel_proxy: None,
         abilities: Some(lustre_api::ability::ABILITIES.map(str::to_owned).into()),
+        hostid: None,
     };
     Announcement { api_url: format!("http://oss{n}:7080"), info }
 }

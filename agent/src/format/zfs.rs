@@ -74,7 +74,7 @@ impl ZfsFormat<'_> {
             return Err(FormatEnd::Changed(format!("{} holds {found} now, the plan saw {expected}", self.dataset)));
         }
         // Of several formats that need the same pool the first one makes it, and the others find it.
-        let pools = self.host.making_pools.lock().unwrap_or_else(PoisonError::into_inner);
+        let pools = self.host.pools_turn.lock().unwrap_or_else(PoisonError::into_inner);
         let needs_pool = needs_pool(self.host, &self.dataset)?;
         let (pools, locks) = if needs_pool {
             (Some(pools), self.take_vdevs()?)
@@ -171,9 +171,9 @@ impl ZfsFormat<'_> {
     fn make_pool(&self, turn: Option<MutexGuard<'_, ()>>) -> Result<Vec<String>, FormatEnd> {
         let Some(_until_it_is_there) = turn else { return Ok(Vec::new()) };
         let (host, pool) = (self.host, self.dataset.pool());
-        host.create_pool(pool, &self.op.vdevs, self.op.allow_reformat)?;
+        host.create_pool(pool, &self.op.vdevs, self.op.allow_reformat, !self.op.failover_nodes.is_empty())?;
         // Guards a pool on shared disks against two nodes; without a host id there is nothing to tell them by.
-        let lacks_multihost = host.has_hostid() && !host.set_pool_if_known(pool, "multihost", "on")?;
+        let lacks_multihost = host.hostid().is_some() && !host.set_pool_if_known(pool, "multihost", "on")?;
         self.go_on()?;
         Ok(lacks_multihost.then(|| "multihost".to_owned()).into_iter().collect())
     }
@@ -271,14 +271,6 @@ pub(super) fn command(dataset: &Dataset, wanted: &Wanted, uuid: Uuid) -> Vec<Str
     command
 }
 
-impl Host {
-    /// Whether pools that this node imports can be told from those of others.
-    fn has_hostid(&self) -> bool {
-        let of_module = std::fs::read_to_string(self.root.sys.join("module/spl/parameters/spl_hostid"));
-        self.root.etc.join("hostid").exists() || of_module.is_ok_and(|id| id.trim() != "0")
-    }
-}
-
 /// What stands against making the pool of a dataset, where this node has none of that name; nothing is locked for it, and the
 /// format looks again.
 pub fn against_pool(host: &Host, op: &FormatOp, dataset: &Dataset) -> Result<Vec<Refusal>, HostError> {
@@ -295,7 +287,7 @@ pub fn against_pool(host: &Host, op: &FormatOp, dataset: &Dataset) -> Result<Vec
 }
 
 fn needs_pool(host: &Host, dataset: &Dataset) -> Result<bool, HostError> {
-    Ok(!host.pools()?.iter().any(|pool| pool.name == dataset.pool()))
+    Ok(!host.has_pool(dataset.pool())?)
 }
 
 fn no_vdevs(op: &FormatOp, dataset: &Dataset) -> Option<Refusal> {

@@ -32,6 +32,7 @@ mod tool;
 pub mod usage;
 pub mod versions;
 pub mod zfs;
+pub mod zpool;
 
 pub use devices::{Device, DeviceKind};
 pub use error::{HostError, chain};
@@ -147,8 +148,8 @@ pub struct Host {
     pub served: served::Served,
     /// Looks at disks that have not answered yet.
     pub looking: Looking,
-    /// Whose turn it is to make a pool of ZFS.
-    pub making_pools: Mutex<()>,
+    /// Whose turn it is to make, import or export a pool of ZFS.
+    pub pools_turn: Mutex<()>,
     /// Searches for files that go on from one batch to the next.
     pub scans: lfs::Scans,
     mke2fs: mke2fs::Mke2fsCache,
@@ -163,7 +164,7 @@ impl Host {
             tools,
             served: served::Served::default(),
             looking: Looking::default(),
-            making_pools: Mutex::default(),
+            pools_turn: Mutex::default(),
             scans: lfs::Scans::default(),
             mke2fs: mke2fs::Mke2fsCache::default(),
             libblkid: libblkid::LibblkidCache::default(),

@@ -147,7 +147,7 @@ impl Host {
             Some(_) => {
                 let registered = Label::with_state(label.svname(), LabelState::Registered).to_string();
                 match device.dataset() {
-                    Some(dataset) => self.set_property(&dataset, "lustre:svname", &registered),
+                    Some(dataset) => self.set_property(&dataset, crate::observe::zfs::SVNAME, &registered),
                     None => self.set_label(device, None, &registered),
                 }
             }

@@ -121,12 +121,22 @@ fn loops_on(root: &Sysroot, file: &Path) -> Result<Vec<PathBuf>, HostError> {
         .collect())
 }
 
-fn mounts(root: &Sysroot, device: &Device) -> Result<Vec<Usage>, HostError> {
+/// What of a ZFS pool is mounted: dataset and place.
+pub fn mounted_of_pool(root: &Sysroot, pool: &str) -> Result<Vec<(String, String)>, HostError> {
+    let is_in = |source: &str| source.strip_prefix(pool).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let mounts = mount_lines(root)?.into_iter().filter(|mount| is_in(&mount.source));
+    Ok(mounts.map(|mount| (mount.source, mount.mountpoint)).collect())
+}
+
+fn mount_lines(root: &Sysroot) -> Result<Vec<MountLine>, HostError> {
     let path = root.proc.join("self/mountinfo");
     let text = fs::read_to_string(&path).map_err(HostError::io("read", &path))?;
+    Ok(text.lines().filter_map(MountLine::parse).collect())
+}
+
+fn mounts(root: &Sysroot, device: &Device) -> Result<Vec<Usage>, HostError> {
     let mut found = Vec::new();
-    for line in text.lines() {
-        let Some(mount) = MountLine::parse(line) else { continue };
+    for mount in mount_lines(root)? {
         // Lustre, btrfs and others mount under a number of their own: for them the source says which device it is.
         let same_number = device.number.is_some() && device.number == mount.number;
         let same_source = Path::new(&mount.source) == device.path
@@ -297,6 +307,17 @@ mod tests {
         assert_eq!(found(&root, "sdc1"), [Usage::Mounted { mountpoint: "/boot".into(), fstype: "ext4".into() }]);
         // Lustre mounts under a number that is no device's.
         assert_eq!(found(&root, "dm-0"), [Usage::Mounted { mountpoint: "/mnt/ost".into(), fstype: "lustre".into() }]);
+    }
+
+    #[test]
+    fn what_is_mounted_of_a_pool_is_told_from_what_is_only_called_alike() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = pretend(dir.path());
+        let lines = "50 1 0:51 / /mnt/ost rw - lustre tank/ost1 rw\n51 1 0:52 / /tank2 rw - zfs tank2 rw\n\
+            52 1 0:53 / /home rw - zfs tank rw\n53 1 8:1 / /x rw - ext4 /dev/tank rw\n";
+        fs::write(root.proc.join("self/mountinfo"), lines).unwrap();
+        let expected = [("tank/ost1", "/mnt/ost"), ("tank", "/home")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+        assert_eq!(mounted_of_pool(&root, "tank").unwrap(), expected);
     }
 
     #[test]

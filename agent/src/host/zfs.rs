@@ -132,9 +132,9 @@ impl Host {
     }
 
     /// Makes a pool of `vdevs`, in the words of zpool-create(8). Without `force`, `zpool` looks for itself whether somebody
-    /// uses them.
-    pub fn create_pool(&self, pool: &str, vdevs: &[String], force: bool) -> Result<(), HostError> {
-        let args = pool_arguments(pool, vdevs, force);
+    /// uses them. A pool that is `shared` with other nodes is not imported again when this node starts.
+    pub fn create_pool(&self, pool: &str, vdevs: &[String], force: bool, shared: bool) -> Result<(), HostError> {
+        let args = pool_arguments(pool, vdevs, force, shared);
         done("zpool", Path::new(pool), &self.zpool(&args.iter().map(String::as_str).collect::<Vec<_>>())?)
     }
 
@@ -168,15 +168,16 @@ impl Host {
         tool::run(&self.tools.zfs, PACKAGE, args)
     }
 
-    fn zpool(&self, args: &[&str]) -> Result<Output, HostError> {
+    pub(super) fn zpool(&self, args: &[&str]) -> Result<Output, HostError> {
         tool::run(&self.tools.zpool, PACKAGE, args)
     }
 }
 
 /// The arguments of `zpool` that make a pool.
-pub fn pool_arguments(pool: &str, vdevs: &[String], force: bool) -> Vec<String> {
+fn pool_arguments(pool: &str, vdevs: &[String], force: bool, shared: bool) -> Vec<String> {
     let mut args = vec!["create".to_owned()];
     args.extend(force.then(|| "-f".to_owned()));
+    args.extend(["-o", "cachefile=none"].into_iter().filter(|_| shared).map(str::to_owned));
     args.extend(["-O", "canmount=off", pool].map(str::to_owned));
     args.extend(vdevs.iter().cloned());
     args

@@ -25,6 +25,9 @@ pub struct Entry {
     /// What its change of a target writes, where it is one and may have touched the device.
     #[serde(default)]
     pub rewrite: Option<Rewrite>,
+    /// The ZFS pool that its start was about to import: it is exported again should the start come to nothing.
+    #[serde(default)]
+    pub imports: Option<String>,
 }
 
 /// A journal that can't be read or written.
@@ -194,7 +197,7 @@ mod tests {
     fn entry(id: &str, version: u64) -> Entry {
         let created = Time::from_unix_ms(1_000_000_000_000);
         let job = AgentJob { version, ..AgentJob::new(id.parse().unwrap(), AgentOp::LoadProxy, "test", created) };
-        Entry { job, begun: None, rewrite: None }
+        Entry { job, begun: None, rewrite: None, imports: None }
     }
 
     #[test]

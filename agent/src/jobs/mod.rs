@@ -5,6 +5,7 @@
 
 mod file;
 mod journal;
+mod pools;
 mod run;
 mod scan;
 mod start_stop;
@@ -142,7 +143,7 @@ impl Jobs {
             job.retryable = true;
             job.ended = Some(created);
         }
-        let entry = Entry { job: job.clone(), begun: None, rewrite: None };
+        let entry = Entry { job: job.clone(), begun: None, rewrite: None, imports: None };
         let (mut known, accepted) = self.write(known, &id, Some(device), || self.journal.accept(&entry));
         accepted.map_err(|error| Problem::unavailable(chain(&error)))?;
         known.entries.insert(id.clone(), entry);
@@ -219,6 +220,23 @@ impl Jobs {
     /// What a change of a target has journaled of what it writes.
     fn rewrite(&self, id: &JobId) -> Option<Rewrite> {
         self.known().entries.get(id).and_then(|entry| entry.rewrite.clone())
+    }
+
+    /// Whether a start has journaled that it imports a pool.
+    fn imports(&self, id: &JobId) -> bool {
+        self.known().entries.get(id).is_some_and(|entry| entry.imports.is_some())
+    }
+
+    /// What other jobs than this one are about to do in a ZFS pool; stops are not counted.
+    fn at_work_in(&self, pool: &str, id: &JobId) -> Vec<String> {
+        let known = self.known();
+        let others = known.entries.values().map(|entry| &entry.job);
+        let others = others.filter(|job| job.id != *id && !job.state.is_final() && !matches!(job.op, AgentOp::Stop(_)));
+        let in_pool = others.filter_map(|job| Some((job, job.op.device()?.parse::<Dataset>().ok()?)));
+        in_pool
+            .filter(|(_, dataset)| dataset.pool() == pool)
+            .map(|(job, dataset)| format!("job {} is at work on {dataset}", job.id))
+            .collect()
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

@@ -1,6 +1,6 @@
 //! Runs one job to its end, in its own thread.
 
-use super::{Jobs, scan, start_stop};
+use super::{Jobs, pools, scan, start_stop};
 use crate::{
     evacuate::{self, EvacuateEnd},
     format::{Begun, Format, FormatEnd, Report, Wanted, zfs::ZfsFormat},
@@ -30,7 +30,7 @@ use tracing::{info, warn};
 /// How a job ended.
 pub(super) struct End {
     state: JobState,
-    message: Option<String>,
+    pub(super) message: Option<String>,
     retryable: bool,
     formatted: Option<Box<FormatResult>>,
     proxy: Option<Box<ProxyState>>,
@@ -48,6 +48,12 @@ impl End {
 
     pub(super) fn failed(message: impl Into<String>, retryable: bool) -> Self {
         Self::new(JobState::Failed, message.into(), retryable)
+    }
+
+    /// The same end, with more to say of it.
+    pub(super) fn and(self, more: &str) -> Self {
+        let message = self.message.map_or_else(|| more.to_owned(), |message| format!("{message}; {more}"));
+        Self { message: Some(message), ..self }
     }
 
     pub(super) fn cancelled(message: impl Into<String>) -> Self {
@@ -85,9 +91,11 @@ pub(super) fn run(jobs: &Jobs, id: &JobId) {
         // Begun means that the change of a device is half done: that is finished first.
         AgentOp::Tune(op) if jobs.rewrite(id).is_some() || job.state != JobState::Cancelling => change(jobs, id, op),
         AgentOp::Relabel(op) if jobs.rewrite(id).is_some() || job.state != JobState::Cancelling => label(jobs, id, op),
+        // The same of a pool that may have been imported: it is put back.
+        AgentOp::Start(op) if jobs.imports(id) => pools::start(jobs, id, op),
         _ if job.state == JobState::Cancelling => Err(End::cancelled("cancelled before it began")),
-        AgentOp::Start(op) => start_stop::start(jobs, id, op),
-        AgentOp::Stop(op) => start_stop::stop(jobs, id, op),
+        AgentOp::Start(op) => pools::start(jobs, id, op),
+        AgentOp::Stop(op) => pools::stop(jobs, id, op),
         AgentOp::Tune(op) => change(jobs, id, op),
         AgentOp::Relabel(op) => label(jobs, id, op),
         AgentOp::Scan(op) => scan::scan(jobs, id, op),
@@ -231,6 +239,7 @@ fn rewrite(
     how: impl FnOnce(Option<&Rewrite>, &dyn Fn(&Rewrite) -> Result<(), String>) -> Result<TuneResult, TuneEnd>,
 ) -> Result<End, End> {
     let begun = jobs.rewrite(id);
+    pools::import_to_change(jobs, svname, device)?;
     if begun.is_none() {
         let device = jobs.host.device(Path::new(device))?;
         start_stop::unmanaged(jobs, &device, svname, "changed")?;

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     host::{Device, Host, chain, mount},
-    observe::{Content, zfs},
+    observe::{Content, Identity},
     start::{self, Mounted, UnderWay, Watch},
     stop::{self, Unmount, Unmounted},
     userspace::NO_IO,
@@ -16,7 +16,6 @@ use lustre_api::{
     job::JobId,
 };
 use lustre_types::SvName;
-use lustre_wire::mountdata::{Label, Mountdata};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -44,12 +43,6 @@ pub(super) fn start(jobs: &Jobs, id: &JobId, op: &StartOp) -> Result<End, End> {
     no_mount_under_way(&device, &op.svname)?;
     unmanaged(jobs, &device, &op.svname, "started")?;
     if let Some(userspace) = jobs.userspace() {
-        if device.dataset().is_some() {
-            return Err(End::failed(
-                format!("{} is on ZFS, which the userspace driver does not start", op.svname),
-                false,
-            ));
-        }
         userspace.start(&op.svname, &device).map_err(|error| End::failed(chain(&error), error.is_retryable()))?;
         return Ok(End::done(format!("{} is registered with its MGS; {NO_IO}", op.svname)));
     }
@@ -59,7 +52,7 @@ pub(super) fn start(jobs: &Jobs, id: &JobId, op: &StartOp) -> Result<End, End> {
             false,
         ));
     }
-    let (label, file) = identity(host, &device)?;
+    let Identity { label, file } = host.identity(&device).map_err(|error| End::failed(chain(&error), false))?;
     let options = mount::kernel_options(&label, &file).map_err(|error| End::failed(chain(&error), false))?;
     let mountpoint =
         op.mountpoint.as_ref().map_or_else(|| PathBuf::from(format!("/mnt/lustre/{}", op.svname)), PathBuf::from);
@@ -73,7 +66,10 @@ pub(super) fn stop(jobs: &Jobs, id: &JobId, op: &StopOp) -> Result<End, End> {
     let svname = &op.svname;
     let device = jobs.host.device(Path::new(&op.device))?;
     if let Some(userspace) = jobs.userspace().filter(|_| jobs.host.served.on(&device).is_some()) {
-        target(jobs, &device, svname)?;
+        // Of a pool that is gone nothing can be read: there it is certainly not.
+        if device.dataset().is_none_or(|dataset| jobs.host.has_pool(dataset.pool()).unwrap_or(true)) {
+            target(jobs, &device, svname)?;
+        }
         userspace.stop(svname).map_err(|error| End::failed(chain(&error), error.is_retryable()))?;
         return Ok(End::done(format!("{svname} has left its MGS")));
     }
@@ -197,23 +193,4 @@ fn target(jobs: &Jobs, device: &crate::host::Device, svname: &SvName) -> Result<
         Content::Target(found) if found.svname == *svname && !found.incomplete => Ok(()),
         other => Err(End::failed(format!("{} holds {other}, not {svname}", device.path.display()), false)),
     }
-}
-
-/// Label and `CONFIGS/mountdata` of the target on a device, or what a ZFS dataset has in their place.
-fn identity(host: &Host, device: &Device) -> Result<(Label, Mountdata), End> {
-    let wrong = |why: String| End::failed(format!("{}: {why}", device.path.display()), false);
-    let (label, file) = match device.dataset() {
-        Some(dataset) => {
-            let properties = host.properties(&dataset)?.unwrap_or_default();
-            let file = zfs::mountdata(&properties).map_err(wrong)?;
-            (file.svname.to_string_lossy(), file)
-        }
-        None => {
-            let label = host.superblock(device)?.map(|superblock| superblock.label).unwrap_or_default();
-            let bytes = host.mountdata(device)?.unwrap_or_default();
-            (label, Mountdata::decode(&bytes).map_err(|error| wrong(chain(&error)))?)
-        }
-    };
-    let label = label.parse().map_err(|error: lustre_wire::mountdata::LabelError| wrong(chain(&error)))?;
-    Ok((label, file))
 }

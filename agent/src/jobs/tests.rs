@@ -74,7 +74,7 @@ fn jobs(dir: &Path) -> Arc<Jobs> {
 /// A job that fails at once: there is no such device.
 fn op(device: &str) -> AgentOp {
     let svname = "gold-OST0001".parse().unwrap();
-    AgentOp::Start(StartOp { svname, device: format!("/nowhere/{device}"), mountpoint: None })
+    AgentOp::Start(StartOp { svname, device: format!("/nowhere/{device}"), mountpoint: None, pool_of: None })
 }
 
 fn put(jobs: &Arc<Jobs>, name: &str) -> Result<AgentJob, Problem> {

@@ -1,9 +1,11 @@
 //! What is on a device, read from the device and without mounting it.
 
+mod identity;
 mod marker;
 mod target;
 pub mod zfs;
 
+pub use identity::{Identity, IdentityError};
 pub use marker::{MARKER_LEN, Marker, UNFINISHED_LABEL, fuzz_marker};
 pub use target::formatted_as;
 

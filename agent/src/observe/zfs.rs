@@ -8,6 +8,10 @@ use lustre_wire::mountdata::{Flags, MountType, Mountdata, Params};
 
 /// Says that a dataset is an unfinished format, and of what: `<svname> <uuid>`. Not below `lustre:`, which the kernel reads.
 pub const MARK: &str = "lustre-agent:unfinished";
+/// Says that a change of a finished target is half done, and of what: the label that it is to have. It does not start then.
+pub const CHANGING: &str = "lustre-agent:changing";
+/// The label of an ldiskfs target.
+pub const SVNAME: &str = "lustre:svname";
 /// The UUID that a format chose: what tells this target from another of the same name.
 pub const UUID: &str = "lustre-agent:uuid";
 /// What makes a dataset a Lustre target.
@@ -44,11 +48,11 @@ fn marker(text: &str) -> Option<Marker> {
 }
 
 fn label(properties: &Properties) -> String {
-    properties.own.get("lustre:svname").cloned().unwrap_or_default()
+    properties.own.get(SVNAME).cloned().unwrap_or_default()
 }
 
-/// Of a target that `mkfs.lustre` made there is only ZFS's own.
-fn uuid(properties: &Properties) -> String {
+/// What tells the target from another of its name: of one that `mkfs.lustre` made there is only ZFS's own.
+pub fn uuid(properties: &Properties) -> String {
     properties.own.get(UUID).cloned().or_else(|| guid(properties)).unwrap_or_default()
 }
 

@@ -1,7 +1,10 @@
 //! What a target's device says to its MGS, and what is written back.
 
 use super::UserspaceError;
-use crate::host::{Device, Host, chain};
+use crate::{
+    host::{Device, Host, chain},
+    observe::Identity,
+};
 use lustre_types::{Nid, NidList, SvName};
 use lustre_wire::{
     mgs::target_flag,
@@ -9,11 +12,10 @@ use lustre_wire::{
 };
 use std::path::Path;
 
-/// Label and mountdata of a target.
+/// Who a target says it is.
 pub(super) struct OnDisk {
     device: Device,
-    label: Label,
-    file: Mountdata,
+    identity: Identity,
     /// `mti_flags` of its registration, without the operation.
     pub(super) flags: u32,
     /// `mti_params`: all but `mgsnode`, one blank behind each.
@@ -28,13 +30,11 @@ impl OnDisk {
         let device = host.device(path)?;
         let wrong =
             |why: String| UserspaceError::Disk { svname: svname.clone(), device: path.display().to_string(), why };
-        let text = host.superblock(&device)?.map(|superblock| superblock.label).unwrap_or_default();
-        let label: Label = text.parse().map_err(|error: lustre_wire::mountdata::LabelError| wrong(chain(&error)))?;
+        let identity = host.identity(&device)?;
+        let Identity { label, file } = &identity;
         if label.svname() != *svname {
             return Err(wrong(format!("the device holds {}", label.svname())));
         }
-        let bytes = host.mountdata(&device)?.unwrap_or_default();
-        let file = Mountdata::decode(&bytes).map_err(|error| wrong(chain(&error)))?;
         let params = Params::parse(&file.params.to_string_lossy()).map_err(|error| wrong(chain(&error)))?;
         let mut mgs = Vec::new();
         for list in params.values("mgsnode") {
@@ -48,20 +48,12 @@ impl OnDisk {
         }
         let others = params.0.iter().filter(|entry| entry.key != "mgsnode");
         let params = others.map(|entry| format!("{}={} ", entry.key, entry.value)).collect();
-        Ok(Self { flags: flags(&label, &file), device, label, file, params, mgs })
+        Ok(Self { flags: flags(label, file), device, identity, params, mgs })
     }
 
-    /// Sets the label to registered and takes UPDATE out of the mountdata, as `mount.lustre` does. Durable on return.
+    /// As `mount.lustre` does. Durable on return.
     pub(super) fn mark_registered(&self, host: &Host) -> Result<(), UserspaceError> {
-        if self.file.flags.contains(Flags::UPDATE) {
-            host.set_mountdata_flags(&self.device, self.file.flags.without(Flags::UPDATE))?;
-        }
-        if self.label.state() != Some(LabelState::Registered) {
-            let registered = Label::with_state(self.label.svname(), LabelState::Registered);
-            host.set_label_at_rest(&self.device, None, &registered.to_string())?;
-        }
-        host.sync(&self.device)?;
-        Ok(())
+        Ok(host.mark_registered(&self.device, &self.identity)?)
     }
 }
 

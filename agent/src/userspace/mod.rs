@@ -16,7 +16,10 @@ mod tree;
 
 pub use params::Params;
 
-use crate::host::{Host, HostError, chain, lnet::NidSource};
+use crate::{
+    host::{Host, HostError, chain, lnet::NidSource},
+    observe::IdentityError,
+};
 use disk::OnDisk;
 use lustre_api::agent::RunningTarget;
 use lustre_mgc::{Config, Mgc, MgcError, Node, Target};
@@ -46,6 +49,9 @@ pub enum UserspaceError {
     /// The device.
     #[error(transparent)]
     Host(#[from] HostError),
+    /// What is on the device.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// What is on the device can't be a target that starts.
     #[error("{svname} on {device}: {why}")]
     Disk {
@@ -76,7 +82,7 @@ impl UserspaceError {
         match self {
             Self::Mgs(_, error) => error.status().is_none(),
             Self::Lnet(..) | Self::NoLog(_) => true,
-            Self::Host(_) | Self::Disk { .. } | Self::NoNid(_) => false,
+            Self::Host(_) | Self::Identity(_) | Self::Disk { .. } | Self::NoNid(_) => false,
         }
     }
 }

@@ -48,11 +48,26 @@ pub(crate) struct Node {
     env: Vec<(String, String)>,
     /// Where its agents run, if not in the mount namespace of the test.
     kernel: Option<LustreKernel>,
+    /// Its own ZFS, where it has one.
+    pub(crate) zfs: Option<testkit::ZfsNode>,
 }
 
 impl Node {
     pub(crate) fn start() -> Self {
         Self::start_with(None)
+    }
+
+    /// A node with a ZFS and a host id of its own.
+    pub(crate) fn with_zfs(hostid: u32) -> Self {
+        let mut node = Self::prepared(None);
+        node.zfs = Some(testkit::ZfsNode::start(hostid).unwrap());
+        node.restart();
+        node
+    }
+
+    /// Its own ZFS.
+    pub(crate) fn zfs(&self) -> &testkit::ZfsNode {
+        self.zfs.as_ref().unwrap()
     }
 
     /// A node whose agent enrols at an MGS.
@@ -68,7 +83,7 @@ impl Node {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("images")).unwrap();
         let client = Client::new("http://127.0.0.1:1", None).unwrap();
-        Self { dir, daemon: None, client, mgs, env: Vec::new(), kernel: None }
+        Self { dir, daemon: None, client, mgs, env: Vec::new(), kernel: None, zfs: None }
     }
 
     /// Has the agent run its programs with this variable, from now on.
@@ -133,7 +148,7 @@ impl Node {
     fn command(&self) -> Command {
         let program = env!("CARGO_BIN_EXE_lustre-agent");
         let mut command = match &self.kernel {
-            None => Command::new(program),
+            None => self.zfs.as_ref().map_or_else(|| Command::new(program), |zfs| zfs.command(program)),
             Some(kernel) => {
                 let mut command = Command::new("nsenter");
                 command.arg(format!("--mount=/proc/{}/ns/mnt", kernel.0.id())).arg(program);

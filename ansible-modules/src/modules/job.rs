@@ -61,6 +61,9 @@ pub(super) fn module() -> Module {
         Argument::new("node_is_down", ArgumentType::Bool).default(false).doc(
             "For V(move) and V(failover): the node where the target runs is switched off: don't stop it there. Two nodes with one target destroy it.",
         ),
+        Argument::new("whole_pool", ArgumentType::Bool).default(false).doc(
+            "For V(move) of a target on ZFS: move everything that is in use in its pool with it. Without this, a target whose pool has others in use is refused.",
+        ),
         text("nids", "For V(replace_nids): NIDs of the target's node, then of each partner, as in V(10.0.0.5@tcp:10.0.0.6@tcp). \
              For V(add_failover_node) and V(remove_failover_node): those of the one partner."),
         confirm::argument("what the target had")
@@ -127,7 +130,11 @@ async fn run(task: &Task<'_>) -> Result<Outcome, Failure> {
             start::<PostWriteconf>(task, &session, &path, &body).await
         }
         "move" => {
-            let body = MoveTarget { node: given(task, "node")?, node_is_down: task.is("node_is_down") };
+            let body = MoveTarget {
+                node: given(task, "node")?,
+                node_is_down: task.is("node_is_down"),
+                whole_pool: task.is("whole_pool"),
+            };
             start::<PostMove>(task, &session, &target(task)?, &body).await
         }
         "replace_nids" => {

@@ -9,8 +9,10 @@ use crate::agent::{AgentOp, NodeInfo};
 
 /// Targets on ZFS datasets.
 pub const ZFS: &str = "zfs";
-/// All that an agent of this version can be asked for: the kinds of [`AgentOp`], and [`ZFS`].
-pub const ABILITIES: [&str; 12] = [
+/// Changes of targets on ZFS, and their pools taken from one node to another.
+pub const ZFS_POOLS: &str = "zfs_pools";
+/// All that an agent of this version can be asked for: the kinds of [`AgentOp`], [`ZFS`] and [`ZFS_POOLS`].
+pub const ABILITIES: [&str; 13] = [
     "format",
     "start",
     "stop",
@@ -23,6 +25,7 @@ pub const ABILITIES: [&str; 12] = [
     "unload_proxy",
     "scan",
     ZFS,
+    ZFS_POOLS,
 ];
 /// What an agent can be asked for that says nothing: it is older than this list.
 const ASSUMED: [&str; 3] = ["format", "start", "stop"];

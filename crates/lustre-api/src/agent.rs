@@ -42,6 +42,10 @@ pub struct NodeInfo {
     /// What its agent can be asked for, by name, as in `tune` and `zfs`; missing where it is older than this list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub abilities: Option<BTreeSet<String>>,
+    /// Its host id, as `hostid` prints it: by this ZFS tells whether a pool was used by another node. Missing where none is
+    /// set (`zgenhostid` sets one).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostid: Option<String>,
 }
 
 /// How a node starts targets.
@@ -271,7 +275,8 @@ impl FormatOp {
     }
 }
 
-/// Mounts a target.
+/// Mounts a target. Where it is on ZFS and this node has not imported its pool, that is imported first, and exported again
+/// when the start comes to nothing. A pool that another node has used last and not exported is refused, but see `pool_of`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StartOp {
@@ -282,6 +287,20 @@ pub struct StartOp {
     /// Where to mount it; `/mnt/lustre/<svname>` when missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mountpoint: Option<String>,
+    /// The node that may have left the target's ZFS pool imported, and is switched off, as a person says: from this one it
+    /// is taken (`zpool import -f`), and from no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool_of: Option<PoolUser>,
+}
+
+/// A node that uses a ZFS pool, or has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PoolUser {
+    /// Its name.
+    pub node: NodeName,
+    /// Its host id, as [`NodeInfo::hostid`]: what the pool says of who used it last.
+    pub hostid: String,
 }
 
 /// Unmounts a target.
@@ -298,6 +317,10 @@ pub struct StopOp {
     /// What to do when it doesn't let go in that time.
     #[serde(default, skip_serializing_if = "StopForce::is_never")]
     pub force: StopForce,
+    /// Then export the ZFS pool that the target is in, so that another node can import it. Refused, before anything is
+    /// stopped, where anything else in the pool is in use on this node.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub export_pool: bool,
 }
 
 /// A job of an agent: one operation.

@@ -31,6 +31,10 @@ pub struct MoveTarget {
     /// with one target destroy it**: make sure before you say so.
     #[serde(default)]
     pub node_is_down: bool,
+    /// On ZFS: move everything that is in use in the target's pool with it, in one job. Without this, a target whose pool has
+    /// others in use is refused. All must be of one file system.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub whole_pool: bool,
 }
 
 /// Writes other NIDs of a target into the configuration, as `lctl replace_nids` does: its file system is stopped for that.

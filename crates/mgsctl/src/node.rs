@@ -127,6 +127,7 @@ fn details(node: &Node) -> String {
         ("kernel", info.kernel.clone()),
         ("lustre", or_dash(info.lustre.as_ref())),
         ("e2fsprogs", or_dash(info.e2fsprogs.as_ref())),
+        ("host id", or_dash(info.hostid.as_ref())),
         ("agent lacks", or_dash(missing_abilities(info).as_ref())),
         ("lacks", if info.missing_features.is_empty() { "-".into() } else { info.missing_features.join(",") }),
         ("drained", node.settings.drained.as_ref().map_or("no".into(), |why| format!("yes {why}"))),

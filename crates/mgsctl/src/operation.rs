@@ -64,7 +64,7 @@ pub(crate) fn grow_devices(
 }
 
 pub(crate) async fn move_target(context: &Context, svname: SvName, args: MoveArgs) -> Result<(), Failure> {
-    let body = MoveTarget { node: args.node, node_is_down: args.node_is_down };
+    let body = MoveTarget { node: args.node, node_is_down: args.node_is_down, whole_pool: args.whole_pool };
     let written = context.client.call::<PostMove>(&TargetPath { svname }, &args.start.query(), &body).await?;
     show(context, &written, &args.start).await
 }

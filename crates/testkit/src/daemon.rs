@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, ensure};
 use serde_json::Value;
@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::device::LoopDevice;
 use crate::network::Machine;
+use crate::zfs_node::ZfsNode;
 
 /// A daemon that says on standard output where it listens.
 pub(crate) struct Daemon {
@@ -155,8 +156,32 @@ pub struct Agent {
     dir: PathBuf,
     mgs: String,
     started: Vec<String>,
-    /// Where it runs; here when missing.
-    machine: Option<Machine>,
+    place: Place,
+}
+
+/// Where an agent runs.
+#[derive(Clone)]
+enum Place {
+    /// Here.
+    Here,
+    /// On a machine of a network.
+    Machine(Machine),
+    /// Where the node has a ZFS of its own.
+    Zfs(Arc<Mutex<ZfsNode>>),
+}
+
+impl Place {
+    fn command(&self, program: &Path) -> Command {
+        match self {
+            Self::Here => Command::new(program),
+            Self::Machine(machine) => machine.command(program),
+            Self::Zfs(zfs) => locked(zfs).command(program),
+        }
+    }
+}
+
+fn locked(zfs: &Mutex<ZfsNode>) -> MutexGuard<'_, ZfsNode> {
+    zfs.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Agent {
@@ -165,9 +190,10 @@ impl Agent {
     pub fn on(machine: Machine, node: &str, dir: PathBuf, mgs: &str) -> anyhow::Result<Self> {
         let started = ["--nid".to_owned(), machine.nid()].to_vec();
         let listen = format!("{}:0", machine.ip());
-        let daemon = Self::spawn(node, &dir, mgs, &listen, &started, Some(machine))?;
+        let place = Place::Machine(machine);
+        let daemon = Self::spawn(node, &dir, mgs, &listen, &started, &place)?;
         let (node, mgs) = (node.to_owned(), mgs.to_owned());
-        Ok(Self { node, daemon, dir, mgs, started, machine: Some(machine) })
+        Ok(Self { node, daemon, dir, mgs, started, place })
     }
 
     /// `started` is how it starts targets, and its NID.
@@ -177,11 +203,10 @@ impl Agent {
         mgs: &str,
         listen: &str,
         started: &[String],
-        machine: Option<Machine>,
+        place: &Place,
     ) -> anyhow::Result<Daemon> {
         std::fs::create_dir_all(dir.join("images"))?;
-        let program = crate::binary("lustre-agent")?;
-        let mut command = machine.map_or_else(|| Command::new(&program), |machine| machine.command(&program));
+        let mut command = place.command(&crate::binary("lustre-agent")?);
         command.args(["--node", node, "--listen", listen, "--mgs", mgs]).args(started);
         command.arg("--state-dir").arg(dir.join("state")).arg("--image-dir").arg(dir.join("images"));
         command.arg("--socket").arg(dir.join("agent.sock")).arg("--param-root").arg(dir.join("root"));
@@ -189,6 +214,11 @@ impl Agent {
         let path = std::env::var("PATH").unwrap_or_default();
         command.env("PATH", format!("{}:{path}", dir.join("bin").display()));
         Daemon::start(&mut command, &dir.join("agent.log")).with_context(|| format!("lustre-agent of {node}"))
+    }
+
+    /// Where an image file of the node is, or would be.
+    pub fn path(&self, image: &str) -> PathBuf {
+        self.dir.join("images").join(image)
     }
 
     /// Makes an image file of `size_bytes`, sparse and blank, that serves as a device. Returns its path.
@@ -203,6 +233,24 @@ impl Agent {
         let path = self.dir.join("root/sys/fs/lustre").join(path);
         std::fs::create_dir_all(path.parent().context("a file is in a directory")?)?;
         Ok(std::fs::write(path, format!("{value}\n"))?)
+    }
+
+    /// The node's ZFS.
+    ///
+    /// # Panics
+    /// When the cluster was started without.
+    pub fn zfs(&self) -> MutexGuard<'_, ZfsNode> {
+        match &self.place {
+            Place::Zfs(zfs) => locked(zfs),
+            _ => panic!("{} has no ZFS of its own", self.node),
+        }
+    }
+
+    /// Makes a file in another node's directory a device of this node, too: a shared disk. Returns its path here.
+    pub fn share(&self, image: &Path) -> anyhow::Result<PathBuf> {
+        let path = self.dir.join("images").join(image.file_name().context("an image has a name")?);
+        std::fs::hard_link(image, &path)?;
+        Ok(path)
     }
 
     /// Makes a tunable one that can, or can't, be written.
@@ -260,7 +308,7 @@ impl Agent {
     pub fn crash_and_restart(&mut self) -> anyhow::Result<()> {
         let listen = self.daemon.url.trim_start_matches("http://").to_owned();
         self.daemon.kill();
-        self.daemon = Self::spawn(&self.node, &self.dir, &self.mgs, &listen, &self.started, self.machine)?;
+        self.daemon = Self::spawn(&self.node, &self.dir, &self.mgs, &listen, &self.started, &self.place)?;
         Ok(())
     }
 }
@@ -277,16 +325,22 @@ pub struct Cluster {
 impl Cluster {
     /// Starts an MGS and an agent for each node, and waits until all nodes have enrolled.
     pub fn start(nodes: &[&str]) -> anyhow::Result<Self> {
-        Self::start_with(nodes, Lnet::Off)
+        Self::start_with(nodes, Lnet::Off, |_| Ok(Place::Here))
     }
 
     /// As [`Cluster::start`]; the userspace driver starts targets, which register over LNet on loopback. The nodes' NIDs are
     /// `127.0.0.2@tcp` and so on.
     pub fn start_userspace(nodes: &[&str]) -> anyhow::Result<Self> {
-        Self::start_with(nodes, Lnet::On)
+        Self::start_with(nodes, Lnet::On, |_| Ok(Place::Here))
     }
 
-    fn start_with(nodes: &[&str], lnet: Lnet) -> anyhow::Result<Self> {
+    /// As [`Cluster::start_userspace`]; each node has a ZFS of its own, and a host id.
+    pub fn start_zfs(nodes: &[&str]) -> anyhow::Result<Self> {
+        let zfs = |at: usize| ZfsNode::start(0x0a00_0000 + u32::try_from(at)?);
+        Self::start_with(nodes, Lnet::On, |at| Ok(Place::Zfs(Arc::new(Mutex::new(zfs(at)?)))))
+    }
+
+    fn start_with(nodes: &[&str], lnet: Lnet, place: impl Fn(usize) -> anyhow::Result<Place>) -> anyhow::Result<Self> {
         let dir = Arc::new(tempfile::tempdir()?);
         let mgs = Mgs::start_in(Arc::clone(&dir), lnet)?;
         let mut agents = Vec::new();
@@ -300,9 +354,10 @@ impl Cluster {
                     ["--nid", &nid, "--lnet-port", &port, "--start-driver", "userspace"].map(str::to_owned).into()
                 }
             };
-            let daemon = Agent::spawn(node, &home, mgs.endpoint(), "127.0.0.1:0", &started, None)?;
+            let place = place(at)?;
+            let daemon = Agent::spawn(node, &home, mgs.endpoint(), "127.0.0.1:0", &started, &place)?;
             let (node, mgs) = ((*node).to_owned(), mgs.endpoint().to_owned());
-            agents.push(Agent { node, daemon, dir: home, mgs, started, machine: None });
+            agents.push(Agent { node, daemon, dir: home, mgs, started, place });
         }
         let cluster = Self { mgs, agents, dir };
         cluster.wait_for("all nodes to enrol", || {

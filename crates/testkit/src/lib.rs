@@ -18,6 +18,7 @@ pub mod linear;
 mod network;
 mod terraform;
 mod zfs;
+mod zfs_node;
 
 pub use contained::contained;
 pub use daemon::{Agent, Cluster, Mgs};
@@ -27,6 +28,7 @@ pub use ha::{HaCluster, Instance};
 pub use network::{Machine, Network};
 pub use terraform::{Diagnostic, Said, Terraform, diagnostics};
 pub use zfs::Zfs;
+pub use zfs_node::ZfsNode;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -4,7 +4,7 @@
 //! of an object of which a version has no kind, and a field that a program of that version would refuse or drop, needs the
 //! next one. What an agent says of its node needs none: where it was dropped, the agent says it again.
 
-use lustre_api::agent::{AgentOp, FormatOp, StopOp};
+use lustre_api::agent::{AgentOp, FormatOp, StartOp, StopOp};
 use lustre_api::agent_ops::StopForce;
 use lustre_api::job::{JobKind, JobObject, StepKind};
 use lustre_api::node::NodeSettings;
@@ -204,10 +204,13 @@ fn of_op(op: &AgentOp) -> u32 {
             } = op;
             since(!vdevs.is_empty(), OPERATIONS)
         }
-        AgentOp::Start(_) => FIRST,
+        AgentOp::Start(op) => {
+            let StartOp { svname: _, device: _, mountpoint: _, pool_of } = op;
+            since(pool_of.is_some(), OPERATIONS)
+        }
         AgentOp::Stop(op) => {
-            let StopOp { svname: _, device: _, timeout_s: _, force } = op;
-            since(*force != StopForce::Never, OPERATIONS)
+            let StopOp { svname: _, device: _, timeout_s: _, force, export_pool } = op;
+            since(*force != StopForce::Never || *export_pool, OPERATIONS)
         }
         AgentOp::Tune(_)
         | AgentOp::Relabel(_)

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lustre_api::Time;
-use lustre_api::agent::{AgentOp, FormatOp, NodeInfo};
+use lustre_api::agent::{AgentOp, FormatOp, NodeInfo, PoolUser};
 use lustre_api::filesystem::FilesystemSpec;
 use lustre_api::job::{Job, JobId, JobObject};
 use lustre_api::node::NodeSettings;
@@ -412,6 +412,9 @@ pub struct PlannedMove {
     pub to: NodeName,
     /// It is not stopped where it is: a person says that the node is off.
     pub from_is_down: bool,
+    /// On ZFS, of a node that is off: the one that may have left the pool imported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool_of: Option<PoolUser>,
 }
 
 /// Partner nodes that a job is to write.

@@ -20,7 +20,13 @@ use sim::{Sim, blank, ensure, ost};
 
 fn stop_op() -> AgentOp {
     let (svname, device) = ("scratch-OST0000".parse().unwrap(), "/dev/sdb".into());
-    AgentOp::Stop(StopOp { svname, device, timeout_s: None, force: lustre_api::agent_ops::StopForce::Never })
+    AgentOp::Stop(StopOp {
+        svname,
+        device,
+        timeout_s: None,
+        force: lustre_api::agent_ops::StopForce::Never,
+        export_pool: false,
+    })
 }
 
 fn step() -> NewStep {

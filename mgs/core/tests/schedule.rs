@@ -357,7 +357,13 @@ fn settle(sim: &mut Sim, node: &str, settings: NodeSettings) {
 
 fn stop(node: &str, fsname: &str) -> NewStep {
     let svname: lustre_types::SvName = format!("{fsname}-OST0000").parse().unwrap();
-    let op = StopOp { svname: svname.clone(), device: "/dev/sdb".into(), timeout_s: None, force: StopForce::Never };
+    let op = StopOp {
+        svname: svname.clone(),
+        device: "/dev/sdb".into(),
+        timeout_s: None,
+        force: StopForce::Never,
+        export_pool: false,
+    };
     NewStep::on(node.parse().unwrap(), StepKind::Stop, AgentOp::Stop(op)).of(svname)
 }
 

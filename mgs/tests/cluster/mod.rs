@@ -457,6 +457,7 @@ pub fn info(node: &str) -> NodeInfo {
         nids: vec!["10.0.0.2@tcp".parse().unwrap()],
         kernel_proxy: None,
         abilities: Some(lustre_api::ability::ABILITIES.map(str::to_owned).into()),
+        hostid: None,
     }
 }
 

@@ -71,6 +71,7 @@ impl Node {
             nids: vec!["10.0.0.5@tcp".parse().expect("a NID")],
             kernel_proxy: Some(ProxyState::default()),
             abilities: Some(lustre_api::ability::ABILITIES.map(str::to_owned).into()),
+            hostid: None,
         };
         let served = Arc::new((Arc::clone(&state), info.clone()));
         let (mgs, announcement) = runtime.block_on(async {

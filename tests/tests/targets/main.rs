@@ -14,3 +14,4 @@ mod operations;
 mod site;
 mod tunables;
 mod userspace;
+mod zfs;

@@ -95,6 +95,9 @@ impl JobKind {
             Self::Writeconf => {
                 Some(format!("start it again to go on, it does what is left: mgsctl fs writeconf {object}"))
             }
+            Self::MoveTarget if matches!(object, JobObject::Filesystem(_)) => {
+                Some("mgsctl target start starts each of them where it was last".to_owned())
+            }
             Self::MoveTarget => Some(format!("mgsctl target start {object} starts it where it was last")),
             Self::ReplaceNids => Some("start it again to go on; mgsctl target start starts what is stopped".to_owned()),
             Self::Evacuate => {

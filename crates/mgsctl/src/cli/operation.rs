@@ -31,6 +31,9 @@ pub(crate) struct MoveArgs {
     /// The node where it runs is switched off: don't stop it there. Two nodes with one target destroy it.
     #[arg(long)]
     pub(crate) node_is_down: bool,
+    /// On ZFS: move everything that is in use in the target's pool with it.
+    #[arg(long)]
+    pub(crate) whole_pool: bool,
     #[command(flatten)]
     pub(crate) start: JobArgs,
 }

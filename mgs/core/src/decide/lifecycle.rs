@@ -1,6 +1,6 @@
 //! Start, stop and deregister of targets that exist.
 
-use lustre_api::agent::{AgentOp, StartDriver, StartOp, StopOp};
+use lustre_api::agent::{AgentOp, PoolUser, StartDriver, StartOp, StopOp};
 use lustre_api::agent_ops::StopForce;
 use lustre_api::job::{JobKind, JobObject, StepKind};
 use lustre_api::operation::StopWithin;
@@ -187,12 +187,18 @@ fn ready<'a>(state: &'a State, req: &Request<'_>, svname: &SvName) -> Result<&'a
 
 /// The step that starts a target on its node.
 pub(super) fn start_step(svname: &SvName, record: &TargetRecord) -> NewStep {
-    start_step_on(svname, record, record.place())
+    start_step_from(svname, record, record.place(), None)
 }
 
-/// The step that starts a target on a node.
-pub(super) fn start_step_on(svname: &SvName, record: &TargetRecord, node: &NodeName) -> NewStep {
-    let op = StartOp { svname: svname.clone(), device: record.device_on(node).to_owned(), mountpoint: None };
+/// The step that starts a target on a node, on ZFS with the pool that its `last_user` may have left imported.
+pub(super) fn start_step_from(
+    svname: &SvName,
+    record: &TargetRecord,
+    node: &NodeName,
+    last_user: Option<PoolUser>,
+) -> NewStep {
+    let device = record.device_on(node).to_owned();
+    let op = StartOp { svname: svname.clone(), device, mountpoint: None, pool_of: last_user };
     NewStep::on(node.clone(), StepKind::Start, AgentOp::Start(op))
 }
 
@@ -202,11 +208,21 @@ pub(super) fn stop_step(svname: &SvName, record: &TargetRecord) -> NewStep {
 }
 
 fn stop_step_within(svname: &SvName, record: &TargetRecord, body: &StopWithin) -> NewStep {
+    stop_by(svname, record, body, false)
+}
+
+/// The step that stops a target to have it on another node: whether its ZFS pool leaves with it.
+pub(super) fn stop_to_move(svname: &SvName, record: &TargetRecord, export_pool: bool) -> NewStep {
+    stop_by(svname, record, &StopWithin::default(), export_pool)
+}
+
+fn stop_by(svname: &SvName, record: &TargetRecord, body: &StopWithin, export_pool: bool) -> NewStep {
     let op = StopOp {
         svname: svname.clone(),
         device: record.device_on(record.place()).to_owned(),
         timeout_s: body.timeout_s,
         force: body.force,
+        export_pool,
     };
     NewStep::on(record.place().clone(), StepKind::Stop, AgentOp::Stop(op))
 }

@@ -334,7 +334,7 @@ fn steps(state: &State, spec: &TargetSpec, svname: &SvName, format: FormatOp) ->
     let node = &spec.node;
     let mut steps = vec![NewStep::on(node.clone(), StepKind::Format, AgentOp::Format(format))];
     if state.nodes.get(node).is_some_and(|node| node.value.info.start_driver != StartDriver::None) {
-        let start = StartOp { svname: svname.clone(), device: spec.device.clone(), mountpoint: None };
+        let start = StartOp { svname: svname.clone(), device: spec.device.clone(), mountpoint: None, pool_of: None };
         steps.push(NewStep::on(node.clone(), StepKind::Start, AgentOp::Start(start)));
     }
     steps.push(NewStep::own(StepKind::Register, OwnAct::Register));

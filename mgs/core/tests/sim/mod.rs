@@ -125,6 +125,7 @@ impl Sim {
             nids: vec![nid.parse().unwrap()],
             kernel_proxy: None,
             abilities: Some(lustre_api::ability::ABILITIES.map(str::to_owned).into()),
+            hostid: None,
         };
         let announcement = Announcement { api_url: "http://10.0.0.2:7080".into(), info };
         let req = self.env_request();

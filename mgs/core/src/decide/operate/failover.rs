@@ -39,7 +39,8 @@ pub fn failover(
     }
     let is_meant = |record: &TargetRecord| record.place() == from;
     let plan = |svname: &SvName, record: &TargetRecord| {
-        moving::planned(state, svname, record, body.to.as_ref(), body.node_is_down, is_alive)
+        let wanted = moving::Wanted { to: body.to.as_ref(), from_is_down: body.node_is_down, whole_pool: false };
+        moving::planned(state, svname, record, &wanted, is_alive)
     };
     let wanted = Wanted { kind: JobKind::Failover, node: from, leave_others: body.leave_others, at_once: body.at_once };
     start(state, req, &wanted, &is_meant, &plan)
@@ -63,7 +64,8 @@ pub fn failback(
                 problem.remedy(format!("if {from} is switched off: mgsctl target move {svname} {to} --node-is-down"))
             );
         }
-        moving::planned(state, svname, record, Some(to), false, is_alive)
+        let wanted = moving::Wanted { to: Some(to), from_is_down: false, whole_pool: false };
+        moving::planned(state, svname, record, &wanted, is_alive)
     };
     let wanted = Wanted { kind: JobKind::Failback, node: to, leave_others: body.leave_others, at_once: body.at_once };
     start(state, req, &wanted, &is_meant, &plan)

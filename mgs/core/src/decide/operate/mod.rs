@@ -9,6 +9,7 @@ pub mod failover_node;
 pub mod grow;
 pub mod moving;
 pub mod nids;
+mod pool_move;
 pub mod relabel;
 pub mod scan;
 pub mod spread;

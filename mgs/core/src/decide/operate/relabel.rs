@@ -5,7 +5,7 @@ use lustre_api::agent_ops::RelabelOp;
 use lustre_api::job::{Job, JobKind, JobObject, StepKind};
 use lustre_api::target::TargetState;
 use lustre_api::{Problem, Written};
-use lustre_types::SvName;
+use lustre_types::{Dataset, SvName};
 use lustre_wire::mountdata::{Label, LabelState};
 
 use super::whole;
@@ -38,6 +38,14 @@ pub fn relabel(state: &State, req: &Request<'_>, svname: &SvName) -> Result<Deci
             }
         }
         whole::can_be_tuned(svname, record)?;
+        if Dataset::is_meant(&record.spec.device) {
+            // There is no label beside the other properties that could differ from them.
+            let dataset = record.device_on(record.place());
+            let problem = Problem::refused(format!("{svname} is on ZFS, where a label is a property like the others"));
+            return Err(
+                problem.remedy(format!("zfs set lustre:svname={} {dataset}", label(svname, record.was_registered)))
+            );
+        }
         let op = RelabelOp {
             svname: svname.clone(),
             device: record.device_on(record.place()).to_owned(),

@@ -2,7 +2,7 @@
 
 use lustre_api::Problem;
 use lustre_api::agent::StartDriver;
-use lustre_types::{Dataset, FsName, SvName, TargetKind};
+use lustre_types::{FsName, SvName, TargetKind};
 
 use crate::decide::job::NewStep;
 use crate::decide::{filesystem, lifecycle, node, target_reg};
@@ -44,10 +44,6 @@ pub(super) fn can_be_tuned(svname: &SvName, target: &TargetRecord) -> Result<(),
     if target.spec.device == target_reg::UNKNOWN_DEVICE {
         let problem = Problem::refused(format!("nobody knows the device of {svname}: its node has no agent"));
         return Err(problem.remedy(format!("start lustre-agent there and describe {svname} with its device")));
-    }
-    if Dataset::is_meant(&target.spec.device) {
-        let problem = Problem::refused(format!("{svname} is on ZFS, which is not written from here"));
-        return Err(problem.remedy("tunefs.lustre does it"));
     }
     Ok(())
 }

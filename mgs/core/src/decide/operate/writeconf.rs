@@ -16,7 +16,7 @@ use crate::state::State;
 /// system, then the other MDTs, then the OSTs, which write theirs. Tunables and pools are written again as each registers.
 ///
 /// Partner nodes are written onto the devices with the mark: what was changed since the format comes back too.
-/// Errors: a target that the MGS can't stop and start; a job at work on the file system; more targets than one job can have.
+/// Errors: a target that the MGS can't stop and start, or that is not at home; a job at work on the file system; more targets than one job can have.
 pub fn writeconf(
     state: &State,
     req: &Request<'_>,
@@ -24,6 +24,13 @@ pub fn writeconf(
     body: &WriteconfFilesystem,
 ) -> Result<Decision<Written<Job>>, Problem> {
     let members = members(state, fsname)?;
+    if let Some((svname, target)) = members.iter().find(|(_, target)| *target.place() != target.spec.node) {
+        // An MGS denies the first registration of a target from a NID that the target names as its partner's.
+        let (place, home) = (target.place(), &target.spec.node);
+        let problem =
+            Problem::refused(format!("{svname} runs on its partner {place}, and can't register anew from there"));
+        return Err(problem.remedy(format!("bring it home first: mgsctl target move {svname} {home}")));
+    }
     let mgs_nids = match body.set_mgs_nids {
         true => Some(req.env.mgs_nids.clone().ok_or_else(|| {
             Problem::refused("this MGS has no NIDs that could be written onto targets").remedy("start it with --nid")
