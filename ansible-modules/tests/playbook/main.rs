@@ -17,3 +17,4 @@ mod objects;
 mod proxy;
 mod site;
 mod tunables;
+mod zfs;

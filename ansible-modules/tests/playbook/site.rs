@@ -58,6 +58,11 @@ impl Site {
         Self::of(Cluster::start_userspace(&["mds1", "oss1"]).unwrap())
     }
 
+    /// The same, and each node has a ZFS of its own.
+    pub(crate) fn with_zfs() -> Self {
+        Self::of(Cluster::start_zfs(&["mds1", "oss1"]).unwrap())
+    }
+
     fn of(cluster: Cluster) -> Self {
         let site = Self { cluster, dir: tempfile::tempdir().unwrap() };
         let collection = testkit::repository().join("ansible-modules/collection");

@@ -163,6 +163,41 @@ fn a_target_on_zfs_moves_with_its_pool_and_back_and_the_plan_stays_empty() {
 }
 
 #[test]
+fn a_file_system_grows_on_zfs_and_a_part_that_was_cancelled_leaves_no_target() {
+    let site = Site::on_zfs(&["mds1", "oss1"]);
+    let agent = site.cluster.agent("oss1");
+    let disk = agent.image("disk", 300 * MIB).unwrap();
+    agent.zfs().run("zpool", &["create", "-O", "canmount=off", "tank", disk.to_str().unwrap()]).unwrap();
+    let grow = ["fs", "grow", "scratch", "oss1:tank/ost0", "oss1:tank/ost1"];
+    site.done(&grow);
+    for (svname, dataset) in [("scratch-OST0000", "tank/ost0"), ("scratch-OST0001", "tank/ost1")] {
+        assert_eq!(site.runs_on(svname), "oss1");
+        assert_eq!(site.property("oss1", dataset, "lustre:svname"), svname);
+    }
+    assert!(site.refused(&grow).contains("are in the configuration"));
+
+    // A format that is cancelled between two commands: no target, and the same again makes it.
+    let hold = agent.bin().unwrap().join("zfs.hold");
+    std::fs::copy(testkit::repository().join("agent/testdata/held"), agent.bin().unwrap().join("zfs")).unwrap();
+    std::fs::write(&hold, "set").unwrap();
+    let more = ["fs", "grow", "scratch", "oss1:tank/ost2"];
+    let started = site.cluster.mgsctl(&more).unwrap();
+    let id = started["job"].as_str().unwrap();
+    site.cluster.wait_for("a command to be held", || Ok(hold.with_extension("held").exists())).unwrap();
+    site.cluster.mgsctl(&["job", "cancel", id]).unwrap();
+    std::fs::remove_file(&hold).unwrap();
+    let ended = || site.cluster.mgsctl(&["job", "show", id]).map(|job| job["state"] == "cancelled");
+    site.cluster.wait_for("the job to be cancelled", ended).unwrap();
+    let devices = site.cluster.mgsctl(&["node", "devices", "oss1"]).unwrap();
+    let found =
+        devices["inventory"]["devices"].as_array().unwrap().iter().find(|one| one["path"] == "tank/ost2").unwrap();
+    assert!(found["content"].as_str().unwrap().contains("(unfinished)"), "{found:#}");
+    assert_eq!(found["formatted_as"]["incomplete"], true, "{found:#}");
+    site.done(&more);
+    assert_eq!(site.runs_on("scratch-OST0002"), "oss1");
+}
+
+#[test]
 fn a_target_whose_pool_has_others_in_use_moves_with_them_or_not_at_all() {
     let site = Site::on_zfs(&["mds1", "oss1", "oss2"]);
     for ost in 0..3 {
