@@ -90,6 +90,12 @@ options:
         nodes with one target destroy it."
     type: "bool"
     default: false
+  whole_pool:
+    description:
+      - "For V(move) of a target on ZFS: move everything that is in use in its pool with it. Without this, a
+        target whose pool has others in use is refused."
+    type: "bool"
+    default: false
   nids:
     description:
       - "For V(replace_nids): NIDs of the target's node, then of each partner, as in
@@ -204,6 +210,7 @@ def main():
             "leave_others": {"type": "bool", "default": False},
             "write_device": {"type": "bool", "default": False},
             "node_is_down": {"type": "bool", "default": False},
+            "whole_pool": {"type": "bool", "default": False},
             "nids": {"type": "str"},
             "confirm_within": {"type": "int"},
             "set_mgs_nids": {"type": "bool", "default": False},
