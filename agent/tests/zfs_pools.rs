@@ -163,7 +163,7 @@ fn with_held_programs() -> Node {
     let mut node = Node::with_zfs(0xa01);
     std::fs::create_dir(node.path("bin")).unwrap();
     for program in ["zpool", "zfs"] {
-        node.link_program("held", program);
+        node.link_program("held", &format!("bin/{program}"));
     }
     let path = format!("{}:{}", node.path("bin").display(), std::env::var("PATH").unwrap());
     node.set_env("PATH", &path);
