@@ -107,11 +107,6 @@ fn hostid_in(said: &str) -> Option<u32> {
     u32::from_str_radix(&digits[..end], 16).ok()
 }
 
-/// Reads anything as a refusal of `zpool import`; for fuzzers.
-pub fn fuzz_zpool_refusal(data: &[u8]) {
-    let _ = hostid_in(&String::from_utf8_lossy(data));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,6 +147,14 @@ mod tests {
         assert_eq!(refusal("cannot import 'ss': one or more devices is currently unavailable\n"), None);
         assert_eq!(hostid_in("(hostid: 0xfffffffff)"), None);
         assert_eq!(hostid_in("hostid"), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_zpool_says_is_read_without_a_panic(said in "(in use from|hostid|[:=( ]|0x|[0-9a-f]{0,12}|\\PC){0,8}") {
+            refusal(&said);
+            hostid_in(&said);
+        }
     }
 
     #[test]
