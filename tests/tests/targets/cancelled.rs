@@ -14,14 +14,14 @@ impl Site {
     fn cancel_at_every_border(&self, ask: impl Fn(&Self, usize) -> Value) -> BTreeSet<String> {
         let mut hit = BTreeSet::new();
         for nth in 0.. {
-            self.drain(true);
+            self.hold_back(true);
             let id = ask(self, nth)["job"].as_str().unwrap().to_owned();
             let mut is_at_work = false;
             let mut passed = 0;
             loop {
                 let job = self.comes_to(&id, is_at_work);
                 if job.state.is_final() {
-                    self.drain(false);
+                    self.hold_back(false);
                     assert_eq!(job.state, JobState::Done, "{job:#?}");
                     return hit;
                 }
@@ -31,18 +31,18 @@ impl Site {
                 }
                 passed += 1;
                 if is_at_work {
-                    self.drain(true);
+                    self.hold_back(true);
                 }
                 let signal = if is_at_work { testkit::Agent::thaw } else { testkit::Agent::freeze };
                 self.cluster.agents.iter().for_each(|agent| signal(agent).unwrap());
                 if !is_at_work {
-                    self.drain(false);
+                    self.hold_back(false);
                 }
                 is_at_work = !is_at_work;
             }
             self.cluster.mgsctl(&["job", "cancel", &id]).unwrap();
             self.cluster.agents.iter().for_each(|agent| agent.thaw().unwrap());
-            self.drain(false);
+            self.hold_back(false);
             let shown = || self.cluster.mgsctl(&["job", "show", &id]).unwrap();
             self.cluster.wait_for(&format!("{id} to end"), || Ok(!shown()["ended"].is_null())).unwrap();
             let job = shown();
@@ -58,14 +58,14 @@ impl Site {
 
     /// As a person does behind a cancel; no step begins afterwards.
     fn start_what_is_stopped(&self, targets: &[&str]) {
-        self.drain(false);
+        self.hold_back(false);
         for svname in targets {
             if self.target(svname)["state"] != "started" {
                 self.cluster.mgsctl(&["target", "start", svname]).unwrap();
                 self.reaches(svname, "started");
             }
         }
-        self.drain(true);
+        self.hold_back(true);
     }
 }
 

@@ -1,11 +1,12 @@
 //! The MGS is killed between the commits of a job, as a process, with SIGKILL: before and behind each step, and while each is
 //! at work. The next one goes on, and what must run once runs once.
 //!
-//! A drained node keeps a job between its steps, and a frozen agent keeps it in a step, for as long as it takes.
+//! A maintenance window keeps a job between its steps, and a frozen agent keeps it in a step, for as long as it takes.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use lustre_api::job::{Job, JobState};
 use serde_json::json;
@@ -19,11 +20,14 @@ pub(crate) fn boundary(job: &Job) -> String {
 }
 
 impl Site {
-    /// Lets steps begin on no node, or on all.
-    pub(crate) fn drain(&self, is_drained: bool) {
+    /// Lets steps begin on no node, or on all: their maintenance window is hours away, or always. To a drained node nothing
+    /// would be moved.
+    pub(crate) fn hold_back(&self, is_held: bool) {
+        let hours = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 3600;
+        let window = format!("{:02}:00-{:02}:00", (hours + 6) % 24, (hours + 7) % 24);
+        let windows: &[&str] = if is_held { &["--window", &window] } else { &[] };
         for agent in &self.cluster.agents {
-            let verb = if is_drained { "drain" } else { "undrain" };
-            self.cluster.mgsctl(&["node", verb, &agent.node]).unwrap();
+            self.cluster.mgsctl(&[&["node", "schedule", &agent.node], windows].concat()).unwrap();
         }
     }
 
@@ -50,13 +54,13 @@ impl Site {
                 hit.insert(boundary(&job));
                 if is_at_work {
                     // What the next MGS finds must not begin more by itself.
-                    self.drain(true);
+                    self.hold_back(true);
                 }
                 self.cluster.mgs.crash_and_restart().unwrap();
                 let signal = if is_at_work { testkit::Agent::thaw } else { testkit::Agent::freeze };
                 self.cluster.agents.iter().for_each(|agent| signal(agent).unwrap());
                 if !is_at_work {
-                    self.drain(false);
+                    self.hold_back(false);
                 }
             }
         }
@@ -91,7 +95,7 @@ fn a_target_is_formatted_started_and_registered_once_wherever_the_mgs_is_killed(
     count_formats(&site, "oss1");
     site.ensure("mds1", "mdt", "mdt0", 300 * MIB);
     let image = site.cluster.agent("oss1").image("ost0", 80 * MIB).unwrap();
-    site.drain(true);
+    site.hold_back(true);
     let (svname, job) = site.begin_ensure("oss1", "ost", &image);
     let (job, hit) = site.kill_between_steps_and_within(&job);
     ran_once(&job);
@@ -111,7 +115,7 @@ fn a_target_is_formatted_started_and_registered_once_wherever_the_mgs_is_killed(
 #[test]
 fn a_writeconf_goes_through_once_wherever_the_mgs_is_killed() {
     let mut site = Site::with_osts(2);
-    site.drain(true);
+    site.hold_back(true);
     let started = site.cluster.mgsctl(&["fs", "writeconf", "scratch"]).unwrap();
     let (job, hit) = site.kill_between_steps_and_within(started["job"].as_str().unwrap());
     ran_once(&job);
