@@ -14,56 +14,8 @@ use lustre_api::{
     agent_ops::{MigrateOp, OpResult, RelabelOp, StopForce, TuneOp},
     job::JobState,
 };
-use node::{MIB, Mount, Node, op, run};
-use std::{
-    fs,
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-};
-
-/// Calls `trial` for steps 1, 2, 3 and so on until one says that the agent lived to the end; two trials at a time.
-/// Gives the number of deaths. Panics with the step and the message of each trial that did.
-async fn at_every_step<F>(trial: impl Fn(u64) -> F + Copy + Send + 'static) -> u64
-where
-    F: Future<Output = bool> + Send + 'static,
-{
-    let (next, is_over) = (Arc::new(AtomicU64::new(1)), Arc::new(AtomicBool::new(false)));
-    let worker = || {
-        let (next, is_over) = (next.clone(), is_over.clone());
-        tokio::spawn(async move {
-            let mut deaths = 0;
-            while !is_over.load(Ordering::Relaxed) {
-                let at = next.fetch_add(1, Ordering::Relaxed);
-                let outcome = tokio::spawn(trial(at)).await;
-                let has_died = outcome.map_err(|error| format!("killed at step {at}: {}", message_of(error)));
-                is_over.fetch_or(has_died != Ok(true), Ordering::Relaxed);
-                deaths += u64::from(has_died?);
-            }
-            Ok::<_, String>(deaths)
-        })
-    };
-    let workers = [worker(), worker()];
-    let (mut deaths, mut failures) = (0, Vec::new());
-    for worker in workers {
-        match worker.await.unwrap() {
-            Ok(some) => deaths += some,
-            Err(failure) => failures.push(failure),
-        }
-    }
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
-    deaths
-}
-
-/// What a task panicked with.
-fn message_of(error: tokio::task::JoinError) -> String {
-    let text = error.to_string();
-    let Ok(panic) = error.try_into_panic() else { return text };
-    let literal = || panic.downcast_ref::<&str>().map(|message| (*message).to_owned());
-    panic.downcast_ref::<String>().cloned().or_else(literal).unwrap_or(text)
-}
+use node::{MIB, Mount, Node, killed::at_every_step, op, run};
+use std::{fs, path::Path};
 
 /// A finished target is sound, and anything else says that it is none.
 fn check_is_no_half_target(node: &Node, device: &Path, steps: &[String]) {
