@@ -47,7 +47,13 @@ impl AgentOp {
             Self::UnloadProxy => "unload_proxy",
         };
         let is_zfs = self.device().is_some_and(Dataset::is_meant);
-        [kind].into_iter().chain(is_zfs.then_some(ZFS)).collect()
+        let is_of_pools = match self {
+            Self::Tune(_) => is_zfs,
+            Self::Start(op) => op.pool_of.is_some(),
+            Self::Stop(op) => op.export_pool,
+            _ => false,
+        };
+        [kind].into_iter().chain(is_zfs.then_some(ZFS)).chain(is_of_pools.then_some(ZFS_POOLS)).collect()
     }
 }
 
@@ -92,11 +98,14 @@ mod tests {
             .iter()
             .map(|kind| kind["properties"]["kind"]["const"].as_str().unwrap().to_owned())
             .collect();
-        let named: BTreeSet<_> = ABILITIES.iter().filter(|name| **name != ZFS).map(|name| (*name).to_owned()).collect();
+        let is_kind = |name: &&&str| ![ZFS, ZFS_POOLS].contains(*name);
+        let named: BTreeSet<_> = ABILITIES.iter().filter(is_kind).map(|name| (*name).to_owned()).collect();
         assert_eq!(kinds, named);
         assert_eq!(op(json!({"kind": "load_proxy"})).needs(), ["load_proxy"]);
         let stop = |device: &str| op(json!({"kind": "stop", "svname": "scratch-OST0001", "device": device})).needs();
         assert_eq!((stop("/dev/sdb"), stop("tank/ost1")), (vec!["stop"], vec!["stop", ZFS]));
+        let last = json!({"kind": "stop", "svname": "scratch-OST0001", "device": "tank/ost1", "export_pool": true});
+        assert_eq!(op(last).needs(), ["stop", ZFS, ZFS_POOLS]);
     }
 
     #[test]
