@@ -5,7 +5,7 @@
 //! reads what it reads of any blank device, and nothing else. That the installed libblkid reads nowhere else is not taken
 //! on trust: [`LibblkidCache`](super::libblkid::LibblkidCache).
 
-use super::{Device, HostError};
+use super::{Device, HostError, magic::ENDS};
 use std::{
     fs::File,
     io,
@@ -15,8 +15,6 @@ use std::{
 
 /// Direct reads begin and end at multiples of this, which every sector size divides; so do the windows.
 const PAGE: usize = 4096;
-/// How much of either end must be zero, bytes.
-pub(super) const ENDS: u64 = 1 << 20;
 /// Places beyond the front end where libblkid looks: VMFS at 1 and 2 MiB, the second header of LUKS2 at up to 4 MiB.
 const FRONT: [u64; 3] = [ENDS, 2 << 20, 4 << 20];
 /// The same before the back end, in bytes from the end: RAID of Promise, which has the most distant superblock.

@@ -1,7 +1,10 @@
 //! Formats whose loss would be the worst, known by their magic alone; and whether a device is blank.
 
-use super::{blank::ENDS, ext4::ReadAt};
+use super::ext4::ReadAt;
 use std::io;
+
+/// How much of either end of a blank device must be zero, bytes.
+pub(super) const ENDS: u64 = 1 << 20;
 
 const ZEROES: [u8; 4096] = [0; 4096];
 /// The kind given to bytes that nobody recognises.
