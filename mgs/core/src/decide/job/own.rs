@@ -3,10 +3,10 @@
 use lustre_api::Problem;
 use lustre_api::job::{Job, JobId, JobKind, JobObject, JobState, StepKind};
 use lustre_api::target::TargetState;
-use lustre_types::NidList;
+use lustre_types::{NidList, SvName};
 
 use super::retry;
-use super::start::{NewJob, start};
+use super::start::{NewJob, NewStep, start};
 use super::transition::{Transition, refused, started};
 use crate::configlog::PoolChange;
 use crate::decide::evacuate::Evacuation;
@@ -14,8 +14,11 @@ use crate::decide::operate::{evacuate, moving, nids, spread};
 use crate::decide::{Compare, Request, as_read, confirm, lifecycle, log, nidtbl, put, register, target};
 use crate::key::Key;
 use crate::record::{
-    JobRecord, OstTunable, OwnAct, PlannedMove, PlannedPartners, PlannedTarget, PoolRecord, Record, SettingPart,
+    Change, JobRecord, OstTunable, OwnAct, PlannedMove, PlannedPartners, PlannedTarget, PoolRecord, Record, SettingPart,
 };
+
+/// What must hold for a part to begin, and what is written then.
+type Part = (Vec<Compare>, Vec<Change>);
 
 /// What the MGS does in a step; `None` where a node does it.
 pub(super) fn act(record: &JobRecord, step: usize) -> Option<OwnAct> {
@@ -40,16 +43,7 @@ pub(super) fn run(transition: &mut Transition<'_>, step: usize, act: &OwnAct) {
             Ok(false) => return transition.take_in_children(),
             Err(problem) => Err(problem),
         },
-        OwnAct::SetPart(part) => match set_part(transition, step, part) {
-            Ok(()) => return,
-            Err(problem) => Err(problem),
-        },
-        OwnAct::Ensure(planned) => match ensure(transition, step, planned) {
-            // It takes as long as that job.
-            Ok(()) => return,
-            Err(problem) => Err(problem),
-        },
-        OwnAct::Move(planned) => match move_target(transition, step, planned) {
+        OwnAct::SetPart(_) | OwnAct::Ensure(_) | OwnAct::Move(_) => match begin_part(transition, step, act) {
             // It takes as long as that job.
             Ok(()) => return,
             Err(problem) => Err(problem),
@@ -92,33 +86,18 @@ fn again(transition: &mut Transition<'_>, id: &JobId) -> Result<bool, Problem> {
     Ok(true)
 }
 
-/// Has a part of the nodes set the tunable by a job of their own. Errors: none that a tunable can have.
-fn set_part(transition: &mut Transition<'_>, step: usize, part: &SettingPart) -> Result<(), Problem> {
-    let job = &transition.record.job;
-    let name = part_name(job, step);
-    let (who, why) = (job.who.clone(), job.why.clone());
-    let req = Request { who: &who, why: why.as_deref(), job: None, plan: None, ..*transition.req };
-    let steps = part.places.iter().map(|(node, names)| spread::set_on(node, names, &part.value).after([])).collect();
-    let new = NewJob {
-        name: Some(name.clone()),
-        parent: Some(job.id.clone()),
-        ..NewJob::new(job.kind, job.object.clone(), steps)
+/// Has a job of its own do the step; any other act has none. Errors: why that job can't begin.
+fn begin_part(transition: &mut Transition<'_>, step: usize, act: &OwnAct) -> Result<(), Problem> {
+    let name = part_name(&transition.record.job, step);
+    let (compare, changes) = match act {
+        OwnAct::SetPart(part) => set_part(transition, &name, part)?,
+        OwnAct::Ensure(planned) => ensure(transition, &name, planned)?,
+        OwnAct::Move(planned) => match transition.record.job.svname_of(step) {
+            Some(svname) => move_target(transition, svname, &name, planned)?,
+            None => return Ok(()),
+        },
+        _ => return Ok(()),
     };
-    let started = start(transition.state, &req, new)?;
-    transition.compare.extend(started.compare);
-    transition.more.extend(started.changes);
-    transition.record.job.steps[step].job = Some(name.clone());
-    transition.record.own.insert(step, OwnAct::Job(name));
-    Ok(())
-}
-
-/// Has a target made by a job that is a part of this one. Errors: the name or the device is another's by now.
-fn ensure(transition: &mut Transition<'_>, step: usize, planned: &PlannedTarget) -> Result<(), Problem> {
-    let job = &transition.record.job;
-    let name = part_name(job, step);
-    let (who, why) = (job.who.clone(), job.why.clone());
-    let req = Request { who: &who, why: why.as_deref(), ..*transition.req };
-    let (compare, changes) = target::make(transition.state, &req, planned, &job.id, &name)?;
     transition.compare.extend(compare);
     transition.more.extend(changes);
     transition.record.job.steps[step].job = Some(name.clone());
@@ -126,35 +105,52 @@ fn ensure(transition: &mut Transition<'_>, step: usize, planned: &PlannedTarget)
     Ok(())
 }
 
-/// Has a target moved by a job that is a part of this one. Errors: it is somewhere else by now.
-fn move_target(transition: &mut Transition<'_>, step: usize, planned: &PlannedMove) -> Result<(), Problem> {
-    let state = transition.state;
+/// Starts a job that is a part of this one.
+fn start_part(
+    transition: &Transition<'_>,
+    name: &JobId,
+    kind: JobKind,
+    object: JobObject,
+    steps: Vec<NewStep>,
+) -> Result<Part, Problem> {
     let job = &transition.record.job;
-    let Some(svname) = job.svname_of(step).cloned() else { return Ok(()) };
-    let target = target::get(state, &svname)?;
+    let req = Request { who: &job.who, why: job.why.as_deref(), job: None, plan: None, ..*transition.req };
+    let new = NewJob { name: Some(name.clone()), parent: Some(job.id.clone()), ..NewJob::new(kind, object, steps) };
+    let started = start(transition.state, &req, new)?;
+    Ok((started.compare, started.changes))
+}
+
+/// Has a part of the nodes set the tunable by a job of their own. Errors: none that a tunable can have.
+fn set_part(transition: &Transition<'_>, name: &JobId, part: &SettingPart) -> Result<Part, Problem> {
+    let job = &transition.record.job;
+    let steps = part.places.iter().map(|(node, names)| spread::set_on(node, names, &part.value).after([])).collect();
+    start_part(transition, name, job.kind, job.object.clone(), steps)
+}
+
+/// Has a target made by a job that is a part of this one. Errors: the name or the device is another's by now.
+fn ensure(transition: &Transition<'_>, name: &JobId, planned: &PlannedTarget) -> Result<Part, Problem> {
+    let job = &transition.record.job;
+    let req = Request { who: &job.who, why: job.why.as_deref(), ..*transition.req };
+    target::make(transition.state, &req, planned, &job.id, name)
+}
+
+/// Has a target moved by a job that is a part of this one. Errors: it is somewhere else by now.
+fn move_target(
+    transition: &Transition<'_>,
+    svname: &SvName,
+    name: &JobId,
+    planned: &PlannedMove,
+) -> Result<Part, Problem> {
+    let target = target::get(transition.state, svname)?;
     if *target.value.place() != planned.from {
         let message = format!("{svname} is on {} by now, not on {}", target.value.place(), planned.from);
         return Err(Problem::conflict(message).remedy("look where it is, and plan again"));
     }
-    let name = part_name(job, step);
-    let (who, why) = (job.who.clone(), job.why.clone());
-    let req = Request { who: &who, why: why.as_deref(), job: None, plan: None, ..*transition.req };
-    let new = NewJob {
-        name: Some(name.clone()),
-        parent: Some(job.id.clone()),
-        ..NewJob::new(
-            JobKind::MoveTarget,
-            JobObject::Target(svname.clone()),
-            moving::steps(&svname, &target.value, planned),
-        )
-    };
-    let started = start(state, &req, new)?;
-    transition.compare.push(as_read(Key::Target(svname), target.revision));
-    transition.compare.extend(started.compare);
-    transition.more.extend(started.changes);
-    transition.record.job.steps[step].job = Some(name.clone());
-    transition.record.own.insert(step, OwnAct::Job(name));
-    Ok(())
+    let steps = moving::steps(svname, &target.value, planned);
+    let object = JobObject::Target(svname.clone());
+    let (mut compare, changes) = start_part(transition, name, JobKind::MoveTarget, object, steps)?;
+    compare.push(as_read(Key::Target(svname.clone()), target.revision));
+    Ok((compare, changes))
 }
 
 /// Writes the partner nodes of the target into its description and the logs. Errors: somebody else changed them since the job
